@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`blender --command mmaudio`: the same work without a window, for scripts and studios."""
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import bpy
+
+from . import generation
+from .failure import Failure
+from .jobs.job import Job, Stage
+from .service import mmaudio
+from .timeline import compat, strips
+from .ui import preferences
+
+NAME = "mmaudio"
+
+ALL_DONE = 0
+SOME_FAILED = 1
+WRONG_USAGE = 2
+NO_ACCESS = 3
+
+_TICK_SECONDS = 0.05
+
+_registered: Any = None
+
+
+def register() -> None:
+    global _registered
+    _registered = bpy.utils.register_cli_command(NAME, run)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_cli_command(_registered)
+
+
+class _UsageError(Exception):
+    pass
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{self.format_usage()}{self.prog}: {message}")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command; returns the exit status."""
+    try:
+        options = _parser().parse_args(list(arguments))
+        return options.action(options)
+    except _UsageError as fault:
+        return _say(str(fault), WRONG_USAGE)
+    except SystemExit:
+        return ALL_DONE  # --help has been printed
+    except Failure as failure:
+        status = NO_ACCESS if failure.code in ("no_key", "offline") else WRONG_USAGE
+        return _say(f"{failure.message} {failure.hint}".rstrip(), status)
+    except KeyboardInterrupt:
+        return SOME_FAILED
+    finally:
+        generation.runner.stop(seconds=10)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    _refuse_what_is_to_come(options)
+    scene = _scene(options.scene)
+    chosen = strips.every(scene) if options.all_strips else _named(scene, options.strip)
+    if not chosen:
+        raise _UsageError(f"The scene “{scene.name}” has no strip with a picture.")
+    seed = random.randrange(mmaudio.SEED_MAX + 1) if options.seed is None else options.seed
+    settings = mmaudio.Settings(
+        options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength
+    )
+    jobs = generation.start(scene, chosen, settings, preferences.setup(bpy.context))
+    jobs = _wait_for([job.id for job in jobs])
+    if any(job.stage is Stage.DONE for job in jobs):
+        _save(options)
+    if options.json:
+        print(json.dumps({"jobs": [job.as_json() for job in jobs]}), flush=True)
+    return ALL_DONE if all(job.stage is Stage.DONE for job in jobs) else SOME_FAILED
+
+
+def _not_yet(options: argparse.Namespace) -> int:
+    raise _UsageError(f"{options.command}: not yet in this version.")
+
+
+def _refuse_what_is_to_come(options: argparse.Namespace) -> None:
+    if options.takes != 1:
+        raise _UsageError("--takes: several takes are not yet in this version.")
+    if options.source != "strip":
+        raise _UsageError("--source timeline: not yet in this version.")
+    if options.long_clips != "single":
+        raise _UsageError("--long-clips split: not yet in this version.")
+
+
+def _scene(name: str | None) -> bpy.types.Scene:
+    if name is None:
+        scene = compat.edited_scene(bpy.context) or bpy.context.scene
+    else:
+        scene = bpy.data.scenes.get(name)
+    if scene is None:
+        raise _UsageError(f"There is no scene “{name}” in this file.")
+    if scene.sequence_editor is None:
+        raise _UsageError(f"The scene “{scene.name}” has no edit.")
+    return scene
+
+
+def _named(scene: bpy.types.Scene, names: Sequence[str]) -> list[Any]:
+    found = [strips.find(scene.name, name)[1] for name in names]
+    missing = [name for name, strip in zip(names, found, strict=True) if strip is None]
+    if missing:
+        raise _UsageError(f"The scene “{scene.name}” has no strip “{missing[0]}”.")
+    return found
+
+
+def _wait_for(job_ids: Sequence[str]) -> list[Job]:
+    """Drives the jobs to their end, telling of each stage on standard error."""
+    told: dict[str, str] = {}
+    while True:
+        generation.advance()
+        jobs = [job for job_id in job_ids if (job := generation.runner.job(job_id)) is not None]
+        for job in jobs:
+            _tell(job, told)
+        if all(job.stage.ended for job in jobs) and not generation.runner.busy:
+            return jobs
+        time.sleep(_TICK_SECONDS)
+
+
+def _tell(job: Job, told: dict[str, str]) -> None:
+    line = str(job.stage)
+    if job.error is not None:
+        line = f"failed: {job.error.message} {job.error.hint}"
+    elif job.stage is Stage.DONE:
+        cost = "" if job.cost is None else f", ${job.cost:.4f}"
+        line = f"done: {job.file}{cost}"
+    if told.get(job.id) != line:
+        told[job.id] = line
+        _say(f"“{job.request.strip}”: {line}", 0)
+
+
+def _save(options: argparse.Namespace) -> None:
+    if options.save:
+        bpy.ops.wm.save_mainfile()
+    else:
+        bpy.ops.wm.save_as_mainfile(filepath=options.output, copy=False)
+
+
+def _say(text: str, status: int) -> int:
+    print(text, file=sys.stderr, flush=True)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=NAME, description="Gives strips their sound, generated from their picture.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    generate = commands.add_parser("generate", help="generate sounds for strips of the opened file")
+    which = generate.add_mutually_exclusive_group(required=True)
+    which.add_argument("--strip", action="append", metavar="NAME", help="a strip's name; may be given several times")
+    which.add_argument("--all-strips", action="store_true", help="every strip with a picture")
+    generate.add_argument("--scene", metavar="NAME", help="the scene to work in (default: the edited one)")
+    generate.add_argument("--prompt", default="", metavar="TEXT", help="what should be heard")
+    generate.add_argument("--negative-prompt", default=mmaudio.NEGATIVE_PROMPT, metavar="TEXT")
+    generate.add_argument("--seed", type=_number(int, 0, mmaudio.SEED_MAX), metavar="N", help="default: a random one")
+    generate.add_argument("--takes", type=_number(int, 1, 8), default=1, metavar="N")
+    generate.add_argument("--steps", type=_number(int, 1, 200), default=mmaudio.NUM_STEPS, metavar="N")
+    generate.add_argument("--cfg-strength", type=_number(float, 0, 20), default=mmaudio.CFG_STRENGTH, metavar="X")
+    generate.add_argument("--source", choices=("strip", "timeline"), default="strip")
+    generate.add_argument("--long-clips", choices=("split", "single"), default="single")
+    _add_output(generate)
+    generate.set_defaults(action=_generate)
+
+    resume = commands.add_parser("resume", help="go on with jobs that were interrupted (not yet)")
+    _add_output(resume)
+    resume.set_defaults(action=_not_yet)
+
+    jobs = commands.add_parser("jobs", help="list the jobs that are known (not yet)")
+    jobs.add_argument("--json", action="store_true")
+    jobs.set_defaults(action=_not_yet)
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--output", metavar="FILE.blend", help="save the edit under this name")
+    target.add_argument("--save", action="store_true", help="save the edit where it is")
+    parser.add_argument("--json", action="store_true", help="the last line of output is one JSON object")
+
+
+def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return value
+
+    return parse

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From strips to jobs, and from finished jobs to sound strips: what the panel and the command line both call.
+
+Main thread only; nothing here waits.
+"""
+
+import logging
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from .failure import Failure
+from .jobs.job import Job, JobError, Request, Snapshot, Span, Stage
+from .jobs.pipeline import Tools
+from .jobs.runner import Runner
+from .service import eachlabs
+from .service.mmaudio import Settings
+from .timeline import compat, place, snapshot, strips
+
+log = logging.getLogger(__name__)
+
+runner = Runner()
+
+# While the artist drags strips about, or Blender renders, the edit is not to be touched.
+_DRAGGING = ("TRANSFORM_OT_", "SEQUENCER_OT_")
+
+_snapshots: set[Snapshot] = set()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where the extension may write, and with what key it speaks.
+
+    own      the extension's folder in the user's Blender directory
+    results  the folder that sounds go to; "//" stands for the .blend's own
+    """
+
+    key: str
+    base_url: str
+    own: Path
+    results: str
+
+
+def check_access(key: str, base_url: str) -> None:
+    """Raises Failure where nothing can be sent: no key, no online access, no safe address."""
+    if not bpy.app.online_access:
+        if bpy.app.online_access_override:
+            how = "Start Blender without --offline-mode."
+        else:
+            how = "Preferences > System > Allow Online Access."
+        raise Failure("offline", "Online access is disabled.", how)
+    if not key:
+        raise Failure("no_key", "There is no API key yet.", f"Make one at {eachlabs.KEYS_URL} and set it in the preferences.")
+    eachlabs.check_base_url(base_url)
+
+
+def start(
+    scene: bpy.types.Scene,
+    chosen: Sequence[Any],
+    settings: Settings,
+    setup: Setup,
+    *,
+    scenes_as_they_are: bool = False,
+) -> list[Job]:
+    """Makes a job of each strip and returns them; a strip that can't be rendered gives a job that has failed.
+
+    Raises Failure where nothing can be sent at all.
+    """
+    check_access(setup.key, setup.base_url)
+    tools = Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
+    shared = Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
+    jobs = [Job(_request(scene, strip, settings, shared, setup, scenes_as_they_are)) for strip in chosen]
+    _send_off(jobs, tools)
+    return [runner.job(job.id) or job for job in jobs]
+
+
+def retry(job: Job, setup: Setup) -> None:
+    """Goes on with what has been paid for, or else starts anew with the strip as it is now."""
+    again = replace(job, stage=Stage.QUEUED, progress=None, error=None, note="")
+    if job.file is not None and job.file.is_file():
+        insert(job)
+        return
+    check_access(setup.key, setup.base_url)
+    tools = Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
+    if job.prediction_id is not None:
+        runner.add([again], tools)
+        return
+    scene, strip = strips.find(job.request.scene, job.request.strip)
+    if scene is None or strip is None:
+        raise Failure("no_strip", f"The strip “{job.request.strip}” is gone.", "Select the strip and generate again.")
+    shared = Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
+    request = _request(scene, strip, job.request.settings, shared, setup, job.request.scenes_as_they_are)
+    _send_off([replace(again, request=request, published=None, cost=None)], tools)
+
+
+def insert(job: Job) -> None:
+    """Has the finished sound of an ended job placed once more."""
+    runner.put(replace(job, stage=Stage.PLACING, error=None))
+
+
+def advance() -> bool:
+    """Takes what the workers say and places at most one finished sound; returns whether anything changed."""
+    changed = bool(runner.drain())
+    waiting = next((job for job in runner.jobs if job.stage is Stage.PLACING), None)
+    if waiting is not None and not _edit_in_use():
+        _place(waiting)
+        changed = True
+    _drop_snapshots()
+    return changed
+
+
+def background_blender() -> tuple[str, ...]:
+    """The command that runs a script in a background Blender; where bpy is a module, Python itself."""
+    if bpy.app.binary_path:
+        return (bpy.app.binary_path, "--background", "--factory-startup", "--python")
+    return (sys.executable,)
+
+
+def _request(
+    scene: bpy.types.Scene, strip: Any, settings: Settings, shared: Snapshot, setup: Setup, scenes_as_they_are: bool
+) -> Request:
+    return Request(
+        scene=scene.name,
+        strip=strip.name,
+        span=Span(compat.left_handle(strip), compat.right_handle(strip)),
+        content_start=compat.content_start(strip),
+        fps=strips.fps(scene),
+        settings=settings,
+        snapshot=shared,
+        folder=_results(setup),
+        scenes_as_they_are=scenes_as_they_are,
+    )
+
+
+def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
+    """Refuses what can't be rendered; takes one snapshot for the rest and starts them."""
+    sound: list[Job] = []
+    for job in jobs:
+        scene, strip = strips.find(job.request.scene, job.request.strip)
+        try:
+            strips.check(scene, strip)
+            sound.append(job)
+        except Failure as failure:
+            runner.put(replace(job, stage=Stage.FAILED, error=JobError(failure.code, failure.message, failure.hint)))
+    if not sound:
+        return
+    scene = bpy.data.scenes[sound[0].request.scene]
+    taken = snapshot.take(scene, [job.request.strip for job in sound], sound[0].request.snapshot.blend)
+    _snapshots.add(taken)
+    runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in sound], tools)
+
+
+def _place(job: Job) -> None:
+    try:
+        placed = place.place(job)
+    except Failure as failure:
+        error = JobError.of(failure, job.request.strip)
+        runner.put(replace(job, stage=Stage.FAILED, error=error))
+        return
+    runner.put(replace(job, stage=Stage.DONE, sound=placed))
+    if not bpy.app.background:
+        bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.strip}")
+
+
+def _results(setup: Setup) -> Path:
+    """The folder for sounds; one of the extension's own where the project has no place on disk yet."""
+    if setup.results.startswith("//") and not bpy.data.filepath:
+        return setup.own / "sounds"
+    return Path(bpy.path.abspath(setup.results or "//mmaudio/"))
+
+
+def _edit_in_use() -> bool:
+    if bpy.app.is_job_running("RENDER"):
+        return True
+    windows = bpy.context.window_manager.windows
+    return any(operator.bl_idname.startswith(_DRAGGING) for window in windows for operator in window.modal_operators)
+
+
+def _drop_snapshots() -> None:
+    needed = {job.request.snapshot for job in runner.jobs if job.stage in (Stage.QUEUED, Stage.EXPORTING)}
+    for unused in _snapshots - needed:
+        unused.blend.unlink(missing_ok=True)
+        _snapshots.discard(unused)

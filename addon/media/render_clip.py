@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Renders one strip alone, small, its last picture held. Runs inside the background Blender, as a script:
+
+    blender --background --factory-startup --python render_clip.py -- ORDER.json
+
+with `Clip` of `export.py` as JSON. Exit status 0 when the clip is there, else 1 and a line that starts with "mmaudio: ".
+"""
+
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import bpy
+
+# The last picture is held by a meta strip that is longer than its content. No edit reaches its channel by chance.
+_HOLDING_CHANNEL = 128
+
+
+def _timeline(module: str) -> ModuleType:
+    """A module of timeline/: here the add-on is no package, so that room is loaded as one, by its path."""
+    if "mmaudio_timeline" not in sys.modules:
+        room = Path(__file__).parents[1] / "timeline"
+        spec = importlib.util.spec_from_file_location(
+            "mmaudio_timeline", room / "__init__.py", submodule_search_locations=[str(room)]
+        )
+        assert spec is not None
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    return importlib.import_module(f"mmaudio_timeline.{module}")
+
+
+compat = _timeline("compat")
+isolate = _timeline("isolate")
+
+
+def render(order: dict[str, Any]) -> None:
+    bpy.ops.wm.open_mainfile(filepath=order["blend"], load_ui=False, use_scripts=False)
+    scene = bpy.data.scenes[order["scene"]]
+    first = _hold_alone(scene, order["strip"], order["first"], order["frames"], order["held"])
+    scene.frame_start = first
+    scene.frame_end = first + order["held"] - 1
+    scene.frame_step = 1
+    _set_picture(scene.render, order["short_side_max"])
+    _set_file(scene.render, order["output"])
+    if not order["scenes_as_they_are"]:
+        _use_workbench()
+    bpy.ops.render.render(animation=True, scene=scene.name)
+
+
+def _hold_alone(scene: Any, name: str, first: int, frames: int, held: int) -> int:
+    """Leaves the strip as the only one seen, `held` frames long; returns the frame at which it now starts."""
+    edit = scene.sequence_editor
+    strip = edit.strips_all[name]
+    strip.mute = False
+    holder = edit.strips.new_meta(name="mmaudio", channel=_HOLDING_CHANNEL, frame_start=first)
+    for part in isolate.shown_with(scene, strip):
+        part.move_to_meta(holder)
+    for part in holder.strips:
+        # A new meta strip measures its content only when a handle inside it is set.
+        compat.set_right_handle(part, compat.right_handle(part))
+        if getattr(part, "transform", None) is not None and part.transform.filter == "AUTO":
+            # AUTO picks a box filter that takes twice as long, for a clip that is scaled down again at the service.
+            part.transform.filter = "BILINEAR"
+    for channel in (*edit.channels, *holder.channels):
+        channel.mute = False
+    for other in edit.strips:
+        other.mute = other != holder
+    if compat.left_handle(holder) != first:
+        # An input of an effect may begin earlier than the effect itself.
+        compat.set_left_handle(holder, first)
+    compat.set_right_handle(holder, first + held)
+    if first < 0:
+        # Blender renders no negative frames.
+        compat.move_content(holder, -first)
+        return 0
+    return first
+
+
+def _set_picture(render: Any, short_side_max: int) -> None:
+    """Scales by whole percent, as Blender does, and trims each side to an even number of pixels, as H.264 needs."""
+    short_side = min(render.resolution_x, render.resolution_y)
+    percent = max(1, min(100, short_side_max * 100 // short_side))
+    render.resolution_percentage = percent
+    while int(render.resolution_x * percent / 100) % 2:
+        render.resolution_x -= 1
+    while int(render.resolution_y * percent / 100) % 2:
+        render.resolution_y -= 1
+    render.use_sequencer = True
+    render.use_border = False
+    render.use_multiview = False
+    render.use_stamp = False
+    render.frame_map_old = render.frame_map_new = 100
+
+
+def _set_file(render: Any, output: str) -> None:
+    compat.choose_video(render.image_settings)
+    render.filepath = output
+    render.use_file_extension = False
+    render.use_overwrite = True
+    ffmpeg = render.ffmpeg
+    ffmpeg.format = "MPEG4"
+    ffmpeg.codec = "H264"
+    ffmpeg.audio_codec = "NONE"
+    ffmpeg.constant_rate_factor = "MEDIUM"
+    ffmpeg.ffmpeg_preset = "GOOD"
+    ffmpeg.use_autosplit = False
+
+
+def _use_workbench() -> None:
+    """The model looks at motion, not at light, and EEVEE or Cycles would take minutes a frame."""
+    for scene in bpy.data.scenes:
+        scene.render.engine = "BLENDER_WORKBENCH"
+
+
+def main() -> int:
+    order = json.loads(Path(sys.argv[-1]).read_text(encoding="utf-8"))
+    try:
+        render(order)
+    except Exception as fault:
+        # The one place that catches all: what is not caught here, a background Blender turns into exit status 0.
+        print(f"mmaudio: {fault}", flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

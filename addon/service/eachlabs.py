@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Predictions at Eachlabs, and what its errors mean. No bpy.
+
+The brief and the vendor's newest documentation differ in places (the key's header, the words for a status, the
+shape of errors and outputs); both are accepted.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import requests
+
+from ..failure import Failure
+from . import mmaudio
+from .http import Answer, Transport, TryAgain, Unreachable, check_url, is_loopback, redact
+
+BASE_URL = "https://api.eachlabs.ai"
+KEYS_URL = "https://www.eachlabs.ai/dashboard/api-keys"
+
+SUCCEEDED = frozenset({"success", "succeeded", "completed"})
+FAILED = frozenset({"error", "failed"})
+CANCELLED = frozenset({"cancelled", "canceled"})
+
+_SET_KEY = "Set the key in Preferences > Add-ons > MMAudio for the Sequencer."
+
+# Status -> (code, what happened, what to do). What is not here falls to `_failure`.
+_ERRORS = {
+    400: ("invalid_input", "Eachlabs refused the request as invalid", "Change the settings named here and generate again."),
+    401: ("bad_key", "Eachlabs did not accept the API key", _SET_KEY),
+    402: ("balance", "The balance at Eachlabs is too low for this run", "Add credit at eachlabs.ai, then retry."),
+    403: ("bad_key", "Eachlabs does not allow this API key to do that", _SET_KEY),
+    404: ("not_found", "Eachlabs does not know the model or run", "Check the service's address in the preferences."),
+    413: ("too_large", "The clip is larger than Eachlabs accepts", "Shorten the strip."),
+}
+
+# A created run shows up in the list of executions after a moment: how often, and how far apart, it is looked for.
+_SETTLE_LOOKS = 4
+_SETTLE_SECONDS = 2.0
+_CREATE_ATTEMPTS = 6
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One run as the service sees it. `cost` in US dollars, None while unknown."""
+
+    id: str
+    status: str
+    output_url: str | None = None
+    cost: float | None = None
+    reason: str = ""
+
+
+class KeyAuth(requests.auth.AuthBase):
+    """The key, in both headers that the service has asked for. Used for the API's host alone."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        r.headers["X-API-Key"] = self._key
+        r.headers["Authorization"] = f"Bearer {self._key}"
+        return r
+
+
+def check_base_url(base_url: str) -> None:
+    """Raises Failure unless `base_url` is https, or plain http to this machine."""
+    check_url(base_url, loopback_allowed=True)
+
+
+class Eachlabs:
+    """A client for one job: one key, one base URL, one transport."""
+
+    def __init__(self, key: str, base_url: str, transport: Transport) -> None:
+        check_base_url(base_url)
+        self._key = key
+        self._base = base_url.rstrip("/")
+        self._transport = transport
+
+    def create(self, fields: Mapping[str, str | int | float]) -> str:
+        """Starts a run, exactly one, and returns its id. `fields` is the model's `input`."""
+        began = datetime.now(UTC)
+
+        def attempt() -> str:
+            try:
+                return self._create_once(fields)
+            except Unreachable as fault:
+                started = self._settle(str(fields["video"]), began) if fault.sent else None
+                if started is None:
+                    raise
+                return started
+
+        return self._transport.retry(attempt, attempts=_CREATE_ATTEMPTS)
+
+    def get(self, prediction_id: str) -> Prediction:
+        return _prediction(prediction_id, self.call("GET", f"/v1/prediction/{quote(prediction_id, safe='')}"), self._key)
+
+    def cancel(self, prediction_id: str) -> None:
+        """Asks for the run's end. Best effort: it may still finish, and may be billed."""
+        self.call("POST", f"/v1/prediction/{quote(prediction_id, safe='')}/cancel")
+
+    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """One call that may safely be repeated; returns the answer's JSON object, {} for an empty one."""
+        return self._transport.retry(lambda: self._once(method, path, body))
+
+    def _once(self, method: str, path: str, body: object = None, *, heed_cancel: bool = True) -> dict[str, Any]:
+        url = self._base + path
+        answer = self._transport.send(method, url, auth=KeyAuth(self._key), json=body, heed_cancel=heed_cancel)
+        if 200 <= answer.status < 300:
+            return _json_object(answer, path)
+        raise self._failure(answer)
+
+    def _create_once(self, fields: Mapping[str, str | int | float]) -> str:
+        body = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(fields)}
+        try:
+            created = self._once("POST", "/v1/prediction", body, heed_cancel=False)
+        except TryAgain as fault:
+            # Only 429 promises that nothing was created; after a 5xx a run may exist.
+            raise fault if fault.code == "rate_limited" else Unreachable(fault.code, fault.message, fault.hint) from None
+        prediction_id = created.get("predictionID") or created.get("id")
+        if not isinstance(prediction_id, str) or not prediction_id:
+            raise Unreachable("bad_answer", "Eachlabs started a run without telling its number.", "Retry in a while.")
+        return prediction_id
+
+    def _settle(self, video_url: str, since: datetime) -> str | None:
+        """Finds the run that a lost answer may have started, by its video, which no other job has."""
+        try:
+            for _ in range(_SETTLE_LOOKS):
+                self._transport.wait(_SETTLE_SECONDS)
+                for candidate in self._executions(since - timedelta(minutes=1)):
+                    sent = self.call("GET", f"/v1/prediction/{quote(candidate, safe='')}").get("input")
+                    if isinstance(sent, dict) and sent.get("video") == video_url:
+                        return candidate
+        except Failure as fault:
+            raise Failure(
+                "unsettled",
+                f"The answer to the start of the run was lost, and whether it runs could not be found out: {fault.message}",
+                "Look at the runs on the Eachlabs dashboard before you retry, since it may be billed.",
+            ) from None
+        return None
+
+    def _executions(self, since: datetime) -> list[str]:
+        query = urlencode({"model": mmaudio.MODEL, "from": since.isoformat(timespec="seconds"), "limit": 100})
+        rows = self.call("GET", f"/v1/executions?{query}").get("executions")
+        ids = [row.get("id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        return [run for run in ids if isinstance(run, str) and run]
+
+    def _failure(self, answer: Answer) -> Failure:
+        said = redact(_said(answer), self._key)
+        tail = f": {said}" if said else ""
+        tail += f" (HTTP {answer.status}{_request_id(answer)})."
+        if answer.status == 429:
+            text = f"Eachlabs has too many runs of this key under way{tail}"
+            return TryAgain("rate_limited", text, "Retry when other runs have ended.", answer.retry_after)
+        if answer.status == 409:
+            return TryAgain("busy", f"Eachlabs is not yet done with this file{tail}", "Retry in a while.")
+        if answer.status >= 500:
+            text = f"Eachlabs has trouble of its own{tail}"
+            return TryAgain("service_down", text, "Nothing is wrong with the strip: retry in a while.", answer.retry_after)
+        code, what, hint = _ERRORS.get(answer.status, ("bad_answer", "Eachlabs gave an unexpected answer", "Retry in a while."))
+        return Failure(code, what + tail, hint)
+
+
+def is_local(base_url: str) -> bool:
+    """Whether the service is this machine itself, as in tests; only then may anything else be plain http."""
+    return is_loopback(urlsplit(base_url).hostname or "")
+
+
+def _json_object(answer: Answer, path: str) -> dict[str, Any]:
+    if not answer.body:
+        return {}
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return value
+    # A proxy's or a hotspot's page in the service's place.
+    raise Unreachable(
+        "bad_answer",
+        f"The answer of Eachlabs to {path.split('?')[0].split('/')[2]} was no JSON{_request_id(answer)}.",
+        "A proxy or sign-in page may stand in between: check the connection and retry.",
+    )
+
+
+def _said(answer: Answer) -> str:
+    """What an error's body says, in at most 500 characters, from any of its three shapes."""
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(body, dict):
+        return ""
+    parts = [body.get("error"), body.get("message"), body.get("details")]
+    texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part]
+    return "; ".join(dict.fromkeys(texts))[:500].rstrip(".")
+
+
+def _request_id(answer: Answer) -> str:
+    request_id = answer.headers.get("X-Request-Id", "")
+    return f", request {request_id[:64]}" if request_id else ""
+
+
+def _prediction(prediction_id: str, body: Mapping[str, Any], key: str) -> Prediction:
+    status = str(body.get("status", "")).lower()
+    output = body.get("output")
+    metrics = body.get("metrics")
+    return Prediction(
+        id=prediction_id,
+        status=status,
+        output_url=_output_url(output) if status in SUCCEEDED else None,
+        cost=_cost(metrics if isinstance(metrics, dict) else {}),
+        reason=redact(_reason(body, output), key) if status in FAILED else "",
+    )
+
+
+def _output_url(output: object) -> str | None:
+    if isinstance(output, Sequence) and not isinstance(output, str) and output:
+        output = output[0]
+    if isinstance(output, Mapping):
+        output = output.get("url")
+    return output if isinstance(output, str) and output else None
+
+
+def _cost(metrics: Mapping[str, Any]) -> float | None:
+    cost = metrics.get("cost")
+    if isinstance(cost, int | float):
+        return float(cost)
+    seconds = metrics.get("predict_time")
+    return seconds * mmaudio.USD_PER_SECOND if isinstance(seconds, int | float) else None
+
+
+def _reason(body: Mapping[str, Any], output: object) -> str:
+    """Why a run failed, from wherever this answer puts it."""
+    inner = output[0] if isinstance(output, list) and output else output
+    inner = inner if isinstance(inner, Mapping) else {}
+    for text in (body.get("details"), body.get("message"), inner.get("error_message"), inner.get("error"), body.get("logs")):
+        if isinstance(text, str) and text.strip():
+            return text.strip()[-500:].rstrip(".")
+    return ""

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place that knows Blender's versions, 4.5 LTS to 5.2 LTS. Frames are timeline frames.
+
+Strips come as Any: fake-bpy-module describes one version, and here several meet.
+"""
+
+from typing import Any
+
+import bpy
+
+# 5.2 renamed the handles and the content, with warnings on the old names, which go in 6.0.
+_HANDLES_NAMED = bpy.app.version >= (5, 2, 0)
+# 5.0 gave the Sequencer a scene of its own beside the window's.
+_OWN_SCENE = bpy.app.version >= (5, 0, 0)
+
+
+def edited_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
+    """The scene whose edit the Sequencer shows; None where the workspace has none."""
+    if _OWN_SCENE:
+        return context.sequencer_scene  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    return context.scene
+
+
+def left_handle(strip: Any) -> int:
+    return int(strip.left_handle if _HANDLES_NAMED else strip.frame_final_start)
+
+
+def right_handle(strip: Any) -> int:
+    """The first frame that the strip no longer shows."""
+    return int(strip.right_handle if _HANDLES_NAMED else strip.frame_final_end)
+
+
+def set_left_handle(strip: Any, frame: int) -> None:
+    setattr(strip, "left_handle" if _HANDLES_NAMED else "frame_final_start", frame)
+
+
+def set_right_handle(strip: Any, frame: int) -> None:
+    setattr(strip, "right_handle" if _HANDLES_NAMED else "frame_final_end", frame)
+
+
+def content_start(strip: Any) -> float:
+    """Where the strip's content begins, trimmed or not: moving changes it, trimming doesn't."""
+    return float(strip.content_start if _HANDLES_NAMED else strip.frame_start)
+
+
+def move_content(strip: Any, frames: int) -> None:
+    """Moves the strip with its content."""
+    name = "content_start" if _HANDLES_NAMED else "frame_start"
+    setattr(strip, name, getattr(strip, name) + frames)
+
+
+def choose_video(image_settings: Any) -> None:
+    """Makes a render write a video instead of images."""
+    if _OWN_SCENE:
+        image_settings.media_type = "VIDEO"
+    image_settings.file_format = "FFMPEG"

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy of the edit as a small .blend, for the background render. Main thread, milliseconds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..jobs.job import Snapshot
+from . import isolate
+
+# Strips that bring datablocks along, which may weigh gigabytes. Every other strip weighs next to nothing.
+_HEAVY = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
+
+
+def take(scene: bpy.types.Scene, names: Sequence[str], blend: Path) -> Snapshot:
+    """Writes `scene`'s edit to `blend`, with all that the named strips' pictures need; the scene stays as it is."""
+    copy = scene.copy()
+    try:
+        _leave_behind(copy, names)
+        blend.parent.mkdir(parents=True, exist_ok=True)
+        # A media file that lies beside the project is named by its whole path, since the copy lies elsewhere.
+        bpy.data.libraries.write(str(blend), {copy}, path_remap="ABSOLUTE")
+        return Snapshot(blend, copy.name)
+    finally:
+        bpy.data.scenes.remove(copy)
+
+
+def _leave_behind(copy: Any, names: Sequence[str]) -> None:
+    """Takes out of the copy what drags data along that the named strips don't show."""
+    edit = copy.sequence_editor
+    needed = {part.name for name in names for part in isolate.made_of(copy, edit.strips_all[name])}
+    for name in [strip.name for strip in edit.strips_all if strip.type in _HEAVY and strip.name not in needed]:
+        strip = edit.strips_all.get(name)
+        if strip is not None:
+            isolate.level(copy, strip).strips.remove(strip)
+    for item in list(copy.collection.objects):
+        copy.collection.objects.unlink(item)
+    for item in list(copy.collection.children):
+        copy.collection.children.unlink(item)
+    copy.camera = None
+    copy.world = None

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person sees."""
+
+import bpy
+
+from . import menus, operators, panels, preferences, settings, ticker
+
+# In the order in which they need one another; undone in reverse.
+_CLASSES = (*preferences.CLASSES, *settings.CLASSES, *operators.CLASSES, *panels.CLASSES)
+
+
+def register() -> None:
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+    settings.attach()
+    menus.attach()
+
+
+def unregister() -> None:
+    ticker.stop()
+    menus.detach()
+    settings.detach()
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

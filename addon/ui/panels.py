@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar's tab. What is missing is said where it is missed, with what mends it."""
+
+import textwrap
+from typing import Any
+
+import bpy
+
+from .. import generation
+from ..jobs.job import Job, Progress, Stage
+from ..timeline import compat, strips
+from . import operators, preferences, settings
+
+_STAGE_ICONS = {Stage.DONE: "CHECKMARK", Stage.FAILED: "ERROR", Stage.CANCELLED: "X", Stage.QUEUED: "TIME"}
+_CHARACTER_WIDTH = 6.6
+"""Pixels of an average letter in Blender's interface font, at scale 1."""
+
+
+class _Sidebar:
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "MMAudio"
+
+
+class MMAUDIO_PT_generate(_Sidebar, bpy.types.Panel):
+    bl_label = "Generate Sound"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        scene = compat.edited_scene(context)
+        if scene is not None:
+            _draw_settings(layout, settings.of(scene))
+        _draw_blocker(layout, context)
+        count = sum(strips.has_picture(strip) for strip in strips.selected(context))
+        row = layout.row()
+        row.scale_y = 1.5
+        text = "Generate Sound" if count < 2 else f"Generate Sound for {count} Strips"
+        row.operator(operators.MMAUDIO_OT_generate.bl_idname, text=text, icon="SOUND")
+
+
+class MMAUDIO_PT_advanced(_Sidebar, bpy.types.Panel):
+    bl_label = "Advanced"
+    bl_parent_id = "MMAUDIO_PT_generate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return compat.edited_scene(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        scene = compat.edited_scene(context)
+        assert scene is not None  # poll has seen to it
+        asked = settings.of(scene)
+        layout: Any = self.layout
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(asked, "num_steps")
+        column.prop(asked, "cfg_strength")
+        layout.prop(asked, "scenes_as_they_are")
+
+
+class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
+    bl_label = "Jobs"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        jobs = generation.runner.jobs
+        if not jobs:
+            layout.label(text="No jobs yet")
+            return
+        for job in reversed(jobs):
+            _draw_job(layout.box(), job, context)
+        if any(job.stage.ended for job in jobs):
+            layout.operator(operators.MMAUDIO_OT_clear_jobs.bl_idname, icon="TRASH")
+
+
+CLASSES = (MMAUDIO_PT_generate, MMAUDIO_PT_advanced, MMAUDIO_PT_jobs)
+
+
+def _draw_settings(layout: Any, asked: settings.MMAUDIO_PG_settings) -> None:
+    column = layout.column(align=True)
+    column.label(text="Prompt")
+    column.prop(asked, "prompt", text="", placeholder="What should be heard")
+    column.separator()
+    column.label(text="Negative Prompt")
+    column.prop(asked, "negative_prompt", text="", placeholder="What should not be heard")
+    row = layout.row(align=True)
+    seed = row.row(align=True)
+    seed.active = not asked.randomize_seed
+    seed.prop(asked, "seed")
+    row.prop(asked, "randomize_seed", text="", icon="FILE_REFRESH")
+
+
+def _draw_blocker(layout: Any, context: bpy.types.Context) -> None:
+    """What is missing, and the button that mends it."""
+    reason = operators.blocker(context)
+    if reason is None:
+        return
+    box = layout.box()
+    _draw_text(box, reason.message, context, icon="INFO")
+    if reason.code == "no_key":
+        box.operator("wm.url_open", text="Get a Key", icon="URL").url = generation.eachlabs.KEYS_URL
+        box.operator("preferences.addon_show", text="Set the Key", icon="PREFERENCES").module = preferences.ADDON
+    elif reason.code == "offline" and not bpy.app.online_access_override:
+        box.prop(context.preferences.system, "use_online_access", text="Allow Online Access", toggle=True, icon="INTERNET")
+    elif reason.code == "no_edit":
+        box.operator("scene.new_sequencer_scene", text="New Edit", icon="ADD")
+    elif reason.code == "unsafe_url":
+        box.operator("preferences.addon_show", text="Set the Address", icon="PREFERENCES").module = preferences.ADDON
+    else:
+        _draw_text(box, reason.hint, context)
+
+
+def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
+    row = box.row()
+    row.label(text=job.request.strip, icon=_STAGE_ICONS.get(job.stage, "RENDER_ANIMATION"))
+    if not job.stage.ended:
+        row.operator(operators.MMAUDIO_OT_cancel_job.bl_idname, text="", icon="X", emboss=False).job = job.id
+        box.progress(factor=job.progress.fraction if job.progress else 0.0, text=stage_text(job))
+        return
+    if job.stage is Stage.DONE:
+        _draw_text(box, stage_text(job), context)
+    if job.note:
+        _draw_text(box, job.note, context)
+    if job.error is not None:
+        _draw_text(box, job.error.message, context)
+        _draw_text(box, job.error.hint, context)
+    if job.stage is Stage.CANCELLED:
+        box.label(text="Cancelled")
+    if job.stage is not Stage.DONE:
+        box.operator(operators.MMAUDIO_OT_retry_job.bl_idname, icon="FILE_REFRESH").job = job.id
+    elif job.file is not None:
+        box.operator(operators.MMAUDIO_OT_insert_result.bl_idname, icon="IMPORT").job = job.id
+
+
+def stage_text(job: Job) -> str:
+    """The job's stage in words, with how far it is."""
+    progress = job.progress or Progress(0, 0, "")
+    match job.stage:
+        case Stage.QUEUED:
+            return "Waiting"
+        case Stage.EXPORTING:
+            return f"Rendering frame {progress.done:.0f} of {progress.total:.0f}"
+        case Stage.UPLOADING:
+            return f"Uploading {progress.done / 1e6:.1f} of {progress.total / 1e6:.1f} MB"
+        case Stage.PREDICTING:
+            return f"Generating {progress.done:.0f} s of about {progress.total:.0f} s"
+        case Stage.DOWNLOADING:
+            return f"Downloading {progress.done / 1e6:.1f} MB"
+        case Stage.PLACING:
+            return "Waiting to place the sound"
+        case Stage.DONE:
+            cost = "" if job.cost is None else f", ${job.cost:.4f}"
+            return f"Done{cost}, seed {job.request.settings.seed}"
+        case _:
+            return job.stage.capitalize()
+
+
+def _draw_text(layout: Any, text: str, context: bpy.types.Context, icon: str = "NONE") -> None:
+    """A text over as many lines as the sidebar's width asks for: labels don't wrap by themselves."""
+    scale = context.preferences.system.ui_scale
+    region: Any = context.region
+    width = max(16, int((region.width / scale - 60) / _CHARACTER_WIDTH))
+    column = layout.column(align=True)
+    for line in textwrap.wrap(text, width):
+        column.label(text=line, icon=icon)
+        icon = "BLANK1" if icon != "NONE" else icon

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The key, the service's address, the folder for results."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from .. import generation
+from ..service import eachlabs
+
+ADDON = (__package__ or "").rpartition(".")[0]
+
+_KEY_VARIABLE = "EACHLABS_API_KEY"
+_ADDRESS_VARIABLE = "EACHLABS_BASE_URL"
+
+# A key that is not to be remembered lives here, and ends with Blender.
+_key_of_session = ""
+
+
+def _get_key(self: "MMAUDIO_AP_preferences") -> str:
+    return self.stored_key if self.remember_key else _key_of_session
+
+
+def _set_key(self: "MMAUDIO_AP_preferences", value: str) -> None:
+    global _key_of_session
+    _key_of_session = value.strip()
+    self.stored_key = _key_of_session if self.remember_key else ""
+
+
+def _remember_changed(self: "MMAUDIO_AP_preferences", context: bpy.types.Context) -> None:
+    global _key_of_session
+    _key_of_session = self.stored_key or _key_of_session
+    self.stored_key = _key_of_session if self.remember_key else ""
+    # A userpref.blend that was saved with the key still has it: have Blender write it again.
+    context.preferences.is_dirty = True
+
+
+class MMAUDIO_AP_preferences(bpy.types.AddonPreferences):
+    bl_idname = ADDON
+
+    if TYPE_CHECKING:
+        key: str
+        stored_key: str
+        remember_key: bool
+        base_url: str
+        results: str
+    else:
+        # A property with its own get and set is not written to userpref.blend; `stored_key` is.
+        key: StringProperty(
+            name="API Key",
+            description="The key of your Eachlabs account. It is sent to the service's address only",
+            subtype="PASSWORD",
+            get=_get_key,
+            set=_set_key,
+        )
+        stored_key: StringProperty(options={"HIDDEN"})
+        remember_key: BoolProperty(
+            name="Remember",
+            description="Keep the key in Blender's preferences. When off, it is forgotten when Blender closes",
+            default=True,
+            update=_remember_changed,
+        )
+        base_url: StringProperty(
+            name="Service Address",
+            description=f"Where the service is. The variable {_ADDRESS_VARIABLE} goes before it",
+            default=eachlabs.BASE_URL,
+        )
+        results: StringProperty(
+            name="Results",
+            description="The folder for finished sounds. // is the folder of the .blend; "
+            "a project that is not saved yet uses the extension's own folder",
+            default="//mmaudio/",
+            subtype="DIR_PATH",
+        )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        if os.environ.get(_KEY_VARIABLE):
+            column.label(text=f"The key is taken from {_KEY_VARIABLE}", icon="CHECKMARK")
+        row = column.row(align=True)
+        row.active = not os.environ.get(_KEY_VARIABLE)
+        row.prop(self, "key")
+        row.operator("wm.url_open", text="", icon="URL").url = eachlabs.KEYS_URL
+        column.prop(self, "remember_key")
+        stored = "Stored unencrypted in Blender's userpref.blend" if self.remember_key else "Forgotten when Blender closes"
+        column.label(text=stored, icon="INFO")
+        column.separator()
+        if os.environ.get(_ADDRESS_VARIABLE):
+            column.label(text=f"The address is taken from {_ADDRESS_VARIABLE}", icon="CHECKMARK")
+        column.prop(self, "base_url")
+        column.prop(self, "results")
+
+
+CLASSES = (MMAUDIO_AP_preferences,)
+
+
+def of(context: bpy.types.Context) -> MMAUDIO_AP_preferences:
+    addon: Any = context.preferences.addons[ADDON]
+    return addon.preferences
+
+
+def setup(context: bpy.types.Context) -> generation.Setup:
+    """The key, address and folders that hold now; variables go before preferences."""
+    preferences = of(context)
+    return generation.Setup(
+        key=os.environ.get(_KEY_VARIABLE, "").strip() or preferences.key,
+        base_url=os.environ.get(_ADDRESS_VARIABLE, "").strip() or preferences.base_url.strip() or eachlabs.BASE_URL,
+        own=Path(bpy.utils.extension_path_user(ADDON, path="", create=True)),
+        results=preferences.results,
+    )

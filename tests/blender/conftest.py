@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The built zip, installed into the bpy wheel's own Blender, beside the service's double."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+# Before bpy is imported: Blender's user folder for these tests, and gone with them.
+_USER = tempfile.TemporaryDirectory(prefix="mmaudio-user-")
+os.environ["BLENDER_USER_RESOURCES"] = _USER.name
+
+import bpy  # noqa: E402
+
+from tests.standin.client import StandIn  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+MODULE = "bl_ext.user_default.mmaudio_vse"
+
+
+@pytest.fixture(scope="session")
+def addon() -> Any:
+    """The modules of the installed extension."""
+    zips = sorted((ROOT / "dist").glob("mmaudio_vse-*.zip"))
+    assert zips, "build the extension first: python3 scripts/build.py"
+    bpy.ops.extensions.package_install_files(filepath=str(zips[-1]), repo="user_default", enable_on_install=True)
+    bpy.context.preferences.system.use_online_access = True
+    names = ("generation", "command", "failure", "jobs.job", "timeline.compat", "timeline.strips", "timeline.place", "ui.operators")
+    modules = {name.rsplit(".", 1)[-1]: sys.modules[f"{MODULE}.{name}"] for name in names}
+    return SimpleNamespace(**modules, preferences=bpy.context.preferences.addons[MODULE].preferences)
+
+
+@pytest.fixture(scope="session")
+def _standin() -> Iterator[StandIn]:
+    with StandIn(run_seconds=0.4) as double:
+        yield double
+
+
+@pytest.fixture
+def standin(_standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """The double, well-behaved at first; the product is pointed at it. No credentials may have gone astray after."""
+    _standin.clear()
+    for name, value in _standin.environment.items():
+        monkeypatch.setenv(name, value)
+    yield _standin
+    assert _standin.state()["violations"] == []
+
+
+@pytest.fixture
+def project(addon: Any, tmp_path: Path) -> Iterator[Path]:
+    """A saved, empty project of 24 frames a second, 1280 by 720; its folder."""
+    bpy.ops.wm.read_homefile(use_empty=True)
+    scene = bpy.context.scene
+    scene.render.fps, scene.render.fps_base = 24, 1.0
+    scene.render.resolution_x, scene.render.resolution_y = 1280, 720
+    scene.sequence_editor_create()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"))
+    yield tmp_path
+    for job in addon.generation.runner.jobs:
+        addon.generation.runner.cancel(job.id)
+        addon.generation.runner.forget(job.id)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Edits to try the product on, and how far a sound is from its picture."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import aud
+import bpy
+import numpy as np
+
+from tests import footage
+
+RATE = 48_000
+
+
+def edit() -> Any:
+    return bpy.context.scene.sequence_editor
+
+
+def movie(folder: Path, *, frames: int = 96, at: tuple[int, ...] = (20, 45, 70), channel: int = 3, start: int = 10) -> Any:
+    clip = folder / f"clip {channel}-{start}.mp4"
+    footage.flashes(clip, frames=frames, at=at)
+    return edit().strips.new_movie(name="clip", filepath=str(clip), channel=channel, frame_start=start)
+
+
+def settings(addon: Any, **changes: Any) -> Any:
+    model = addon.job.Settings
+    return model(**{"prompt": "rain", "negative_prompt": "music", "seed": 7, **changes})
+
+
+def generate(addon: Any, *chosen: Any, seconds: float = 90.0, **changes: Any) -> list[Any]:
+    """Runs the strips' jobs to their end, as the timer would."""
+    preferences = addon.operators.preferences
+    jobs = addon.generation.start(bpy.context.scene, chosen, settings(addon, **changes), preferences.setup(bpy.context))
+    return finish(addon, [job.id for job in jobs], seconds)
+
+
+def finish(addon: Any, ids: list[str], seconds: float = 90.0) -> list[Any]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        addon.generation.advance()
+        jobs = [addon.generation.runner.job(job_id) for job_id in ids]
+        if all(job.stage.ended for job in jobs) and not addon.generation.runner.busy:
+            return jobs
+        time.sleep(0.02)
+    raise TimeoutError([str(job.stage) for job in jobs])
+
+
+def wait_for_stage(addon: Any, job_id: str, stage: str, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while (now := addon.generation.runner.job(job_id).stage) != stage:
+        assert not now.ended, now
+        assert time.monotonic() < end, now
+        addon.generation.advance()
+        time.sleep(0.01)
+
+
+def flash_frames(folder: Path, first: int, last: int) -> list[int]:
+    """The frames of the edit on which its picture flashes, seen by rendering it whole, from `first` to `last`."""
+    scene = bpy.context.scene
+    render = scene.render
+    scene.frame_start, scene.frame_end = first, last
+    render.resolution_percentage = 20
+    if bpy.app.version >= (5, 0):
+        render.image_settings.media_type = "VIDEO"
+    render.image_settings.file_format = "FFMPEG"
+    render.ffmpeg.format, render.ffmpeg.codec, render.ffmpeg.audio_codec = "MPEG4", "H264", "NONE"
+    render.use_file_extension = False
+    render.filepath = str(folder / "whole edit.mp4")
+    bpy.ops.render.render(animation=True)
+    fps = render.fps / render.fps_base
+    return [first + round(time * fps) for time in footage.flash_times(folder / "whole edit.mp4")]
+
+
+def click_times(folder: Path) -> "list[float]":
+    """Seconds from the scene's first frame at which clicks stand in the mixed-down edit."""
+    mixed = folder / "mixed.wav"
+    bpy.ops.sound.mixdown(filepath=str(mixed), container="WAV", codec="PCM", format="F32", mixrate=RATE)
+    samples = np.abs(aud.Sound(str(mixed)).data()).max(axis=1)
+    loud = np.flatnonzero(samples > 0.4)
+    if not len(loud):
+        return []
+    # One click is a few dozen samples long: what follows within 20 ms is the same click.
+    starts = loud[np.concatenate([[True], np.diff(loud) > RATE // 50])]
+    return [float(start) / RATE for start in starts]
+
+
+def offsets_ms(folder: Path, first: int, last: int) -> list[float]:
+    """By how many milliseconds each click comes after its flash; asserts that there is one click a flash."""
+    flashes = flash_frames(folder, first, last)
+    clicks = click_times(folder)
+    fps = bpy.context.scene.render.fps / bpy.context.scene.render.fps_base
+    assert len(clicks) == len(flashes) > 0, (clicks, flashes)
+    return [(click - (frame - first) / fps) * 1000 for click, frame in zip(clicks, flashes, strict=True)]

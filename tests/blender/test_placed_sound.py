@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sound of every kind of strip stands where its picture stands."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from tests import footage
+from tests.standin.client import StandIn
+
+from . import edits
+
+CLICK_TOLERANCE_MS = 5.0
+
+
+def trimmed_movie(addon: Any, folder: Path) -> Any:
+    strip = edits.movie(folder)
+    addon.compat.set_left_handle(strip, 18)
+    addon.compat.set_right_handle(strip, 96)
+    return strip
+
+
+def image_sequence(addon: Any, folder: Path) -> Any:
+    files = footage.images(folder / "frames", frames=40, at=[12, 30])
+    strip = edits.edit().strips.new_image(name="clip", filepath=str(files[0]), channel=4, frame_start=5)
+    for file in files[1:]:
+        strip.elements.append(file.name)
+    addon.compat.set_right_handle(strip, 5 + len(files))
+    return strip
+
+
+def meta_of_two(addon: Any, folder: Path) -> Any:
+    first = edits.movie(folder, frames=40, at=(10, 25), channel=2, start=1)
+    second = edits.movie(folder, frames=40, at=(15, 33), channel=3, start=41)
+    meta = edits.edit().strips.new_meta(name="clip", channel=6, frame_start=1)
+    for strip in (first, second):
+        strip.move_to_meta(meta)
+        addon.compat.set_right_handle(strip, addon.compat.right_handle(strip))
+    addon.compat.set_right_handle(meta, 78)
+    addon.compat.set_left_handle(meta, 5)
+    return meta
+
+
+def retimed_movie(addon: Any, folder: Path) -> Any:
+    strip = edits.movie(folder, frames=48, at=(12, 36))
+    start, end = addon.compat.left_handle(strip), addon.compat.right_handle(strip)
+    strip.retiming_keys.add(timeline_frame=start)
+    last = strip.retiming_keys.add(timeline_frame=end)
+    # Drawn out to half speed.
+    last.timeline_frame = end + (end - start)
+    assert addon.compat.right_handle(strip) == end + (end - start)
+    return strip
+
+
+CASES = [trimmed_movie, image_sequence, meta_of_two, retimed_movie]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sound_stands_from_handle_to_handle_and_clicks_where_the_picture_flashes(
+    case: Any, addon: Any, standin: StandIn, project: Path
+) -> None:
+    strip = case(addon, project)
+    left, right = addon.compat.left_handle(strip), addon.compat.right_handle(strip)
+
+    (job,) = edits.generate(addon, strip)
+
+    assert job.error is None
+    sound = edits.edit().strips[job.sound.strip]
+    assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (left, right)
+    assert sound.channel == strip.channel - 1
+    assert sound.show_waveform
+    strip_sounds_off()
+    offsets = edits.offsets_ms(project, left, right - 1)
+    print(f"{case.__name__}: worst {max(offsets, key=abs):+.2f} ms of {len(offsets)} clicks")
+    assert max(map(abs, offsets)) < CLICK_TOLERANCE_MS
+
+
+def strip_sounds_off() -> None:
+    """Leaves nothing to hear but what the product has placed."""
+    for strip in edits.edit().strips_all:
+        if strip.type == "SOUND":
+            strip.mute = "mmaudio" not in strip.keys()
+    assert bpy.context.scene.sequence_editor is not None

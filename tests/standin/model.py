@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands in for the model: the clip's own picture, a click at each flash, and a hiss that follows the motion.
+
+Lengths behave as measured with the public model code: a result is never longer than the frames that were sent.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+SAMPLE_RATE = 44_100
+AAC_DELAY = 1024
+SHORTEST = 0.64
+"""Seconds; below it the model has no window of motion at all."""
+SAMPLED_FPS = 25
+_SURPLUS_SECONDS = 0.02
+_BRIGHT = 150.0
+"""The mean of a picture, of 255, from which on it counts as flashing."""
+
+
+class RunFailed(Exception):
+    """The run ends in `error`, with this reason."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What was seen of the clip that was sent: times in seconds, means of brightness from 0 to 255, one a frame."""
+
+    width: int
+    height: int
+    fps: Fraction
+    times: "np.ndarray"
+    means: "np.ndarray"
+    motion: "np.ndarray"
+
+
+def look(path: Path) -> Clip:
+    """Decodes the clip; raises RunFailed for what a model server refuses."""
+    times: list[float] = []
+    means: list[float] = []
+    motion: list[float] = []
+    before = None
+    try:
+        with av.open(str(path)) as file:
+            stream = file.streams.video[0]
+            for frame in file.decode(stream):
+                picture = frame.to_ndarray(format="gray").astype(np.float32)
+                times.append(float(frame.time or 0))
+                means.append(float(picture.mean()))
+                motion.append(0.0 if before is None else float(np.abs(picture - before).mean()))
+                before = picture
+            width, height = stream.codec_context.width, stream.codec_context.height
+            fps = Fraction(stream.average_rate or 0)
+    except (av.FFmpegError, IndexError) as fault:
+        raise RunFailed("the video could not be decoded") from fault
+    return Clip(width, height, fps, np.array(times), np.array(means), np.array(motion))
+
+
+def result_seconds(clip: Clip, duration: float) -> float:
+    """How long the result is: samples at 25 frames a second are taken as long as a later frame follows."""
+    samples = int(np.ceil(round(clip.times[-1] * SAMPLED_FPS, 6)))
+    return min(duration, samples / SAMPLED_FPS)
+
+
+def score(path: Path, target: Path, *, duration: float, seed: int, signalled: bool = False, silent: bool = False) -> float:
+    """Writes the result of one run to `target` and returns its length in seconds.
+
+    signalled  the mp4 tells of the AAC encoder's delay, as the ffmpeg program's does; the public model code's doesn't
+    silent     the mp4 has no sound at all
+    """
+    clip = look(path)
+    seconds = result_seconds(clip, duration)
+    if seconds < SHORTEST:
+        raise RunFailed(f"the video is too short: {seconds:.2f} s")
+    _mux(path, target, None if silent else _sound(clip, seconds, seed), signalled)
+    return seconds
+
+
+def _sound(clip: Clip, seconds: float, seed: int) -> "np.ndarray":
+    count = round((seconds + _SURPLUS_SECONDS) * SAMPLE_RATE)
+    at = np.arange(count) / SAMPLE_RATE
+    hiss = np.random.default_rng(seed).uniform(-1, 1, count)
+    loudness = np.interp(at, clip.times, np.clip(clip.motion / 20, 0, 1)) * 0.15 + 0.01
+    sound = hiss * loudness
+    for time in clip.times[flashes(clip)]:
+        start = round(time * SAMPLE_RATE)
+        sound[start : start + 16] = 0.95
+    return np.stack([sound, sound]).astype(np.float32)
+
+
+def flashes(clip: Clip) -> "np.ndarray":
+    """The frames on which the picture has just become bright."""
+    bright = clip.means > _BRIGHT
+    return np.flatnonzero(bright & ~np.concatenate([[False], bright[:-1]]))
+
+
+def _mux(picture: Path, target: Path, sound: "np.ndarray | None", signalled: bool) -> None:
+    with av.open(str(picture)) as source, av.open(str(target), "w", format="mp4") as result:
+        shown = source.streams.video[0]
+        video = result.add_stream_from_template(shown)
+        audio = None if sound is None else result.add_stream("aac", rate=SAMPLE_RATE, layout="stereo")
+        for packet in source.demux(shown):
+            if packet.dts is not None:
+                packet.stream = video
+                result.mux(packet)
+        if audio is None or sound is None:
+            return
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), format="fltp", layout="stereo")
+        frame.sample_rate = SAMPLE_RATE
+        frame.pts = 0
+        for packet in (*audio.encode(frame), *audio.encode(None)):
+            if not signalled:
+                # The encoder begins 1024 samples before zero, which becomes the edit list; shifted, nothing tells of it.
+                packet.pts = (packet.pts or 0) + AAC_DELAY
+                packet.dts = (packet.dts or 0) + AAC_DELAY
+            packet.stream = audio
+            result.mux(packet)

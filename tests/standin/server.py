@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The double's two hosts on loopback: the API, which wants the key, and the files, which must never see it."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from .service import BYTES_MAX, Refused, Service, as_json
+
+_CHUNK = 64 * 1024
+
+
+def openapi_file() -> Path | None:
+    """The vendor's own description of its API, where it lies beside the checkout."""
+    path = Path(__file__).parents[3] / "shared" / "eachlabs-openapi.json"
+    return path if path.is_file() else None
+
+
+class Faults:
+    """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes."""
+
+    def __init__(self) -> None:
+        self._orders: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def order(self, order: dict[str, Any]) -> None:
+        with self._lock:
+            self._orders.append({"times": 1, **order})
+
+    def clear(self) -> None:
+        with self._lock:
+            self._orders.clear()
+
+    def take(self, at: str) -> list[dict[str, Any]]:
+        with self._lock:
+            struck = [order for order in self._orders if order["at"] == at and order["times"] > 0]
+            for order in struck:
+                order["times"] -= 1
+            return struck
+
+
+class Double:
+    """Both servers, what they share, and what they were asked."""
+
+    def __init__(self, service: Service, port: int = 0) -> None:
+        self.service = service
+        self.faults = Faults()
+        self.requests: list[dict[str, Any]] = []
+        self.violations: list[str] = []
+        self._schema = _Schema(openapi_file())
+        self._servers = [_Server(("127.0.0.1", port), Api, self), _Server(("127.0.0.1", 0), Files, self)]
+        api, files = (server.server_address[1] for server in self._servers)
+        service.api_url = f"http://127.0.0.1:{api}"
+        # Another name for the same machine: to a client it is another host, which must not get the key.
+        service.files_url = f"http://localhost:{files}"
+
+    def start(self) -> None:
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+    def check_schema(self, path: str, body: object) -> None:
+        self._schema.check(path, body)
+
+    def state(self) -> dict[str, Any]:
+        return {"requests": self.requests, "violations": self.violations, **self.service.state()}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], double: Double) -> None:
+        super().__init__(address, handler)
+        self.double = double
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is no news."""
+
+
+class _Schema:
+    """Holds request bodies against the vendor's OpenAPI file; without the file it lets all pass."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._schemas: dict[str, Any] = {}
+        if path is None:
+            return
+        api = json.loads(path.read_text())
+        for route, operations in api["paths"].items():
+            content = operations.get("post", {}).get("requestBody", {}).get("content", {})
+            if content:
+                reference = content["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+                self._schemas[route] = api["components"]["schemas"][reference]
+
+    def check(self, path: str, body: object) -> None:
+        import jsonschema
+
+        schema = self._schemas.get(path)
+        if schema is None:
+            return
+        try:
+            jsonschema.validate(body, schema)
+        except jsonschema.ValidationError as fault:
+            raise Refused(400, {"error": f"against the OpenAPI file: {fault.message}"}) from None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    host = ""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_POST = do_PUT = do_DELETE = do_GET
+
+    @property
+    def double(self) -> Double:
+        return self.server.double
+
+    def _answer(self) -> None:
+        parts = urlsplit(self.path)
+        if not parts.path.startswith("/_standin"):
+            self.double.requests.append(
+                {
+                    "host": self.host,
+                    "method": self.command,
+                    "path": parts.path,
+                    "headers": {name.lower(): value for name, value in self.headers.items()},
+                    "time": time.time(),
+                }
+            )
+        try:
+            name, act = self.route(self.command, parts.path, parts.query)
+            self._carry_out(name, act)
+        except Refused as refused:
+            self.reply(refused.status, as_json(refused.body))
+
+    def _carry_out(self, name: str, act: Callable[[], tuple[int, bytes]]) -> None:
+        """Acts, unless a fault was ordered for this route."""
+        status, body, headers = 0, b"", {}
+        for fault in self.double.faults.take(name):
+            match fault["do"]:
+                case "status":
+                    if "carried_out" in fault:
+                        act()
+                    else:
+                        self.body()
+                    status, body, headers = fault["status"], fault.get("body", "").encode(), fault.get("headers", {})
+                case "drop":
+                    if "carried_out" in fault:
+                        act()
+                    return self._hang_up()
+                case "stall":
+                    time.sleep(fault["seconds"])
+                case "truncate":
+                    _, whole = act()
+                    return self._reply_in_part(whole)
+                case "slow":
+                    _, whole = act()
+                    return self._reply_slowly(whole, fault["seconds"])
+                case other:
+                    raise ValueError(other)
+        if not status:
+            status, body = act()
+        self.reply(status, body, headers)
+
+    def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Request-Id", f"standin-{len(self.double.requests)}")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _reply_in_part(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        self._hang_up()
+
+    def _reply_slowly(self, body: bytes, seconds: float) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        pieces = 50
+        size = -(-len(body) // pieces)
+        for start in range(0, len(body), size):
+            self.wfile.write(body[start : start + size])
+            self.wfile.flush()
+            time.sleep(seconds / pieces)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def body(self) -> bytes:
+        if "Content-Length" not in self.headers and self.command in ("PUT", "POST"):
+            if self.headers.get("Transfer-Encoding"):
+                self.close_connection = True
+                raise Refused(411, {"error": "MissingContentLength"})
+            return b""
+        length = int(self.headers.get("Content-Length", 0))
+        if length > BYTES_MAX:
+            self.close_connection = True
+            raise Refused(413, {"error": "EntityTooLarge"})
+        return self.rfile.read(length)
+
+    def json(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.body())
+        except ValueError:
+            raise Refused(400, {"error": "the body is no JSON"}) from None
+        if not isinstance(value, dict):
+            raise Refused(400, {"error": "the body is no object"})
+        return value
+
+    def route(self, method: str, path: str, query: str) -> tuple[str, Callable[[], tuple[int, bytes]]]:
+        raise NotImplementedError
+
+
+class Api(_Handler):
+    host = "api"
+
+    def route(self, method: str, path: str, query: str) -> tuple[str, Callable[[], tuple[int, bytes]]]:
+        if path.startswith("/_standin"):
+            return "control", lambda: self._control(method, path)
+        service = self.double.service
+        steps = path.strip("/").split("/")
+        if steps[:1] != ["v1"]:
+            raise Refused(404, {"error": "not found"})
+        if not (method == "GET" and steps == ["v1", "model"]):
+            self._check_key()
+        match method, steps[1:]:
+            case "POST", ["upload", "presign"]:
+                return "presign", lambda: (200, as_json(service.presign(self._checked("/v1/upload/presign"))))
+            case "POST", ["prediction"]:
+                return "create", self._create
+            case "GET", ["prediction", run_id]:
+                return "get", lambda: (200, as_json(service.get(run_id)))
+            case "POST", ["prediction", run_id, "cancel"]:
+                return "cancel", lambda: (200, as_json(service.cancel(run_id)))
+            case "DELETE", ["files", file_id]:
+                return "delete", lambda: (204, self._delete(file_id))
+            case "GET", ["executions"]:
+                return "executions", lambda: (200, as_json(service.executions(parse_qs(query))))
+            case "GET", ["model"]:
+                return "model", lambda: (200, as_json({"title": "MMAudio", "slug": "mmaudio", "request_schema": {}}))
+            case _:
+                raise Refused(404, {"error": "not found"})
+
+    def _check_key(self) -> None:
+        key = self.double.service.key
+        if self.headers.get("X-API-Key") != key or self.headers.get("Authorization") != f"Bearer {key}":
+            self.body()
+            raise Refused(401, {"error": "Invalid or missing API key"})
+
+    def _checked(self, path: str) -> dict[str, Any]:
+        body = self.json()
+        self.double.check_schema(path, body)
+        return body
+
+    def _create(self) -> tuple[int, bytes]:
+        body = self._checked("/v1/prediction")
+        return 200, as_json(self.double.service.create(body, self.double.faults.take("run")))
+
+    def _delete(self, file_id: str) -> bytes:
+        self.double.service.delete(file_id)
+        return b""
+
+    def _control(self, method: str, path: str) -> tuple[int, bytes]:
+        """Not of the service: how a test in another process orders faults and asks what has happened."""
+        match method, path:
+            case "GET", "/_standin/state":
+                return 200, as_json(self.double.state())
+            case "POST", "/_standin/faults":
+                self.double.faults.order(self.json())
+                return 200, b"{}"
+            case "POST", "/_standin/settings":
+                for name, value in self.json().items():
+                    setattr(self.double.service, name, value)
+                return 200, b"{}"
+            case "DELETE", "/_standin/faults":
+                self.double.faults.clear()
+                return 200, b"{}"
+            case _:
+                raise Refused(404, {"error": "not found"})
+
+
+class Files(_Handler):
+    """Storage and results; a key that turns up here is a leak."""
+
+    host = "files"
+
+    def route(self, method: str, path: str, query: str) -> tuple[str, Callable[[], tuple[int, bytes]]]:
+        service = self.double.service
+        sent = " ".join(self.headers.values()) + self.path
+        if service.key in sent or "authorization" in {name.lower() for name in self.headers}:
+            self.double.violations.append(f"credentials were sent with {method} {path}")
+            self.body()
+            raise Refused(400, {"error": "credentials do not belong here"})
+        match method, path.strip("/").split("/"):
+            case "PUT", ["put", file_id]:
+                return "put", lambda: (200, self._put(file_id, query))
+            case "GET", ["outputs", name]:
+                return "output", lambda: (200, service.output(name.removesuffix(".mp4")))
+            case _:
+                raise Refused(404, {"error": "not found"})
+
+    def _put(self, file_id: str, query: str) -> bytes:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.double.service.put(file_id, query, headers, self.body())
+        return b""
+
+
+def serve(folder: Path, key: str, *, run_seconds: float, concurrent: int) -> Double:
+    os.makedirs(folder, exist_ok=True)
+    double = Double(Service(folder, key, run_seconds=run_seconds, concurrent=concurrent))
+    double.start()
+    return double
