@@ -54,3 +54,13 @@ def choose_video(image_settings: Any) -> None:
     if _OWN_SCENE:
         image_settings.media_type = "VIDEO"
     image_settings.file_format = "FFMPEG"
+
+
+def make_writable(scene: Any) -> None:
+    """Lets `bpy.data.libraries.write` take the scene.
+
+    5.2 (seen in 5.2.3) crashes on a scene that has never been shown, since its view layers are not built yet; asking
+    for their active object builds them, in no time.
+    """
+    for layer in scene.view_layers:
+        _ = layer.objects.active

@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 
 from ..jobs.job import Snapshot
-from . import isolate
+from . import compat, isolate
 
 # Strips that bring datablocks along, which may weigh gigabytes. Every other strip weighs next to nothing.
 _HEAVY = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
@@ -16,6 +16,9 @@ _HEAVY = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
 
 def take(scene: bpy.types.Scene, names: Sequence[str], blend: Path) -> Snapshot:
     """Writes `scene`'s edit to `blend`, with all that the named strips' pictures need; the scene stays as it is."""
+    # Scene strips bring their scenes along, and those may bring others.
+    for other in bpy.data.scenes:
+        compat.make_writable(other)
     copy = scene.copy()
     try:
         _leave_behind(copy, names)
