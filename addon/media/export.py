@@ -20,6 +20,8 @@ _POLL_SECONDS = 0.05
 # A render that writes no frame for so long hangs: a 3D scene's frame may take minutes, no more.
 _SILENCE_MAX_SECONDS = 900.0
 _OWN_ERROR = "mmaudio: "
+# No console window flashes up, and the artist's own Blender goes first. Elsewhere render_clip.py sees to the latter.
+_WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
 # What the background Blender has no use for, and must never see.
 _SECRET_VARIABLES = ("EACHLABS_API_KEY",)
 
@@ -64,8 +66,7 @@ def export_clip(
             stdout=sink,
             stderr=subprocess.STDOUT,
             env=_environment(os.environ),
-            # No console window flashes up on Windows.
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            creationflags=_WINDOWS_FLAGS,
         )
     try:
         _watch(process, log, clip, progress, cancel)

@@ -9,6 +9,7 @@ with `Clip` of `export.py` as JSON. Exit status 0 when the clip is there, else 1
 import importlib
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -116,6 +117,9 @@ def _use_workbench() -> None:
 
 
 def main() -> int:
+    if hasattr(os, "nice"):
+        # The artist goes on working on this machine. On Windows, export.py asks for the same.
+        os.nice(10)
     order = json.loads(Path(sys.argv[-1]).read_text(encoding="utf-8"))
     try:
         render(order)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an artist does in the window; see session.py. Each play writes down what its test asks for."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+
+def open_edit(session: Any):  # type: ignore[no-untyped-def]
+    """Two movie strips in the Sequencer, the first selected, the sidebar open at the product's tab."""
+    bpy.context.preferences.view.show_splash = False
+    # Here rather than by --online-mode, so that Blender doesn't look for asset libraries of its own at its start.
+    bpy.context.preferences.system.use_online_access = True
+    template = Path(bpy.utils.system_resource("SCRIPTS")) / "startup" / "bl_app_templates_system" / "Video_Editing"
+    bpy.ops.workspace.append_activate(idname="Video Editing", filepath=str(template / "startup.blend"))
+    yield 0.5
+    session.window.workspace.sequencer_scene = session.window.scene
+    session.scene.sequence_editor_create()
+    session.scene.render.fps = 25
+    session.scene.render.resolution_x, session.scene.render.resolution_y = 1280, 720
+    clip = session.order["clip"]
+    first = session.strips.new_movie(name="Bunny", filepath=clip, channel=3, frame_start=1)
+    second = session.strips.new_movie(name="Bunny again", filepath=clip, channel=3, frame_start=150)
+    bpy.ops.wm.save_as_mainfile(filepath=session.order["folder"] + "/project.blend")
+    first.select, second.select = True, False
+    session.scene.sequence_editor.active_strip = first
+    area = session.area()
+    area.spaces.active.show_region_ui = True
+    session.scene.frame_end = 300
+    yield 0.5
+    region = next(region for region in area.regions if region.type == "UI")
+    region.active_panel_category = "MMAudio"
+    area.tag_redraw()
+    session.run(bpy.ops.ed.undo_push, message="Open Edit")
+    yield 0.5
+
+
+def edit_and_undo(session: Any):  # type: ignore[no-untyped-def]
+    """The artist moves the second strip, and thinks better of it."""
+    session.strips["Bunny again"].channel = 5
+    session.run(bpy.ops.ed.undo_push, message="Move Strip")
+    yield 0.3
+    session.run(bpy.ops.ed.undo)
+    yield 0.3
+
+
+def main_job(session: Any):  # type: ignore[no-untyped-def]
+    yield from open_edit(session)
+    seen = session.seen
+    session.scene.mmaudio.prompt = "birdsong, leaves, a big rabbit yawns"
+    yield 1.0
+    began = session.ticks[-1]
+    # What the artist does at work is done at rest too: undo alone takes Blender a while.
+    yield from edit_and_undo(session)
+    yield 3.0
+    seen["gap_at_rest"] = session.longest_gap(began)
+    yield from session.screenshot("idle")
+    yield 0.5
+
+    began = session.ticks[-1]
+    seen["started"] = list(session.run(bpy.ops.mmaudio.generate))
+    (job,) = session.jobs
+    yield from session.wait_until(lambda: session.jobs[0].stage == "exporting" and session.jobs[0].progress.done > 20)
+    seen["gap_until_export"] = session.longest_gap(began)
+    yield from session.screenshot("at-work")
+    began = session.ticks[-1]
+    yield from edit_and_undo(session)
+    yield from session.wait_until(lambda: session.jobs[0].stage.ended)
+    yield 0.5
+    seen["gap_at_work"] = session.longest_gap(began)
+    job = session.jobs[0]
+    seen["stage"] = str(job.stage)
+    seen["error"] = None if job.error is None else job.error.message
+    seen["sounds"] = [strip.name for strip in session.strips if strip.type == "SOUND"]
+    clip, sound = session.strips["Bunny"], session.strips[job.sound.strip]
+    seen["clip"] = [clip.left_handle, clip.right_handle, clip.channel]
+    seen["sound"] = [sound.left_handle, sound.right_handle, sound.channel]
+    yield 1.5
+    yield from session.screenshot("done")
+    yield 0.2
+    session.run(bpy.ops.ed.undo)
+    yield 0.3
+    seen["after_undo"] = [strip.name for strip in session.strips]
+    session.run(bpy.ops.ed.redo)
+    yield 0.3
+    seen["after_redo"] = [strip.name for strip in session.strips]
+
+
+def failed_job(session: Any):  # type: ignore[no-untyped-def]
+    yield from open_edit(session)
+    session.run(bpy.ops.mmaudio.generate)
+    yield from session.wait_until(lambda: session.jobs[0].stage.ended)
+    yield 0.5
+    yield from session.screenshot("error")
+    session.seen["stage"] = str(session.jobs[0].stage)
+    session.seen["error"] = session.jobs[0].error.message
+    session.seen["strips"] = [strip.name for strip in session.strips]
+    session.seen["can_generate"] = session.run(bpy.ops.mmaudio.generate.poll)
+    yield 0.2

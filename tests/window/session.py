@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs inside a Blender with a window: plays a script of steps, as an artist would act, and writes down what it saw.
+
+    blender … --python session.py -- ORDER.json
+
+A script is a generator; it yields how many seconds to let Blender go on.
+"""
+
+import importlib.util
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+MODULE = "bl_ext.user_default.mmaudio_vse"
+TICK_SECONDS = 0.01
+
+Script = Generator[float, None, None]
+
+
+class Session:
+    """What a script works with."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.order = order
+        self.seen: dict[str, Any] = {}
+        self.ticks: list[float] = []
+        self.generation = sys.modules[f"{MODULE}.generation"]
+
+    @property
+    def jobs(self) -> list[Any]:
+        return self.generation.runner.jobs
+
+    @property
+    def window(self) -> Any:
+        return bpy.context.window_manager.windows[0]
+
+    @property
+    def scene(self) -> Any:
+        return self.window.workspace.sequencer_scene
+
+    @property
+    def strips(self) -> Any:
+        return self.scene.sequence_editor.strips
+
+    def area(self) -> Any:
+        """The Sequencer that shows the strips."""
+        return next(
+            area
+            for area in self.window.screen.areas
+            if area.type == "SEQUENCE_EDITOR" and area.spaces.active.view_type == "SEQUENCER"
+        )
+
+    def run(self, operator: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Runs an operator as from a button in the sidebar."""
+        area = self.area()
+        region = next(region for region in area.regions if region.type == "UI")
+        with bpy.context.temp_override(window=self.window, area=area, region=region):
+            return operator(*arguments, **options)
+
+    def screenshot(self, name: str) -> Script:
+        """Asks the process that started this Blender for a picture of the screen, and waits for it.
+
+        Blender's own screenshot operator gives a black picture where the window is rendered by software.
+        """
+        wish = Path(self.order["folder"]) / f"{name}.wish"
+        wish.touch()
+        yield from self.wait_until(lambda: not wish.exists())
+
+    def longest_gap(self, since: float) -> float:
+        """Seconds of the longest silence of the 10 ms timer from that moment on."""
+        moments = [moment for moment in self.ticks if moment >= since]
+        return max(after - before for before, after in zip(moments, moments[1:], strict=False))
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> Script:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError([job.stage for job in self.jobs])
+            yield TICK_SECONDS
+
+
+def play(session: Session, script: Script) -> None:
+    due = time.monotonic()
+
+    def tick() -> float | None:
+        nonlocal due
+        session.ticks.append(time.monotonic())
+        if time.monotonic() < due:
+            return TICK_SECONDS
+        try:
+            due = time.monotonic() + next(script)
+            return TICK_SECONDS
+        except StopIteration:
+            pass
+        except Exception:
+            session.seen["fault"] = traceback.format_exc()
+        Path(session.order["seen"]).write_text(json.dumps(session.seen))
+        bpy.ops.wm.quit_blender()
+        return None
+
+    bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
+
+
+def main() -> None:
+    order = json.loads(Path(sys.argv[-1]).read_text())
+    spec = importlib.util.spec_from_file_location("scripts_to_play", order["script"])
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    session = Session(order)
+    play(session, getattr(module, order["play"])(session))
+
+
+main()

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The product in a real Blender's window, as its artist meets it."""
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.standin.client import StandIn
+
+from .conftest import Window
+
+GAP_MAX_SECONDS = 0.1
+"""By how much the interface may be held up beyond what the same Blender shows at rest."""
+
+
+def keep_pictures(folder: Path, *names: str) -> None:
+    """Copies screenshots to where `MMAUDIO_PICTURES` says: that is how the README's were made."""
+    if target := os.environ.get("MMAUDIO_PICTURES"):
+        for name in names:
+            shutil.copy(folder / f"{name}.png", target)
+
+
+def test_the_main_job_leaves_the_interface_alive_and_places_one_undoable_strip(
+    window: Window, standin: StandIn, tmp_path: Path
+) -> None:
+    seen = window.play("main_job", tmp_path, standin.environment)
+
+    print({name: round(value, 3) for name, value in seen.items() if name.startswith("gap")})
+    assert seen["started"] == ["FINISHED"]
+    assert (seen["stage"], seen["error"]) == ("done", None)
+    assert seen["sound"] == [*seen["clip"][:2], seen["clip"][2] - 1]
+    assert seen["after_undo"] == ["Bunny", "Bunny again"]
+    assert sorted(seen["after_redo"]) == sorted(["Bunny", "Bunny again", *seen["sounds"]])
+    assert max(seen["gap_until_export"], seen["gap_at_work"]) < seen["gap_at_rest"] + GAP_MAX_SECONDS
+    keep_pictures(tmp_path, "idle", "at-work", "done")
+
+
+def test_a_failed_run_says_why_and_leaves_edit_and_button_alive(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    standin.order("run", "fail", reason="CUDA out of memory")
+
+    seen = window.play("failed_job", tmp_path, standin.environment)
+
+    assert seen["stage"] == "failed"
+    assert "“Bunny”" in seen["error"] and "CUDA out of memory" in seen["error"]
+    assert seen["strips"] == ["Bunny", "Bunny again"]
+    assert seen["can_generate"]
+    keep_pictures(tmp_path, "error")
