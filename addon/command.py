@@ -73,9 +73,7 @@ def _generate(options: argparse.Namespace) -> int:
     if not chosen:
         raise _UsageError(f"The scene “{scene.name}” has no strip with a picture.")
     seed = random.randrange(mmaudio.SEED_MAX + 1) if options.seed is None else options.seed
-    settings = mmaudio.Settings(
-        options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength
-    )
+    settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
     jobs = generation.start(scene, chosen, settings, preferences.setup(bpy.context))
     jobs = _wait_for([job.id for job in jobs])
     if any(job.stage is Stage.DONE for job in jobs):
@@ -99,10 +97,8 @@ def _refuse_what_is_to_come(options: argparse.Namespace) -> None:
 
 
 def _scene(name: str | None) -> bpy.types.Scene:
-    if name is None:
-        scene = compat.edited_scene(bpy.context) or bpy.context.scene
-    else:
-        scene = bpy.data.scenes.get(name)
+    edited = compat.edited_scene(bpy.context) or bpy.context.scene
+    scene = edited if name is None else bpy.data.scenes.get(name)
     if scene is None:
         raise _UsageError(f"There is no scene “{name}” in this file.")
     if scene.sequence_editor is None:

@@ -55,7 +55,8 @@ def check_access(key: str, base_url: str) -> None:
             how = "Preferences > System > Allow Online Access."
         raise Failure("offline", "Online access is disabled.", how)
     if not key:
-        raise Failure("no_key", "There is no API key yet.", f"Make one at {eachlabs.KEYS_URL} and set it in the preferences.")
+        hint = f"Make one at {eachlabs.KEYS_URL} and set it in the preferences."
+        raise Failure("no_key", "There is no API key yet.", hint)
     eachlabs.check_base_url(base_url)
 
 
@@ -74,7 +75,7 @@ def start(
     check_access(setup.key, setup.base_url)
     tools = Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
     shared = Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
-    jobs = [Job(_request(scene, strip, settings, shared, setup, scenes_as_they_are)) for strip in chosen]
+    jobs = [Job(_request(scene, strip, settings, shared, setup, scenes_as_they_are=scenes_as_they_are)) for strip in chosen]
     _send_off(jobs, tools)
     return [runner.job(job.id) or job for job in jobs]
 
@@ -94,7 +95,7 @@ def retry(job: Job, setup: Setup) -> None:
     if scene is None or strip is None:
         raise Failure("no_strip", f"The strip “{job.request.strip}” is gone.", "Select the strip and generate again.")
     shared = Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
-    request = _request(scene, strip, job.request.settings, shared, setup, job.request.scenes_as_they_are)
+    request = _request(scene, strip, job.request.settings, shared, setup, scenes_as_they_are=job.request.scenes_as_they_are)
     _send_off([replace(again, request=request, published=None, cost=None)], tools)
 
 
@@ -122,7 +123,7 @@ def background_blender() -> tuple[str, ...]:
 
 
 def _request(
-    scene: bpy.types.Scene, strip: Any, settings: Settings, shared: Snapshot, setup: Setup, scenes_as_they_are: bool
+    scene: bpy.types.Scene, strip: Any, settings: Settings, shared: Snapshot, setup: Setup, *, scenes_as_they_are: bool
 ) -> Request:
     return Request(
         scene=scene.name,
@@ -139,20 +140,19 @@ def _request(
 
 def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
     """Refuses what can't be rendered; takes one snapshot for the rest and starts them."""
-    sound: list[Job] = []
+    ready: list[Job] = []
     for job in jobs:
-        scene, strip = strips.find(job.request.scene, job.request.strip)
         try:
-            strips.check(scene, strip)
-            sound.append(job)
+            strips.check(*strips.find(job.request.scene, job.request.strip))
+            ready.append(job)
         except Failure as failure:
             runner.put(replace(job, stage=Stage.FAILED, error=JobError(failure.code, failure.message, failure.hint)))
-    if not sound:
+    if not ready:
         return
-    scene = bpy.data.scenes[sound[0].request.scene]
-    taken = snapshot.take(scene, [job.request.strip for job in sound], sound[0].request.snapshot.blend)
+    scene = bpy.data.scenes[ready[0].request.scene]
+    taken = snapshot.take(scene, [job.request.strip for job in ready], ready[0].request.snapshot.blend)
     _snapshots.add(taken)
-    runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in sound], tools)
+    runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in ready], tools)
 
 
 def _place(job: Job) -> None:

@@ -4,11 +4,11 @@
 Needs Python 3.11 and pip, no more; whatever else is needed is fetched.
 """
 
-import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ BLENDER_52 = Environment("blender-5.2", "blender-52", "3.13")
 
 def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> int:
     """Runs a command in the checkout; returns its exit status."""
-    return subprocess.run([str(part) for part in command], cwd=ROOT, env={**os.environ, **(variables or {})}, check=False).returncode
+    environment = {**os.environ, **(variables or {})}
+    return subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=False).returncode
 
 
 def must(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> None:
@@ -58,8 +59,10 @@ def python_of(environment: Environment) -> Path:
     """The environment's Python; made, or brought up to the lock file, on the way."""
     place = ROOT / ".venvs" / environment.name
     must(
-        [_uv(), "sync", "--quiet", "--locked", "--no-default-groups", "--group", environment.group]
-        + ["--python", _interpreter(environment.python)],
+        [
+            *(_uv(), "sync", "--quiet", "--locked", "--no-default-groups", "--group", environment.group),
+            *("--python", _interpreter(environment.python)),
+        ],
         {"UV_PROJECT_ENVIRONMENT": str(place)},
     )
     return place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -97,26 +100,28 @@ def _uv() -> Path:
 
 def _interpreter(version: str) -> str:
     """A Python of that version: uv's find, pyenv's, or the version itself, for uv to download."""
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "check": False}
-    found = subprocess.run([_uv(), "python", "find", "--no-project", version], **quiet)  # type: ignore[call-overload]
-    if found.returncode == 0:
-        return str(found.stdout).strip()
-    pyenv = shutil.which("pyenv")
-    if pyenv:
-        root = Path(subprocess.run([pyenv, "root"], **quiet).stdout.strip())  # type: ignore[call-overload]
-        for candidate in sorted((root / "versions").glob(f"{version}*/bin/python"), reverse=True):
+    found = _said([_uv(), "python", "find", "--no-project", version])
+    if found:
+        return found
+    if pyenv := shutil.which("pyenv"):
+        versions = Path(_said([pyenv, "root"])) / "versions"
+        for candidate in sorted(versions.glob(f"{version}*/bin/python"), reverse=True):
             return str(candidate)
     return version
 
 
-def extension_version() -> str:
-    import tomllib
+def _said(command: Sequence[str | Path]) -> str:
+    """What a command prints; empty where it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
 
+
+def extension_version() -> str:
+    """The version in the manifest."""
     return str(tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
 
 
 def package_folder(python: Path, module: str) -> Path:
     """Where a module is installed in an environment, found without importing it."""
-    code = f"import importlib.util, json; print(json.dumps(importlib.util.find_spec({module!r}).submodule_search_locations[0]))"
-    said = subprocess.run([str(python), "-c", code], stdout=subprocess.PIPE, text=True, check=True)
-    return Path(json.loads(said.stdout))
+    code = f"import importlib.util as u; print(u.find_spec({module!r}).submodule_search_locations[0])"
+    return Path(_said([python, "-c", code]))

@@ -166,7 +166,9 @@ class Run:
         transport.fetch(output_url, result, lambda done, total: self._progress(done, total, "bytes"))
         target = self.job.request.folder / file_name(self.job.request.strip, self.job.id)
         conformed = conform(result, self.job.request.seconds, target, self._check_cancel)
-        note = f"The result is {conformed.missing:.2f} s shorter than the strip; its end is faded out." if conformed.missing else ""
+        note = ""
+        if conformed.missing:
+            note = f"The result is {conformed.missing:.2f} s shorter than the strip; its end is faded out."
         self._change(stage=Stage.PLACING, progress=None, file=target, note=note)
 
     def _leave_nothing(self) -> None:

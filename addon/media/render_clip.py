@@ -113,7 +113,8 @@ def _set_file(render: Any, output: str) -> None:
 def _use_workbench() -> None:
     """The model looks at motion, not at light, and EEVEE or Cycles would take minutes a frame."""
     for scene in bpy.data.scenes:
-        scene.render.engine = "BLENDER_WORKBENCH"
+        render: Any = scene.render
+        render.engine = "BLENDER_WORKBENCH"
 
 
 def main() -> int:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From the service's mp4 to a sound that fits to the sample. Decodes with Blender's own `aud`; no bpy."""
 
-import os
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import aud
 import numpy as np
@@ -22,6 +22,9 @@ Samples = NDArray[np.float32]
 _FADE_SECONDS = 0.05
 _BLOCK_SAMPLES = 1 << 18
 _SAMPLE_BYTES = 2
+
+# The stubs don't know it for an exception.
+_AudError: type[Exception] = getattr(aud, "error", RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,10 @@ def conform(result: Path, length: Fraction, target: Path, check_cancel: Callable
 
 def _decode(path: Path) -> tuple[Samples, int]:
     try:
-        sound = aud.Sound(str(path))
+        sound: Any = aud.Sound(str(path))  # pyright: ignore[reportCallIssue]  # the stubs know no constructor
         rate, _ = sound.specs
         samples: Samples = sound.data()
-    except aud.error as fault:
+    except _AudError as fault:
         raise Failure("no_sound", "The result holds no sound that Blender can read.", "Generate the sound again.") from fault
     if not len(samples):
         raise Failure("no_sound", "The sound of the result is empty.", "Generate the sound again.")
@@ -82,6 +85,6 @@ def _write(samples: Samples, rate: int, target: Path, check_cancel: Callable[[],
                 check_cancel()
                 block = np.clip(samples[start : start + _BLOCK_SAMPLES], -1, 1)
                 file.writeframes(np.rint(block * 32767).astype("<i2").tobytes())
-        os.replace(part, target)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import requests
+from requests import PreparedRequest
+from requests.auth import AuthBase
 
 from ..failure import Failure
 from . import mmaudio
@@ -36,6 +37,7 @@ _ERRORS = {
     404: ("not_found", "Eachlabs does not know the model or run", "Check the service's address in the preferences."),
     413: ("too_large", "The clip is larger than Eachlabs accepts", "Shorten the strip."),
 }
+_UNEXPECTED = ("bad_answer", "Eachlabs gave an unexpected answer", "Retry in a while.")
 
 # A created run shows up in the list of executions after a moment: how often, and how far apart, it is looked for.
 _SETTLE_LOOKS = 4
@@ -54,13 +56,13 @@ class Prediction:
     reason: str = ""
 
 
-class KeyAuth(requests.auth.AuthBase):
+class KeyAuth(AuthBase):
     """The key, in both headers that the service has asked for. Used for the API's host alone."""
 
     def __init__(self, key: str) -> None:
         self._key = key
 
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, r: PreparedRequest) -> PreparedRequest:
         r.headers["X-API-Key"] = self._key
         r.headers["Authorization"] = f"Bearer {self._key}"
         return r
@@ -160,7 +162,7 @@ class Eachlabs:
         if answer.status >= 500:
             text = f"Eachlabs has trouble of its own{tail}"
             return TryAgain("service_down", text, "Nothing is wrong with the strip: retry in a while.", answer.retry_after)
-        code, what, hint = _ERRORS.get(answer.status, ("bad_answer", "Eachlabs gave an unexpected answer", "Retry in a while."))
+        code, what, hint = _ERRORS.get(answer.status, _UNEXPECTED)
         return Failure(code, what + tail, hint)
 
 
@@ -181,7 +183,7 @@ def _json_object(answer: Answer, path: str) -> dict[str, Any]:
     # A proxy's or a hotspot's page in the service's place.
     raise Unreachable(
         "bad_answer",
-        f"The answer of Eachlabs to {path.split('?')[0].split('/')[2]} was no JSON{_request_id(answer)}.",
+        f"The answer of Eachlabs to {path.split('?', maxsplit=1)[0].split('/')[2]} was no JSON{_request_id(answer)}.",
         "A proxy or sign-in page may stand in between: check the connection and retry.",
     )
 

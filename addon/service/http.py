@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import tenacity
+from requests.auth import AuthBase
 
 from ..failure import Cancelled, Failure
 
@@ -69,7 +70,7 @@ class Answer:
             return 0.0
 
 
-class NoAuth(requests.auth.AuthBase):
+class NoAuth(AuthBase):
     """Sends no credentials, not even those of a `.netrc`."""
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -116,7 +117,7 @@ class Transport:
         method: str,
         url: str,
         *,
-        auth: requests.auth.AuthBase | None = None,
+        auth: AuthBase | None = None,
         headers: Mapping[str, str] | None = None,
         json: object = None,
         data: object = None,
@@ -173,7 +174,7 @@ class Transport:
         method: str,
         url: str,
         *,
-        auth: requests.auth.AuthBase | None = None,
+        auth: AuthBase | None = None,
         headers: Mapping[str, str] | None = None,
         json: object = None,
         data: object = None,

@@ -42,9 +42,10 @@ def free_channel(level: Any, span: Span, beside: int) -> int:
         for strip in level.strips
         if compat.left_handle(strip) < span.end and compat.right_handle(strip) > span.start
     }
-    for channel in sorted(_CHANNELS, key=lambda channel: (abs(channel - beside), channel)):
-        if channel not in taken and channel != beside and not level.channels[channel].lock and not level.channels[channel].mute:
-            return channel
+    for number in sorted(_CHANNELS, key=lambda number: (abs(number - beside), number)):
+        channel = level.channels[number]
+        if number not in taken and number != beside and not channel.lock and not channel.mute:
+            return number
     raise Failure("no_channel", "All channels are taken or locked there.", "Free or unlock a channel, then Insert Result.")
 
 

@@ -19,7 +19,7 @@ def take(scene: bpy.types.Scene, names: Sequence[str], blend: Path) -> Snapshot:
     # Scene strips bring their scenes along, and those may bring others.
     for other in bpy.data.scenes:
         compat.make_writable(other)
-    copy = scene.copy()
+    copy: Any = scene.copy()
     try:
         _leave_behind(copy, names)
         blend.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which strips can be given a sound, and which frames of them are seen."""
 
-import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -52,13 +52,15 @@ def fps(scene: bpy.types.Scene) -> Fraction:
     return Fraction(scene.render.fps) / base
 
 
-def check(scene: bpy.types.Scene, strip: Any) -> None:
+def check(scene: bpy.types.Scene | None, strip: Any) -> None:
     """Raises Failure where the strip can't be rendered, before anything is sent."""
+    if scene is None or strip is None:
+        raise Failure("no_strip", "The strip is gone.", "Select a strip and generate again.")
     if not has_picture(strip):
         raise Failure("no_picture", f"“{strip.name}” has no picture.", "Select a movie, image, scene or effect strip.")
     for part in isolate.made_of(scene, strip):
         for path in _files(part):
-            if not os.path.exists(path):
+            if not path.exists():
                 raise Failure(
                     "missing_file",
                     f"“{strip.name}”: its file is missing: {path}",
@@ -68,10 +70,11 @@ def check(scene: bpy.types.Scene, strip: Any) -> None:
             raise Failure("missing_scene", f"“{strip.name}” shows a scene that no longer exists.", "Choose another scene.")
 
 
-def _files(strip: Any) -> Iterator[str]:
+def _files(strip: Any) -> Iterator[Path]:
     """The media files that a strip plays, as absolute paths."""
     if strip.type == "MOVIE":
-        yield bpy.path.abspath(strip.filepath)
+        yield Path(bpy.path.abspath(strip.filepath))
     elif strip.type == "IMAGE":
+        folder = Path(bpy.path.abspath(strip.directory))
         for element in strip.elements:
-            yield bpy.path.abspath(os.path.join(strip.directory, element.filename))
+            yield folder / element.filename

@@ -77,7 +77,7 @@ class MMAUDIO_AP_preferences(bpy.types.AddonPreferences):
         )
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout: Any = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
         column = layout.column()

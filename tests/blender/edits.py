@@ -40,7 +40,8 @@ def slow_down(strip: Any, *, percent: float) -> None:
     edit().active_strip = strip
     with bpy.context.temp_override(window=window, area=area, region=region):
         bpy.ops.sequencer.retiming_show()
-        bpy.ops.sequencer.retiming_segment_speed_set(speed=percent, keep_retiming=True)
+        operators: Any = bpy.ops.sequencer
+        operators.retiming_segment_speed_set(speed=percent, keep_retiming=True)
 
 
 def settings(addon: Any, **changes: Any) -> Any:
@@ -57,13 +58,13 @@ def generate(addon: Any, *chosen: Any, seconds: float = 90.0, **changes: Any) ->
 
 def finish(addon: Any, ids: list[str], seconds: float = 90.0) -> list[Any]:
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while True:
         addon.generation.advance()
         jobs = [addon.generation.runner.job(job_id) for job_id in ids]
         if all(job.stage.ended for job in jobs) and not addon.generation.runner.busy:
             return jobs
+        assert time.monotonic() < end, [str(job.stage) for job in jobs]
         time.sleep(0.02)
-    raise TimeoutError([str(job.stage) for job in jobs])
 
 
 def wait_for_stage(addon: Any, job_id: str, stage: str, seconds: float = 60.0) -> None:
@@ -96,7 +97,8 @@ def click_times(folder: Path) -> "list[float]":
     """Seconds from the scene's first frame at which clicks stand in the mixed-down edit."""
     mixed = folder / "mixed.wav"
     bpy.ops.sound.mixdown(filepath=str(mixed), container="WAV", codec="PCM", format="F32", mixrate=RATE)
-    samples = np.abs(aud.Sound(str(mixed)).data()).max(axis=1)
+    sound: Any = aud
+    samples = np.abs(sound.Sound(str(mixed)).data()).max(axis=1)
     loud = np.flatnonzero(samples > 0.4)
     if not len(loud):
         return []

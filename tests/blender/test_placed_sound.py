@@ -53,7 +53,7 @@ def retimed_movie(addon: Any, folder: Path) -> Any:
 
 def scene_through_its_camera(addon: Any, folder: Path) -> Any:
     """A plane that fills the view on two frames; rendered by Workbench, whatever the scene asks for."""
-    shot = bpy.data.scenes.new("shot")
+    shot: Any = bpy.data.scenes.new("shot")
     shot.render.resolution_x, shot.render.resolution_y = 1280, 720
     shot.render.engine = "CYCLES"
     shot.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
@@ -99,8 +99,7 @@ def strip_sounds_off() -> None:
     """Leaves nothing to hear but what the product has placed."""
     for strip in edits.edit().strips_all:
         if strip.type == "SOUND":
-            strip.mute = "mmaudio" not in strip.keys()
-    assert bpy.context.scene.sequence_editor is not None
+            strip.mute = strip.get("mmaudio") is None
 
 
 def leave_cycles() -> None:

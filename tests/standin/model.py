@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 SAMPLE_RATE = 44_100
 AAC_DELAY = 1024
@@ -53,8 +54,9 @@ def look(path: Path) -> Clip:
                 motion.append(0.0 if before is None else float(np.abs(picture - before).mean()))
                 before = picture
             width, height = stream.codec_context.width, stream.codec_context.height
-            fps = Fraction(stream.average_rate or 0)
-    except (av.FFmpegError, IndexError) as fault:
+            rate = stream.average_rate
+            fps = Fraction(rate.numerator, rate.denominator) if rate else Fraction(0)
+    except (FFmpegError, IndexError) as fault:
         raise RunFailed("the video could not be decoded") from fault
     return Clip(width, height, fps, np.array(times), np.array(means), np.array(motion))
 

@@ -2,7 +2,6 @@
 """The double's two hosts on loopback: the API, which wants the key, and the files, which must never see it."""
 
 import json
-import os
 import socket
 import threading
 import time
@@ -11,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import jsonschema
 
 from .service import BYTES_MAX, Refused, Service, as_json
 
@@ -104,8 +105,6 @@ class _Schema:
                 self._schemas[route] = api["components"]["schemas"][reference]
 
     def check(self, path: str, body: object) -> None:
-        import jsonschema
-
         schema = self._schemas.get(path)
         if schema is None:
             return
@@ -117,7 +116,6 @@ class _Schema:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
     host = ""
 
     def log_message(self, format: str, *args: object) -> None:
@@ -130,6 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def double(self) -> Double:
+        assert isinstance(self.server, _Server)
         return self.server.double
 
     def _answer(self) -> None:
@@ -164,15 +163,18 @@ class _Handler(BaseHTTPRequestHandler):
                 case "drop":
                     if "carried_out" in fault:
                         act()
-                    return self._hang_up()
+                    self._hang_up()
+                    return
                 case "stall":
                     time.sleep(fault["seconds"])
                 case "truncate":
                     _, whole = act()
-                    return self._reply_in_part(whole)
+                    self._reply_in_part(whole)
+                    return
                 case "slow":
                     _, whole = act()
-                    return self._reply_slowly(whole, fault["seconds"])
+                    self._reply_slowly(whole, fault["seconds"])
+                    return
                 case other:
                     raise ValueError(other)
         if not status:
@@ -331,7 +333,7 @@ class Files(_Handler):
 
 
 def serve(folder: Path, key: str, *, run_seconds: float, concurrent: int) -> Double:
-    os.makedirs(folder, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     double = Double(Service(folder, key, run_seconds=run_seconds, concurrent=concurrent))
     double.start()
     return double

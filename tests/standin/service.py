@@ -230,7 +230,8 @@ class Service:
         """What tests ask about."""
         return {
             "uploads": [
-                {"id": u.id, "url": u.url, "live": u.live, "deleted": u.deleted, "life": u.life} for u in self.uploads.values()
+                {"id": u.id, "url": u.url, "live": u.live, "deleted": u.deleted, "life": u.life}
+                for u in self.uploads.values()
             ],
             "runs": [{"id": r.id, "status": r.status, "input": r.input, "reason": r.reason} for r in self.runs.values()],
             "cancelled": self.cancelled,
@@ -265,7 +266,7 @@ class Service:
         if not fields.get("video"):
             raise Refused(400, {"status": 400, "error": "invalid input", "details": "video is required"})
         if fields.get("duration", 8) <= 0 or fields.get("num_steps", 25) < 1:
-            raise Refused(400, {"status": 400, "error": "invalid input", "details": "duration and num_steps must be positive"})
+            raise Refused(400, {"status": 400, "error": "invalid input", "details": "numbers must be positive"})
         self._check_video(fields["video"])
 
     def _check_video(self, url: str) -> None:

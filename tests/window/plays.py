@@ -1,10 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an artist does in the window; see session.py. Each play writes down what its test asks for."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import bpy
+
+_operators: Any = bpy.ops
+
+
+def tidy(session: Any) -> None:
+    """Leaves nothing in the pictures that isn't the edit: no folder of the tester's, no tooltip."""
+    for area in session.window.screen.areas:
+        if area.type == "FILE_BROWSER":
+            area.type = "OUTLINER"
+    session.window.cursor_warp(900, 890)
 
 
 def open_edit(session: Any):  # type: ignore[no-untyped-def]
@@ -12,17 +23,21 @@ def open_edit(session: Any):  # type: ignore[no-untyped-def]
     bpy.context.preferences.view.show_splash = False
     # Here rather than by --online-mode, so that Blender doesn't look for asset libraries of its own at its start.
     bpy.context.preferences.system.use_online_access = True
-    template = Path(bpy.utils.system_resource("SCRIPTS")) / "startup" / "bl_app_templates_system" / "Video_Editing"
+    utils: Any = bpy.utils  # the stubs lack system_resource
+    template = Path(utils.system_resource("SCRIPTS")) / "startup" / "bl_app_templates_system" / "Video_Editing"
     bpy.ops.workspace.append_activate(idname="Video Editing", filepath=str(template / "startup.blend"))
     yield 0.5
+    tidy(session)
     session.window.workspace.sequencer_scene = session.window.scene
     session.scene.sequence_editor_create()
     session.scene.render.fps = 25
     session.scene.render.resolution_x, session.scene.render.resolution_y = 1280, 720
-    clip = session.order["clip"]
+    folder = Path(session.order["folder"])
+    clip = shutil.copy(session.order["clip"], folder)
     first = session.strips.new_movie(name="Bunny", filepath=clip, channel=3, frame_start=1)
     second = session.strips.new_movie(name="Bunny again", filepath=clip, channel=3, frame_start=150)
-    bpy.ops.wm.save_as_mainfile(filepath=session.order["folder"] + "/project.blend")
+    session.scene.mmaudio.prompt = "birdsong, leaves, a rabbit yawns"
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "project.blend"))
     first.select, second.select = True, False
     session.scene.sequence_editor.active_strip = first
     area = session.area()
@@ -48,7 +63,6 @@ def edit_and_undo(session: Any):  # type: ignore[no-untyped-def]
 def main_job(session: Any):  # type: ignore[no-untyped-def]
     yield from open_edit(session)
     seen = session.seen
-    session.scene.mmaudio.prompt = "birdsong, leaves, a big rabbit yawns"
     yield 1.0
     began = session.ticks[-1]
     # What the artist does at work is done at rest too: undo alone takes Blender a while.
@@ -59,7 +73,7 @@ def main_job(session: Any):  # type: ignore[no-untyped-def]
     yield 0.5
 
     began = session.ticks[-1]
-    seen["started"] = list(session.run(bpy.ops.mmaudio.generate))
+    seen["started"] = list(session.run(_operators.mmaudio.generate))
     (job,) = session.jobs
     yield from session.wait_until(lambda: session.jobs[0].stage == "exporting" and session.jobs[0].progress.done > 20)
     seen["gap_until_export"] = session.longest_gap(began)
@@ -89,12 +103,12 @@ def main_job(session: Any):  # type: ignore[no-untyped-def]
 
 def failed_job(session: Any):  # type: ignore[no-untyped-def]
     yield from open_edit(session)
-    session.run(bpy.ops.mmaudio.generate)
+    session.run(_operators.mmaudio.generate)
     yield from session.wait_until(lambda: session.jobs[0].stage.ended)
     yield 0.5
     yield from session.screenshot("error")
     session.seen["stage"] = str(session.jobs[0].stage)
     session.seen["error"] = session.jobs[0].error.message
     session.seen["strips"] = [strip.name for strip in session.strips]
-    session.seen["can_generate"] = session.run(bpy.ops.mmaudio.generate.poll)
+    session.seen["can_generate"] = session.run(_operators.mmaudio.generate.poll)
     yield 0.2

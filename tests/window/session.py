@@ -7,6 +7,7 @@ A script is a generator; it yields how many seconds to let Blender go on.
 """
 
 import importlib.util
+import itertools
 import json
 import sys
 import time
@@ -75,7 +76,7 @@ class Session:
     def longest_gap(self, since: float) -> float:
         """Seconds of the longest silence of the 10 ms timer from that moment on."""
         moments = [moment for moment in self.ticks if moment >= since]
-        return max(after - before for before, after in zip(moments, moments[1:], strict=False))
+        return max(after - before for before, after in itertools.pairwise(moments))
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> Script:
         end = time.monotonic() + seconds
