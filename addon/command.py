@@ -118,10 +118,10 @@ def _wait_for(job_ids: Sequence[str]) -> list[Job]:
     """Drives the jobs to their end, telling of each stage on standard error."""
     told: dict[str, str] = {}
     while True:
-        generation.advance()
+        states = generation.advance()
         jobs = [job for job_id in job_ids if (job := generation.runner.job(job_id)) is not None]
-        for job in jobs:
-            _tell(job, told)
+        for state in (*states, *jobs):
+            _tell(state, told)
         if all(job.stage.ended for job in jobs) and not generation.runner.busy:
             return jobs
         time.sleep(_TICK_SECONDS)

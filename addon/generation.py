@@ -104,15 +104,15 @@ def insert(job: Job) -> None:
     runner.put(replace(job, stage=Stage.PLACING, error=None))
 
 
-def advance() -> bool:
-    """Takes what the workers say and places at most one finished sound; returns whether anything changed."""
-    changed = bool(runner.drain())
+def advance() -> list[Job]:
+    """Takes what the workers say and places at most one finished sound; returns the states gone through, in order."""
+    states = runner.drain()
     waiting = next((job for job in runner.jobs if job.stage is Stage.PLACING), None)
     if waiting is not None and not _edit_in_use():
         _place(waiting)
-        changed = True
+        states += [job for job in runner.jobs if job.id == waiting.id]
     _drop_snapshots()
-    return changed
+    return states
 
 
 def background_blender() -> tuple[str, ...]:

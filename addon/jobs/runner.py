@@ -77,8 +77,8 @@ class Runner:
         self._jobs[job.id] = job
 
     def drain(self, seconds: float = 0.005) -> list[Job]:
-        """Takes the workers' messages for at most `seconds`; returns the jobs that have changed, as they are now."""
-        changed: dict[str, Job] = {}
+        """Takes the workers' messages for at most `seconds`; returns each state that a job went through, in order."""
+        states: list[Job] = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
@@ -88,11 +88,12 @@ class Runner:
             known = self._jobs.get(job.id)
             # What the artist has cancelled stays so, whatever its thread did a moment before it heard of it.
             if known is not None and not known.stage.ended:
-                self._jobs[job.id] = changed[job.id] = job
+                self._jobs[job.id] = job
+                states.append(job)
         for job_id in [job_id for job_id, worker in self._workers.items() if not worker.thread.is_alive()]:
             del self._workers[job_id]
         self._start_waiting()
-        return list(changed.values())
+        return states
 
     def stop(self, seconds: float) -> None:
         """Cancels all jobs and waits at most `seconds` for their threads to clear up."""

@@ -29,6 +29,8 @@ def place(job: Job) -> PlacedSound:
     # Blender derives the length from the file and may round by a frame.
     compat.set_right_handle(sound, at.end)
     sound.show_waveform = True
+    # The artist's selection stays what it was.
+    sound.select = False
     if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
         sound.sound.filepath = _relative(str(job.file))
     sound[strips.PROPERTY] = _made_with(job)

@@ -44,7 +44,7 @@ def redraw() -> None:
 def _tick() -> float | None:
     global _unseen, _redrawn
     try:
-        _unseen = generation.advance() or _unseen
+        _unseen = bool(generation.advance()) or _unseen
         if _unseen and (time.monotonic() - _redrawn > _REDRAW_SECONDS or not generation.runner.busy):
             _unseen, _redrawn = False, time.monotonic()
             redraw()

@@ -15,7 +15,7 @@ def tidy(session: Any) -> None:
     for area in session.window.screen.areas:
         if area.type == "FILE_BROWSER":
             area.type = "OUTLINER"
-    session.window.cursor_warp(900, 890)
+    session.window.cursor_warp(700, 440)
 
 
 def open_edit(session: Any):  # type: ignore[no-untyped-def]

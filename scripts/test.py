@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs every check: lint, types, and the tests on each Python and Blender. For daily work, parts of it:
+
+    python3 scripts/test.py [PART …] [-k EXPRESSION]
+"""
+
+import argparse
+import sys
+import time
+from xml.etree import ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import build
+import workshop
+from workshop import Environment
+
+
+@dataclass
+class Outcome:
+    """What came of one part. `reasons` say why tests were skipped."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    reasons: set[str] = field(default_factory=set[str])
+
+
+def _tool(*command: str) -> Outcome:
+    python = workshop.python_of(workshop.CHECK)
+    failed = workshop.run([python.with_name(command[0]), *command[1:]]) != 0
+    return Outcome(passed=not failed, failed=failed)
+
+
+def _lint(_: Sequence[str]) -> Outcome:
+    first, second = _tool("ruff", "check", "--quiet"), _tool("ruff", "format", "--check", "--quiet")
+    return Outcome(passed=first.passed + second.passed, failed=first.failed + second.failed)
+
+
+def _types(_: Sequence[str]) -> Outcome:
+    return _tool("pyright")
+
+
+def _tests(folder: str, environment: Environment, *extra: str) -> Callable[[Sequence[str]], Outcome]:
+    def run(selection: Sequence[str]) -> Outcome:
+        python = workshop.python_of(environment)
+        report = workshop.CACHE / f"{folder}-{environment.name}.xml"
+        report.unlink(missing_ok=True)
+        pytest = [python, *extra, "-m", "pytest", f"tests/{folder}", "--quiet", f"--junitxml={report}", *selection]
+        status = workshop.run(pytest)
+        return _read(report, status)
+
+    return run
+
+
+def _read(report: Path, status: int) -> Outcome:
+    """Counts what pytest wrote down; a run that broke off, or found no test unasked, has failed."""
+    if not report.is_file():
+        return Outcome(failed=1)
+    outcome = Outcome()
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  # our own file
+        skipped = case.find("skipped")
+        if skipped is not None:
+            outcome.skipped += 1
+            outcome.reasons.add(skipped.get("message", "no reason given"))
+        elif case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed += 1
+        else:
+            outcome.passed += 1
+    if status not in (0, 5) and not outcome.failed:
+        outcome.failed += 1
+    return outcome
+
+
+PARTS: dict[str, Callable[[Sequence[str]], Outcome]] = {
+    "lint": _lint,
+    "types": _types,
+    "unit-3.11": _tests("unit", workshop.UNIT_311),
+    "unit-3.13": _tests("unit", workshop.UNIT_313),
+    "unit-oldest-requests": _tests("unit", workshop.OLDEST),
+    "blender-4.5": _tests("blender", workshop.BLENDER_45),
+    "blender-5.2": _tests("blender", workshop.BLENDER_52, "-W", "error::DeprecationWarning:bl_ext"),
+    "window": _tests("window", workshop.UNIT_313),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them without")
+    parser.add_argument("-k", metavar="EXPRESSION", help="only tests whose name matches, as pytest has it")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    selection = ["-k", options.k] if options.k else []
+    workshop.CACHE.mkdir(exist_ok=True)
+    build.build()
+    outcomes: dict[str, Outcome] = {}
+    for name in options.parts or PARTS:
+        print(f"\n== {name}", flush=True)
+        began = time.monotonic()
+        outcomes[name] = PARTS[name](selection)
+        print(f"== {name}: {time.monotonic() - began:.0f} s", flush=True)
+    return _summarise(outcomes)
+
+
+def _summarise(outcomes: dict[str, Outcome]) -> int:
+    print("\nSummary")
+    for name, outcome in outcomes.items():
+        print(f"  {name:22}{outcome.passed:4} passed {outcome.failed:3} failed {outcome.skipped:3} skipped")
+        for reason in sorted(outcome.reasons):
+            print(f"  {'':22}skipped: {reason}")
+    passed, failed, skipped = (
+        sum(getattr(outcome, name) for outcome in outcomes.values()) for name in ("passed", "failed", "skipped")
+    )
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
