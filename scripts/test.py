@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs every check: lint, types, and the tests on each Python and Blender. For daily work, parts of it:
 
-    python3 scripts/test.py [PART …] [-k EXPRESSION]
+python3 scripts/test.py [PART …] [-k EXPRESSION]
 """
 
 import argparse

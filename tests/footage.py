@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Footage for tests, and a look at pictures: `python -m tests.footage flashes|images|brightness …`.
+"""Footage for tests, and a look at pictures: `python -m tests.footage flashes|images|look …`.
 
 Runs in a process of its own, so that PyAV's ffmpeg and Blender's never meet.
 """
@@ -29,12 +29,7 @@ def images(folder: Path, *, frames: int, at: Sequence[int]) -> list[Path]:
 
 def flash_times(clip: Path) -> list[float]:
     """Seconds at which the picture of a video becomes bright, first frame of each flash."""
-    return json.loads(_run("brightness", clip))["flashes"]
-
-
-def shape(clip: Path) -> dict[str, object]:
-    """What a clip is: width, height, fps, frames, audio streams, the seconds of its first and last frame."""
-    return json.loads(_run("brightness", clip))
+    return json.loads(_run("look", clip))["flashes"]
 
 
 def _run(*arguments: object) -> str:
@@ -86,30 +81,9 @@ def _write_images(folder: Path, frames: int, at: Sequence[int]) -> None:
             file.mux(stream.encode(None))
 
 
-def _look(clip: Path) -> dict[str, object]:
-    import av
-
-    from tests.standin import model
-
-    seen = model.look(clip)
-    with av.open(str(clip)) as file:
-        audio = len(file.streams.audio)
-    return {
-        "width": seen.width,
-        "height": seen.height,
-        "fps": str(seen.fps),
-        "frames": len(seen.times),
-        "audio": audio,
-        "first": float(seen.times[0]),
-        "last": float(seen.times[-1]),
-        "flashes": [float(time) for time in seen.times[model.flashes(seen)]],
-        "motion": [round(float(value), 3) for value in seen.motion],
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("flashes", "images", "brightness"))
+    parser.add_argument("what", choices=("flashes", "images", "look"))
     parser.add_argument("path", type=Path)
     parser.add_argument("--fps", type=Fraction, default=Fraction(24))
     parser.add_argument("--frames", type=int, default=48)
@@ -120,7 +94,9 @@ def main() -> None:
     elif options.what == "images":
         _write_images(options.path, options.frames, options.at)
     else:
-        print(json.dumps(_look(options.path)))
+        from tests.standin import model
+
+        print(json.dumps(model.describe(options.path)))
 
 
 if __name__ == "__main__":

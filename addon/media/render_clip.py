@@ -60,8 +60,9 @@ def _hold_alone(scene: Any, name: str, first: int, frames: int, held: int) -> in
     for part in isolate.shown_with(scene, strip):
         part.move_to_meta(holder)
     for part in holder.strips:
-        # A new meta strip measures its content only when a handle inside it is set.
-        compat.set_right_handle(part, compat.right_handle(part))
+        if not isolate.inputs(part):
+            # A new meta strip measures its content only when a handle inside it is set; an effect's follow its inputs.
+            compat.set_right_handle(part, compat.right_handle(part))
         if getattr(part, "transform", None) is not None and part.transform.filter == "AUTO":
             # AUTO picks a box filter that takes twice as long, for a clip that is scaled down again at the service.
             part.transform.filter = "BILINEAR"
@@ -107,6 +108,9 @@ def _set_file(render: Any, output: str) -> None:
     ffmpeg.audio_codec = "NONE"
     ffmpeg.constant_rate_factor = "MEDIUM"
     ffmpeg.ffmpeg_preset = "GOOD"
+    # Few key frames: the clip is read from end to end, and Blender's default of one in 12 makes it half as large again.
+    ffmpeg.gopsize = 250
+    ffmpeg.use_max_b_frames = False
     ffmpeg.use_autosplit = False
 
 

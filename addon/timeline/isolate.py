@@ -12,6 +12,12 @@ def level(scene: Any, strip: Any) -> Any:
     return strip.parent_meta() or scene.sequence_editor
 
 
+def inputs(strip: Any) -> list[Any]:
+    """The strips that an effect works on."""
+    both = (getattr(strip, "input_1", None), getattr(strip, "input_2", None))
+    return [strip for strip in both if strip is not None]
+
+
 def shown_with(scene: Any, strip: Any) -> list[Any]:
     """The strip, and, for one that works on the picture below it, what lies below within its range."""
     if strip.type != "ADJUSTMENT":
@@ -39,6 +45,5 @@ def made_of(scene: Any, strip: Any) -> Iterator[Any]:
             continue
         found.append(part)
         yield part
-        inputs = [getattr(part, "input_1", None), getattr(part, "input_2", None)]
         masks = [modifier.input_mask_strip for modifier in part.modifiers if modifier.input_mask_type == "STRIP"]
-        pending += [other for other in (*inputs, *masks, *getattr(part, "strips", ())) if other is not None]
+        pending += [other for other in (*inputs(part), *masks, *getattr(part, "strips", ())) if other is not None]

@@ -21,13 +21,13 @@ def edit() -> Any:
 def movie(folder: Path, *, frames: int = 96, at: tuple[int, ...] = (20, 45, 70), channel: int = 3, start: int = 10) -> Any:
     clip = folder / f"clip {channel}-{start}.mp4"
     footage.flashes(clip, frames=frames, at=at)
-    return edit().strips.new_movie(name="clip", filepath=str(clip), channel=channel, frame_start=start)
+    return edit().strips.new_movie(name="clip", filepath=str(clip), channel=channel, frame_start=start, fit_method="STRETCH")
 
 
-def slow_down(strip: Any, *, percent: float) -> None:
+def slow_down(addon: Any, strip: Any, *, percent: float) -> None:
     """Retimes the strip evenly. On 4.5 by the operator, since there adding a key from Python crashes Blender."""
     if bpy.app.version >= (5, 0):
-        start, end = strip.frame_final_start, strip.frame_final_end
+        start, end = addon.compat.left_handle(strip), addon.compat.right_handle(strip)
         strip.retiming_keys.add(timeline_frame=start)
         strip.retiming_keys.add(timeline_frame=end).timeline_frame = round(start + (end - start) * 100 / percent)
         return

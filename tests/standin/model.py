@@ -61,6 +61,28 @@ def look(path: Path) -> Clip:
     return Clip(width, height, fps, np.array(times), np.array(means), np.array(motion))
 
 
+def describe(path: Path) -> dict[str, object]:
+    """What a clip is, as plain values; `motion` and `means` a frame each, from 0 to 255."""
+    clip = look(path)
+    with av.open(str(path)) as file:
+        codec = file.streams.video[0].codec_context
+        return {
+            "width": clip.width,
+            "height": clip.height,
+            "fps": str(clip.fps),
+            "frames": len(clip.times),
+            "codec": codec.name,
+            "pixels": codec.pix_fmt,
+            "audio": len(file.streams.audio),
+            "bytes": path.stat().st_size,
+            "first": float(clip.times[0]),
+            "last": float(clip.times[-1]),
+            "flashes": [float(time) for time in clip.times[flashes(clip)]],
+            "motion": [round(float(value), 3) for value in clip.motion],
+            "means": [round(float(value), 1) for value in clip.means],
+        }
+
+
 def result_seconds(clip: Clip, duration: float) -> float:
     """How long the result is: samples at 25 frames a second are taken as long as a later frame follows."""
     samples = int(np.ceil(round(clip.times[-1] * SAMPLED_FPS, 6)))

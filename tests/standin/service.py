@@ -67,6 +67,7 @@ class Run:
     seconds: float = 0.0
     result: Path | None = None
     reason: str = ""
+    clip: dict[str, Any] = field(default_factory=dict)
     orders: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -233,7 +234,10 @@ class Service:
                 {"id": u.id, "url": u.url, "live": u.live, "deleted": u.deleted, "life": u.life}
                 for u in self.uploads.values()
             ],
-            "runs": [{"id": r.id, "status": r.status, "input": r.input, "reason": r.reason} for r in self.runs.values()],
+            "runs": [
+                {"id": r.id, "status": r.status, "input": r.input, "reason": r.reason, "clip": r.clip, "took": r.seconds}
+                for r in self.runs.values()
+            ],
             "cancelled": self.cancelled,
             "most_under_way": self.most_under_way,
         }
@@ -293,6 +297,7 @@ class Service:
                 raise model.RunFailed(str(orders["fail"].get("reason", "out of memory")))
             if not upload.live:
                 raise model.RunFailed("video could not be fetched")
+            run.clip = model.describe(upload.path)
             model.score(
                 upload.path,
                 target,

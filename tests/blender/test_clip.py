@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is sent: the strip alone as its artist sees it, small, silent, its last picture held; as the service got it."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from tests.standin.client import StandIn
+
+from . import edits
+
+GREY = 60
+"""The brightness of the footage between its flashes, of 255."""
+
+
+def sent(standin: StandIn, prompt: str) -> dict[str, Any]:
+    """The clip of the run with that prompt."""
+    (run,) = (run for run in standin.state()["runs"] if run["input"].get("prompt") == prompt)
+    return {**run["clip"], "duration": run["input"]["duration"]}
+
+
+def clip_of(addon: Any, standin: StandIn, project: Path, strip: Any) -> dict[str, Any]:
+    prompt = project.name
+    (job,) = edits.generate(addon, strip, prompt=prompt)
+    assert job.error is None
+    return sent(standin, prompt)
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1998, 1080), (720, 1280), (3840, 2160), (640, 360), (333, 251)])
+def test_clip_is_small_even_silent_and_held(size: tuple[int, int], addon: Any, standin: StandIn, project: Path) -> None:
+    render = bpy.context.scene.render
+    render.resolution_x, render.resolution_y = size
+    strip = edits.movie(project, frames=48, at=(20,))
+
+    clip = clip_of(addon, standin, project, strip)
+
+    assert clip["width"] % 2 == clip["height"] % 2 == 0
+    assert min(size[0] * 0.8, 300) < min(clip["width"], clip["height"]) <= 384 or min(size) < 384
+    assert clip["width"] <= size[0] and clip["height"] <= size[1]
+    assert clip["width"] / clip["height"] == pytest.approx(size[0] / size[1], rel=0.02)
+    assert (clip["codec"], clip["pixels"], clip["audio"]) == ("h264", "yuv420p", 0)
+    assert (clip["first"], clip["fps"]) == (0.0, "24")
+    # 48 frames are 2 s; the model's next duration is 2.24 s, which asks for 54 frames and three beyond.
+    assert clip["duration"] == 2.24
+    assert clip["frames"] == 54 + 3
+    assert max(clip["motion"][49:]) < 2.0 < max(clip["motion"][:48])
+    assert clip["flashes"] == [pytest.approx(20 / 24)]
+
+
+def test_only_the_strip_is_seen_also_when_others_lie_above_it_or_it_is_muted(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    strip = edits.movie(project, frames=30, at=(10,), channel=2)
+    above = edits.movie(project, frames=30, at=(20,), channel=5)
+    strip.mute = True
+    edits.edit().channels[2].mute = True
+
+    clip = clip_of(addon, standin, project, strip)
+
+    assert clip["flashes"] == [pytest.approx(10 / 24)]
+    assert strip.mute and not above.mute
+
+
+def test_crop_flip_and_opacity_are_as_the_artist_sees_them(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, at=(10,))
+    strip.crop.max_y = 360
+    strip.use_flip_x = True
+    strip.color_multiply = 0.5
+
+    clip = clip_of(addon, standin, project, strip)
+
+    # Half of the picture is cut off, and the rest half as bright, so that its flash no longer counts as one.
+    assert clip["flashes"] == []
+    assert clip["means"][5] == pytest.approx(GREY / 4, abs=6)
+    assert clip["means"][10] == pytest.approx(250 / 4, abs=8)
+
+
+def test_effect_strip_shows_its_inputs(addon: Any, standin: StandIn, project: Path) -> None:
+    first = edits.movie(project, frames=40, at=(20,), channel=1, start=1)
+    second = edits.movie(project, frames=40, at=(20,), channel=2, start=11)
+    options = {"frame_end": 41} if bpy.app.version < (5, 0) else {"length": 30}
+    cross = edits.edit().strips.new_effect(
+        name="cross", type="CROSS", channel=4, frame_start=11, input1=first, input2=second, **options
+    )
+    assert (addon.compat.left_handle(cross), addon.compat.right_handle(cross)) == (11, 41)
+
+    clip = clip_of(addon, standin, project, cross)
+
+    # The first clip flashes ten frames into the cross, the second twenty, each still two thirds bright.
+    assert [frame for frame, mean in enumerate(clip["means"]) if mean > 2 * GREY] == [10, 20]
+
+
+@pytest.mark.parametrize("kind", ["COLOR", "TEXT"])
+def test_generated_strips_have_a_picture(kind: str, addon: Any, standin: StandIn, project: Path) -> None:
+    options = {"frame_end": 25} if bpy.app.version < (5, 0) else {"length": 24}
+    strip = edits.edit().strips.new_effect(name=kind, type=kind, channel=2, frame_start=1, **options)
+    if kind == "COLOR":
+        strip.color = (1, 1, 1)
+    else:
+        strip.text, strip.font_size = "MMMM", 300
+
+    clip = clip_of(addon, standin, project, strip)
+
+    assert clip["means"][0] > (150 if kind == "COLOR" else 10)
+
+
+def test_adjustment_strip_shows_what_lies_below_it(addon: Any, standin: StandIn, project: Path) -> None:
+    edits.movie(project, frames=40, at=(20,), channel=1, start=1)
+    options = {"frame_end": 41} if bpy.app.version < (5, 0) else {"length": 30}
+    strip = edits.edit().strips.new_effect(name="grade", type="ADJUSTMENT", channel=4, frame_start=11, **options)
+
+    clip = clip_of(addon, standin, project, strip)
+
+    assert clip["flashes"] == [pytest.approx(10 / 24)]
+
+
+def test_strip_inside_a_meta_strip(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, at=(10,), channel=2, start=1)
+    other = edits.movie(project, frames=30, at=(20,), channel=4, start=1)
+    meta = edits.edit().strips.new_meta(name="meta", channel=6, frame_start=1)
+    for part in (strip, other):
+        part.move_to_meta(meta)
+
+    (job,) = edits.generate(addon, strip, prompt=project.name)
+
+    assert job.error is None
+    assert sent(standin, project.name)["flashes"] == [pytest.approx(10 / 24)]
+    assert job.sound.strip in [part.name for part in meta.strips]
+
+
+def test_frames_per_second_are_exact(addon: Any, standin: StandIn, project: Path) -> None:
+    scene = bpy.context.scene
+    scene.render.fps, scene.render.fps_base = 30, 1.001
+    strip = edits.movie(project, frames=30, at=(10,))
+
+    clip = clip_of(addon, standin, project, strip)
+
+    assert Fraction(clip["fps"]) == Fraction(30000, 1001)
+    assert addon.strips.fps(scene) == Fraction(30000, 1001)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`--command mmaudio`: its statuses, its JSON, and the file it saves; called as Blender calls it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from tests.standin.client import StandIn
+
+from . import edits
+
+
+def test_generate_saves_the_edit_and_prints_one_line_of_json(
+    addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edits.movie(project, frames=30)
+    target = project / "with sound.blend"
+
+    status = addon.command.run(["generate", "--strip", "clip", "--seed", "11", "--output", str(target), "--json"])
+
+    said = capfd.readouterr()
+    assert status == 0
+    (job,) = json.loads(said.out.strip().splitlines()[-1])["jobs"]
+    assert (job["strip"], job["state"], job["seed"], job["error"]) == ("clip", "done", 11, None)
+    assert len(job["prediction_ids"]) == 1 and job["cost_usd"] > 0
+    (sound,) = job["sounds"]
+    assert (sound["frame_start"], sound["frame_end"]) == (10, 40)
+    assert Path(sound["file"]).is_file() and Path(sound["file"]).parent == project / "mmaudio"
+    stages = ["queued", "exporting", "uploading", "predicting", "downloading", "placing"]
+    assert [line for line in said.err.splitlines() if line in [f"“clip”: {stage}" for stage in stages]] == [
+        f"“clip”: {stage}" for stage in stages
+    ]
+    bpy.ops.wm.open_mainfile(filepath=str(target))
+    made = edits.edit().strips[sound["strip"]]
+    assert made["mmaudio"]["seed"] == 11
+    assert made.sound.filepath.startswith("//mmaudio")
+
+
+def test_a_failed_job_gives_status_1_and_the_others_are_saved(
+    addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edits.movie(project, frames=30, channel=2).name = "one"
+    edits.movie(project, frames=30, channel=5).name = "two"
+    standin.order("run", "fail", reason="out of memory")
+
+    status = addon.command.run(["generate", "--all-strips", "--save", "--json"])
+
+    jobs = json.loads(capfd.readouterr().out.strip().splitlines()[-1])["jobs"]
+    assert status == 1
+    assert sorted(job["state"] for job in jobs) == ["done", "failed"]
+    (error,) = (job["error"] for job in jobs if job["error"])
+    assert error["code"] == "run_failed" and "out of memory" in error["message"] and error["hint"]
+    bpy.ops.wm.revert_mainfile()
+    assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["generate", "--strip", "clip"],
+        ["generate", "--strip", "no such strip", "--save"],
+        ["generate", "--strip", "clip", "--all-strips", "--save"],
+        ["generate", "--strip", "clip", "--scene", "no such scene", "--save"],
+        ["generate", "--strip", "clip", "--steps", "0", "--save"],
+        ["generate", "--strip", "clip", "--takes", "2", "--save"],
+        ["generate", "--strip", "clip", "--long-clips", "split", "--save"],
+        ["generate", "--strip", "clip", "--source", "timeline", "--save"],
+        ["resume", "--save"],
+        ["jobs"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_and_what_is_not_there_yet_give_status_2(
+    arguments: list[str], addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edits.movie(project, frames=30)
+    asked = len(standin.requests())
+
+    assert addon.command.run(arguments) == 2
+
+    assert capfd.readouterr().err.strip()
+    assert len(standin.requests()) == asked
+
+
+def test_no_key_gives_status_3(addon: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edits.movie(project, frames=30)
+    monkeypatch.delenv("EACHLABS_API_KEY")
+
+    assert addon.command.run(["generate", "--strip", "clip", "--save"]) == 3
+
+
+def test_no_online_access_gives_status_3_and_sends_nothing(addon: Any, standin: StandIn, project: Path) -> None:
+    edits.movie(project, frames=30)
+    asked = len(standin.requests())
+    bpy.context.preferences.system.use_online_access = False
+    try:
+        assert addon.command.run(["generate", "--strip", "clip", "--save"]) == 3
+    finally:
+        bpy.context.preferences.system.use_online_access = True
+    assert len(standin.requests()) == asked
+
+
+def test_a_wrong_key_fails_the_job_with_where_to_set_it(
+    addon: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edits.movie(project, frames=30)
+    monkeypatch.setenv("EACHLABS_API_KEY", "not-the-key")
+
+    status = addon.command.run(["generate", "--strip", "clip", "--save", "--json"])
+
+    said = capfd.readouterr()
+    (job,) = json.loads(said.out.strip().splitlines()[-1])["jobs"]
+    assert status == 1
+    assert job["error"]["code"] == "bad_key" and "Preferences" in job["error"]["hint"]
+    assert "not-the-key" not in said.out + said.err

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes wrong says so, names the strip, leaves the edit as it was, and stops nothing else."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from tests.standin.client import StandIn
+
+from . import edits
+
+
+def names() -> list[str]:
+    return sorted(strip.name for strip in edits.edit().strips_all)
+
+
+def test_a_missing_file_is_refused_before_anything_is_sent(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30)
+    before, asked = names(), len(standin.requests())
+    Path(bpy.path.abspath(strip.filepath)).unlink()
+
+    (job,) = edits.generate(addon, strip)
+
+    assert job.error.code == "missing_file"
+    assert "“clip”" in job.error.message and strip.filepath in job.error.message and job.error.hint
+    assert names() == before
+    assert len(standin.requests()) == asked
+
+
+def test_a_result_without_sound_says_so(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30)
+    before = names()
+    standin.order("run", "silent")
+
+    (job,) = edits.generate(addon, strip)
+
+    assert (job.stage, job.error.code) == ("failed", "no_sound")
+    assert job.error.message.startswith("“clip”")
+    assert names() == before
+
+
+def test_one_failed_job_leaves_the_others_alive_and_can_be_retried(addon: Any, standin: StandIn, project: Path) -> None:
+    strips = [edits.movie(project, frames=30, channel=channel) for channel in (2, 4, 6)]
+    standin.order("run", "fail", reason="out of memory")
+
+    jobs = edits.generate(addon, *strips)
+
+    assert sorted(job.stage for job in jobs) == ["done", "done", "failed"]
+    (failed,) = (job for job in jobs if job.stage == "failed")
+    assert "out of memory" in failed.error.message and failed.request.strip in failed.error.message
+    addon.generation.retry(failed, addon.operators.preferences.setup(bpy.context))
+    (again,) = edits.finish(addon, [failed.id])
+    assert (again.stage, again.error) == ("done", None)
+    assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 3
+
+
+def test_a_result_that_could_not_be_fetched_is_fetched_by_a_retry_without_a_new_run(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    strip = edits.movie(project, frames=30)
+    runs = len(standin.state()["runs"])
+    standin.order("output", "status", status=410)
+
+    (job,) = edits.generate(addon, strip)
+    assert (job.stage, job.error.code) == ("failed", "result_gone")
+    addon.generation.retry(job, addon.operators.preferences.setup(bpy.context))
+    (again,) = edits.finish(addon, [job.id])
+
+    assert again.stage == "done"
+    assert len(standin.state()["runs"]) == runs + 1
+
+
+def test_cancel_stops_the_render_and_leaves_nothing(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=96)
+    setup = addon.operators.preferences.setup(bpy.context)
+    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+    edits.wait_for_stage(addon, job.id, "exporting")
+
+    addon.generation.runner.cancel(job.id)
+    (ended,) = edits.finish(addon, [job.id], seconds=1.0)
+
+    assert ended.stage == "cancelled"
+    assert list((setup.own / "work").iterdir()) == []
+    assert not [strip for strip in edits.edit().strips if strip.get("mmaudio")]
+
+
+def test_locked_muted_and_taken_channels_are_passed_over(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, channel=4)
+    edits.movie(project, frames=30, channel=3, start=20)
+    edits.edit().channels[5].lock = True
+    edits.edit().channels[2].mute = True
+
+    (job,) = edits.generate(addon, strip)
+
+    assert job.sound.channel == 6
+
+
+def test_the_key_is_in_nothing_that_is_left_behind(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30)
+    edits.generate(addon, strip)
+    bpy.ops.wm.save_as_mainfile(filepath=str(project / "done.blend"), compress=False)
+
+    user = Path(os.environ["BLENDER_USER_RESOURCES"])
+    files = [path for folder in (project, user) for path in folder.rglob("*") if path.is_file()]
+    assert project / "done.blend" in files
+    assert [path for path in files if standin.key.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("remember", [True, False])
+def test_the_key_is_in_userpref_only_when_it_is_to_be_remembered(remember: bool, addon: Any) -> None:
+    addon.preferences.remember_key = remember
+    addon.preferences.key = "a-key-to-remember"
+    bpy.ops.wm.save_userpref()
+
+    saved = Path(os.environ["BLENDER_USER_RESOURCES"]) / "config" / "userpref.blend"
+    content = saved.read_bytes()
+    addon.preferences.key = ""
+    assert content.startswith(b"BLENDER")
+    assert (b"a-key-to-remember" in content) is remember
