@@ -97,8 +97,7 @@ def _refuse_what_is_to_come(options: argparse.Namespace) -> None:
 
 
 def _scene(name: str | None) -> bpy.types.Scene:
-    edited = compat.edited_scene(bpy.context) or bpy.context.scene
-    scene = edited if name is None else bpy.data.scenes.get(name)
+    scene = compat.scene_without_window(bpy.context) if name is None else bpy.data.scenes.get(name)
     if scene is None:
         raise _UsageError(f"There is no scene “{name}” in this file.")
     if scene.sequence_editor is None:

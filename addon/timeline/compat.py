@@ -17,8 +17,16 @@ _OWN_SCENE = bpy.app.version >= (5, 0, 0)
 def edited_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
     """The scene whose edit the Sequencer shows; None where the workspace has none."""
     if _OWN_SCENE:
-        return context.sequencer_scene  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+        # A context without a window has no such member at all.
+        return getattr(context, "sequencer_scene", None)
     return context.scene
+
+
+def scene_without_window(context: bpy.types.Context) -> bpy.types.Scene | None:
+    """The scene to work in where there is no Sequencer: the one that was edited when the file was saved."""
+    workspaces: list[Any] = [window.workspace for window in context.window_manager.windows]
+    chosen = [getattr(workspace, "sequencer_scene", None) for workspace in workspaces]
+    return next((scene for scene in chosen if scene is not None), context.scene)
 
 
 def left_handle(strip: Any) -> int:

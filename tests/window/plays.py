@@ -112,3 +112,40 @@ def failed_job(session: Any):  # type: ignore[no-untyped-def]
     session.seen["strips"] = [strip.name for strip in session.strips]
     session.seen["can_generate"] = session.run(_operators.mmaudio.generate.poll)
     yield 0.2
+
+
+def blockers(session: Any):  # type: ignore[no-untyped-def]
+    """Each thing that may be missing, as the panel says it, and with it mended."""
+    yield from open_edit(session)
+    system = bpy.context.preferences.system
+    preferences = bpy.context.preferences.addons[session.module].preferences
+    edit = session.scene
+    seen: dict[str, Any] = {}
+    session.seen["blockers"] = seen
+
+    def look(name: str):  # type: ignore[no-untyped-def]
+        session.area().tag_redraw()
+        yield 0.5
+        seen[name] = session.blocker()
+        yield from session.screenshot(name)
+
+    yield from look("no-key")
+    preferences.key = "a-key"
+    yield from look("ready")
+    system.use_online_access = False
+    yield from look("offline")
+    system.use_online_access = True
+    session.strips["Bunny"].select = False
+    yield from look("no-strip")
+    sound = session.strips.new_sound(name="Noise", filepath=session.order["clip"], channel=6, frame_start=1)
+    for strip in session.strips:
+        strip.select = strip == sound
+    yield from look("no-picture")
+    for strip in session.strips:
+        strip.select = True
+    yield from look("two-strips")
+    session.window.workspace.sequencer_scene = None
+    yield from look("no-edit")
+    session.window.workspace.sequencer_scene = edit
+    preferences.base_url = "http://example.com"
+    yield from look("unsafe-address")

@@ -64,6 +64,17 @@ class Session:
         with bpy.context.temp_override(window=self.window, area=area, region=region):
             return operator(*arguments, **options)
 
+    @property
+    def module(self) -> str:
+        return MODULE
+
+    def blocker(self) -> str | None:
+        """The code of what keeps Generate Sound from running, as the operator's poll has it in the sidebar."""
+        operators: Any = bpy.ops
+        reason = self.run(lambda: sys.modules[f"{MODULE}.ui.operators"].blocker(bpy.context))
+        assert self.run(operators.mmaudio.generate.poll) is (reason is None)
+        return None if reason is None else reason.code
+
     def screenshot(self, name: str) -> Script:
         """Asks the process that started this Blender for a picture of the screen, and waits for it.
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The product in a real Blender's window, as its artist meets it."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 from tests.standin.client import StandIn
 
-from .conftest import Window
+from .conftest import Window, workshop
 
 GAP_MAX_SECONDS = 0.1
 """By how much the interface may be held up beyond what the same Blender shows at rest."""
@@ -45,3 +46,56 @@ def test_a_failed_run_says_why_and_leaves_edit_and_button_alive(window: Window, 
     assert seen["strips"] == ["Bunny", "Bunny again"]
     assert seen["can_generate"]
     keep_pictures(tmp_path, "error")
+
+
+def test_what_is_missing_is_said_where_it_is_missed(window: Window, tmp_path: Path) -> None:
+    seen = window.play("blockers", tmp_path, {"EACHLABS_API_KEY": "", "EACHLABS_BASE_URL": ""})["blockers"]
+
+    assert seen == {
+        "no-key": "no_key",
+        "ready": None,
+        "offline": "offline",
+        "no-strip": "no_strip",
+        "no-picture": "no_picture",
+        "two-strips": None,
+        "no-edit": "no_edit",
+        "unsafe-address": "unsafe_url",
+    }
+
+
+def test_the_command_line_does_the_same_without_a_window(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    make = (
+        "import bpy, sys; s = bpy.context.scene.sequence_editor_create().strips; "
+        "s.new_movie(name='Bunny', filepath=sys.argv[-1], channel=3, frame_start=1); "
+        "bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-2])"
+    )
+    project, target = tmp_path / "project.blend", tmp_path / "with sound.blend"
+    shutil.copy(workshop.footage(), tmp_path / "clip.mp4")
+    window.command("--background", "--python-expr", make, "--", project, tmp_path / "clip.mp4")
+    assert project.is_file()
+    generate = (
+        "--background",
+        project,
+        "--command",
+        "mmaudio",
+        "generate",
+        "--strip",
+        "Bunny",
+        "--output",
+        target,
+        "--json",
+    )
+
+    refused = window.command(*generate, variables=standin.environment)
+    assert refused.returncode == 3, refused.stdout
+    assert "Online access is disabled" in refused.stdout
+
+    said = window.command("--online-mode", *generate, variables=standin.environment)
+
+    assert said.returncode == 0, said.stdout
+    line = next(line for line in reversed(said.stdout.splitlines()) if line.startswith("{"))
+    (job,) = json.loads(line)["jobs"]
+    assert job["state"] == "done"
+    assert target.is_file() and Path(job["sounds"][0]["file"]).is_file()
+    (run,) = standin.state()["runs"]
+    assert run["status"] == "success"
