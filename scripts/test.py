@@ -8,10 +8,10 @@ python3 scripts/test.py [PART …] [-k EXPRESSION]
 import argparse
 import sys
 import time
-from xml.etree import ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 import build
 import workshop

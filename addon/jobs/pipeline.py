@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,6 +69,7 @@ class Run:
         self._export_turn = export_turn
         self._folder = tools.work / job.id
         self._reported = 0.0
+        self._ordered: datetime | None = None
 
     def go(self) -> None:
         """Takes the job to PLACING, FAILED or CANCELLED; raises nothing."""
@@ -104,10 +106,15 @@ class Run:
         duration = mmaudio.grid_duration(self.job.request.seconds)
         clip = self._export(mmaudio.clip_frames(duration, self.job.request.fps))
         self._change(stage=Stage.UPLOADING, progress=Progress(0, clip.stat().st_size, "bytes"))
-        published = storage.publish(clip, lambda done, total: self._progress(done, total, "bytes"))
-        self._change(published=published, duration=float(duration))
+        published = storage.publish(
+            clip,
+            lambda done, total: self._progress(done, total, "bytes"),
+            lambda begun: self._change(published=begun),
+        )
+        self._change(duration=float(duration))
         self._change(stage=Stage.PREDICTING, progress=Progress(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds"))
         settings = self.job.request.settings
+        self._ordered = datetime.now(UTC)
         self._change(prediction_id=service.create(mmaudio.run_input(published.url, duration, settings)))
 
     def _export(self, held: int) -> Path:
@@ -182,11 +189,19 @@ class Run:
         transport = Transport(threading.Event(), loopback_allowed=eachlabs.is_local(self._tools.base_url))
         try:
             service = Eachlabs(self._tools.key, self._tools.base_url, transport)
-            if cancelled and self.job.prediction_id is not None:
-                _attempt(service.cancel, self.job.prediction_id)
+            if cancelled:
+                _attempt(self._cancel_run, service)
             _attempt(EachlabsStorage(service, transport).delete, self.job.published)
         finally:
             transport.close()
+
+    def _cancel_run(self, service: Eachlabs) -> None:
+        """Ends the run, also one whose start was still to be settled."""
+        run = self.job.prediction_id
+        if run is None and self._ordered is not None and self.job.published is not None:
+            run = service.find_run(self.job.published.url, self._ordered)
+        if run is not None:
+            service.cancel(run)
 
     def _check_cancel(self) -> None:
         if self._cancel.is_set():

@@ -14,6 +14,8 @@ AAC_DELAY = 1024
 """Samples of silence that an AAC encoder puts before the sound."""
 
 _HEADER_MAX = 64 * 1024**2
+_DEPTH_MAX = 8
+"""Boxes within boxes; a track has five."""
 _CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"}
 
 
@@ -52,26 +54,27 @@ def _tracks(path: Path) -> Iterator[dict[bytes, bytes]]:
 
 def _movie_header(path: Path) -> bytes:
     """The content of the `moov` box; the media data around it is never read."""
+    end = path.stat().st_size
+    start = 0
     with path.open("rb") as file:
-        end = path.stat().st_size
-        while file.tell() + 8 <= end:
-            start = file.tell()
+        while start + 8 <= end:
+            file.seek(start)
             size, kind = struct.unpack(">I4s", file.read(8))
             if size == 1:
                 size = int.from_bytes(file.read(8), "big")
-            size = size or end - start
-            if kind == b"moov":
-                return file.read(min(size, _HEADER_MAX) - (file.tell() - start))
-            if size < 8:
+            size = min(size or end, end - start)
+            if size < file.tell() - start:
                 break
-            file.seek(start + size)
+            if kind == b"moov":
+                return file.read(min(size - (file.tell() - start), _HEADER_MAX))
+            start += size
     return b""
 
 
-def _leaves(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _leaves(data: bytes, depth: int = 0) -> Iterator[tuple[bytes, bytes]]:
     for kind, content in _boxes(data):
-        if kind in _CONTAINERS:
-            yield from _leaves(content)
+        if kind in _CONTAINERS and depth < _DEPTH_MAX:
+            yield from _leaves(content, depth + 1)
         else:
             yield kind, content
 

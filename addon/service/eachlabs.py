@@ -17,7 +17,8 @@ from requests.auth import AuthBase
 
 from ..failure import Failure
 from . import mmaudio
-from .http import Answer, Transport, TryAgain, Unreachable, check_url, is_loopback, redact
+from .addresses import check_url, is_loopback, redact
+from .http import Answer, Transport, TryAgain
 
 BASE_URL = "https://api.eachlabs.ai"
 KEYS_URL = "https://www.eachlabs.ai/dashboard/api-keys"
@@ -89,8 +90,8 @@ class Eachlabs:
         def attempt() -> str:
             try:
                 return self._create_once(fields)
-            except Unreachable as fault:
-                started = self._settle(str(fields["video"]), began) if fault.sent else None
+            except TryAgain as fault:
+                started = self.find_run(str(fields["video"]), began) if fault.sent else None
                 if started is None:
                     raise
                 return started
@@ -105,10 +106,11 @@ class Eachlabs:
         self.call("POST", f"/v1/prediction/{quote(prediction_id, safe='')}/cancel")
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """One call that may safely be repeated; returns the answer's JSON object, {} for an empty one."""
-        return self._transport.retry(lambda: self._once(method, path, body))
+        """A call that may safely be repeated, tried a few times; see `call_once`."""
+        return self._transport.retry(lambda: self.call_once(method, path, body))
 
-    def _once(self, method: str, path: str, body: object = None, *, heed_cancel: bool = True) -> dict[str, Any]:
+    def call_once(self, method: str, path: str, body: object = None, *, heed_cancel: bool = True) -> dict[str, Any]:
+        """One call; returns the answer's JSON object, {} for an empty one. Raises TryAgain, Failure, Cancelled."""
         url = self._base + path
         answer = self._transport.send(method, url, auth=KeyAuth(self._key), json=body, heed_cancel=heed_cancel)
         if 200 <= answer.status < 300:
@@ -117,17 +119,13 @@ class Eachlabs:
 
     def _create_once(self, fields: Mapping[str, str | int | float]) -> str:
         body = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(fields)}
-        try:
-            created = self._once("POST", "/v1/prediction", body, heed_cancel=False)
-        except TryAgain as fault:
-            # Only 429 promises that nothing was created; after a 5xx a run may exist.
-            raise fault if fault.code == "rate_limited" else Unreachable(fault.code, fault.message, fault.hint) from None
+        created = self.call_once("POST", "/v1/prediction", body, heed_cancel=False)
         prediction_id = created.get("predictionID") or created.get("id")
         if not isinstance(prediction_id, str) or not prediction_id:
-            raise Unreachable("bad_answer", "Eachlabs started a run without telling its number.", "Retry in a while.")
+            raise TryAgain("bad_answer", "Eachlabs started a run without telling its number.", "Retry in a while.")
         return prediction_id
 
-    def _settle(self, video_url: str, since: datetime) -> str | None:
+    def find_run(self, video_url: str, since: datetime) -> str | None:
         """Finds the run that a lost answer may have started, by its video, which no other job has."""
         try:
             for _ in range(_SETTLE_LOOKS):
@@ -156,12 +154,15 @@ class Eachlabs:
         tail += f" (HTTP {answer.status}{_request_id(answer)})."
         if answer.status == 429:
             text = f"Eachlabs has too many runs of this key under way{tail}"
-            return TryAgain("rate_limited", text, "Retry when other runs have ended.", answer.retry_after)
+            # The one refusal that promises that nothing was created.
+            return TryAgain("rate_limited", text, "Retry when other runs have ended.", sent=False, after=answer.retry_after)
         if answer.status == 409:
-            return TryAgain("busy", f"Eachlabs is not yet done with this file{tail}", "Retry in a while.")
+            text = f"Eachlabs is not yet done with this file{tail}"
+            return TryAgain("busy", text, "Retry in a while.", sent=False, after=answer.retry_after)
         if answer.status >= 500:
             text = f"Eachlabs has trouble of its own{tail}"
-            return TryAgain("service_down", text, "Nothing is wrong with the strip: retry in a while.", answer.retry_after)
+            hint = "Nothing is wrong with the strip: retry in a while."
+            return TryAgain("service_down", text, hint, after=answer.retry_after)
         code, what, hint = _ERRORS.get(answer.status, _UNEXPECTED)
         return Failure(code, what + tail, hint)
 
@@ -181,7 +182,7 @@ def _json_object(answer: Answer, path: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     # A proxy's or a hotspot's page in the service's place.
-    raise Unreachable(
+    raise TryAgain(
         "bad_answer",
         f"The answer of Eachlabs to {path.split('?', maxsplit=1)[0].split('/')[2]} was no JSON{_request_id(answer)}.",
         "A proxy or sign-in page may stand in between: check the connection and retry.",

@@ -5,9 +5,8 @@ Redirects are followed for downloads only, by hand, since requests would carry a
 one points. `.netrc` is kept from replacing the key: every request brings its own `auth`.
 """
 
-import ipaddress
 import logging
-import re
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,11 +19,15 @@ import tenacity
 from requests.auth import AuthBase
 
 from ..failure import Cancelled, Failure
+from .addresses import check_url
 
 Progress = Callable[[float, float], None]
 """Told (done, total) of a transfer, in bytes; total is 0 while it is not known."""
 
 T = TypeVar("T")
+
+_ours = threading.local()
+"""`speaking` is true on threads that have a Transport: what urllib3 logs there is about our requests."""
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
@@ -39,19 +42,16 @@ _CHUNK = 64 * 1024
 _CHECK_CONNECTION = "Check the connection and retry."
 
 
-class Unreachable(Failure):
-    """No whole answer came. `sent`: whether the request may have been carried out all the same."""
+class TryAgain(Failure):
+    """Trouble that may pass.
 
-    def __init__(self, code: str, message: str, hint: str = "", *, sent: bool = True) -> None:
+    sent   whether the request may have been carried out all the same
+    after  for how many seconds the service asked to be left alone, its `Retry-After`, or 0
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "", *, sent: bool = True, after: float = 0.0) -> None:
         super().__init__(code, message, hint)
         self.sent = sent
-
-
-class TryAgain(Failure):
-    """The service asked for another try; nothing was carried out. `after` is its `Retry-After` in seconds, or 0."""
-
-    def __init__(self, code: str, message: str, hint: str = "", after: float = 0.0) -> None:
-        super().__init__(code, message, hint)
         self.after = after
 
 
@@ -63,11 +63,17 @@ class Answer:
 
     @property
     def retry_after(self) -> float:
-        """Seconds from the `Retry-After` header; 0 where there is none, or a date."""
-        try:
-            return min(max(float(self.headers.get("Retry-After", 0)), 0.0), RETRY_AFTER_MAX)
-        except ValueError:
-            return 0.0
+        """Seconds; see the function of that name."""
+        return retry_after(self.headers)
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a `Retry-After` asks for, within bounds; 0 where there is none, or a date."""
+    try:
+        seconds = float(headers.get("Retry-After", 0))
+    except ValueError:
+        return 0.0
+    return min(max(seconds, 0.0), RETRY_AFTER_MAX) if math.isfinite(seconds) else 0.0
 
 
 class NoAuth(AuthBase):
@@ -84,10 +90,13 @@ class Transport:
         self.cancel = cancel
         self._loopback_allowed = loopback_allowed
         self._session = requests.Session()
-        logging.getLogger("urllib3.connectionpool").addFilter(_hide_urls)
+        _ours.speaking = True
+        for name in ("urllib3.connectionpool", "urllib3.connection"):
+            logging.getLogger(name).addFilter(_hide_urls)
 
     def close(self) -> None:
         self._session.close()
+        _ours.speaking = False
 
     def wait(self, seconds: float) -> None:
         """Sleeps, unless and until the job is cancelled."""
@@ -95,7 +104,7 @@ class Transport:
             raise Cancelled
 
     def retry(self, attempt: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
-        """Calls `attempt` until it raises neither `Unreachable` nor `TryAgain`, at most `attempts` times."""
+        """Calls `attempt` until it no longer raises `TryAgain`, at most `attempts` times."""
         backoff = tenacity.wait_random_exponential(multiplier=0.5, max=15)
 
         def pause(state: tenacity.RetryCallState) -> float:
@@ -104,7 +113,7 @@ class Transport:
             return max(asked, backoff(state))
 
         policy = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((Unreachable, TryAgain)),
+            retry=tenacity.retry_if_exception_type(TryAgain),
             wait=pause,
             stop=tenacity.stop_after_attempt(attempts),
             sleep=self.wait,
@@ -123,7 +132,7 @@ class Transport:
         data: object = None,
         heed_cancel: bool = True,
     ) -> Answer:
-        """One request and its whole answer, whatever its status. Raises Unreachable, Failure, Cancelled.
+        """One request and its whole answer, whatever its status. Raises TryAgain, Failure, Cancelled.
 
         `heed_cancel=False` reads the answer to its end all the same, since it tells of something to be undone.
         """
@@ -150,7 +159,7 @@ class Transport:
                 if response.is_redirect:
                     url = urljoin(url, response.headers["Location"])
                     continue
-                _check_fetched(response.status_code, url)
+                _check_fetched(response, url)
                 self._save(response, url, path, progress)
                 return
         raise Failure("bad_answer", f"The result at {_host(url)} is redirected without end.")
@@ -166,7 +175,7 @@ class Transport:
                     raise Failure("bad_answer", f"{_host(url)} sent a file of more than {FILE_MAX} bytes.")
                 progress(done, total)
         if total and done != total:
-            raise Unreachable("connection", f"The download from {_host(url)} broke off after {done} of {total} bytes.")
+            raise TryAgain("connection", f"The download from {_host(url)} broke off after {done} of {total} bytes.")
         part.replace(path)
 
     def _open(
@@ -196,6 +205,9 @@ class Transport:
             )
         except (requests.RequestException, OSError) as fault:
             raise _unreachable(fault, url) from None
+        except ValueError:
+            # requests looks at where a redirect points even if it is not to follow it.
+            raise Failure("bad_answer", f"{_host(url)} points to an address that is none.", "Retry in a while.") from None
 
     def _chunks(self, response: requests.Response, *, heed_cancel: bool = True) -> Iterator[bytes]:
         try:
@@ -227,52 +239,12 @@ class _Upload:
         return block
 
 
-def check_url(url: str, *, loopback_allowed: bool) -> None:
-    """Raises Failure unless `url` is https to a public name, or, if allowed, plain http to this machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if is_loopback(host):
-        if loopback_allowed and parts.scheme in ("http", "https"):
-            return
-    elif parts.scheme == "https" and host and _is_public(host) and parts.username is None:
-        return
-    raise Failure(
-        "unsafe_url",
-        f"The address {parts.scheme}://{host} is not a public https address, so nothing was sent there.",
-        "Check the service's address in the add-on's preferences.",
-    )
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def redact(text: str, *secrets: str) -> str:
-    """`text` without the secrets, and with no more of a URL than its host."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "[key]")
-    return re.sub(r"(?i)\b([a-z][a-z0-9+.-]*://)(?:[^\s/@\"']*@)?([^\s/?#\"']+)[^\s\"']*", r"\1\2/…", text)
-
-
-def _is_public(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        return True
-
-
 def _host(url: str) -> str:
     return urlsplit(url).hostname or "the service"
 
 
-def _check_fetched(status: int, url: str) -> None:
-    host = _host(url)
+def _check_fetched(response: requests.Response, url: str) -> None:
+    host, status = _host(url), response.status_code
     if status in (403, 404, 410):
         raise Failure(
             "result_gone",
@@ -280,7 +252,8 @@ def _check_fetched(status: int, url: str) -> None:
             "Generate the sound again.",
         )
     if status == 429 or status >= 500:
-        raise TryAgain("service_down", f"{host} could not hand out the result (HTTP {status}).", "Retry in a while.")
+        text = f"{host} could not hand out the result (HTTP {status})."
+        raise TryAgain("service_down", text, "Retry in a while.", after=retry_after(response.headers))
     if status != 200:
         raise Failure("bad_answer", f"{host} answered with HTTP {status} where the result should be.")
 
@@ -299,12 +272,12 @@ def _unreachable(fault: Exception, url: str) -> Failure:
         )
     if "ProxyError" in names:
         text = f"The proxy did not connect to {host}."
-        return Unreachable("connection", text, "Check this machine's proxy settings.", sent=False)
+        return TryAgain("connection", text, "Check this machine's proxy settings.", sent=False)
     if any(isinstance(cause, requests.Timeout | TimeoutError) for cause in chain):
-        return Unreachable("timeout", f"{host} did not answer in time.", _CHECK_CONNECTION, sent=sent)
+        return TryAgain("timeout", f"{host} did not answer in time.", _CHECK_CONNECTION, sent=sent)
     if names & {"gaierror", "NameResolutionError"}:
-        return Unreachable("connection", f"The name {host} could not be resolved.", _CHECK_CONNECTION, sent=False)
-    return Unreachable("connection", f"The connection to {host} failed or broke off.", _CHECK_CONNECTION, sent=sent)
+        return TryAgain("connection", f"The name {host} could not be resolved.", _CHECK_CONNECTION, sent=False)
+    return TryAgain("connection", f"The connection to {host} failed or broke off.", _CHECK_CONNECTION, sent=sent)
 
 
 def _causes(fault: BaseException) -> list[BaseException]:
@@ -322,5 +295,5 @@ def _causes(fault: BaseException) -> list[BaseException]:
 
 
 def _hide_urls(record: logging.LogRecord) -> bool:
-    """Keeps urllib3's debug lines, which spell out paths and signatures, out of every log."""
-    return record.levelno > logging.DEBUG
+    """Keeps what urllib3 tells of our own requests, paths and signatures spelled out, out of every log."""
+    return not getattr(_ours, "speaking", False)

@@ -116,6 +116,8 @@ class _Schema:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body go out as two writes; without this each kept connection waits 40 ms between them.
+    disable_nagle_algorithm = True
     host = ""
 
     def log_message(self, format: str, *args: object) -> None:
@@ -223,7 +225,11 @@ class _Handler(BaseHTTPRequestHandler):
         if length > BYTES_MAX:
             self.close_connection = True
             raise Refused(413, {"error": "EntityTooLarge"})
-        return self.rfile.read(length)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True
+            raise Refused(400, {"error": "IncompleteBody"})
+        return body
 
     def json(self) -> dict[str, Any]:
         try:

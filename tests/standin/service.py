@@ -121,7 +121,7 @@ class Service:
 
     def put(self, file_id: str, query: str, headers: dict[str, str], body: bytes) -> None:
         upload = self.uploads.get(file_id)
-        if upload is None or query != f"X-Amz-Signature={upload.signature}":
+        if upload is None or upload.deleted or query != f"X-Amz-Signature={upload.signature}":
             raise Refused(403, {"error": "SignatureDoesNotMatch"})
         if time.time() - upload.issued > UPLOAD_LIFE_SECONDS:
             raise Refused(403, {"error": "Request has expired"})
@@ -191,7 +191,8 @@ class Service:
         return {"status": "cancelled", "message": "Prediction canceled successfully", "predictionID": run_id}
 
     def executions(self, query: dict[str, list[str]]) -> dict[str, Any]:
-        limit = int(query.get("limit", ["20"])[0])
+        asked = query.get("limit", ["20"])[0]
+        limit = int(asked) if asked.isdecimal() else 0
         if not 1 <= limit <= 100:
             raise Refused(400, {"error": "limit must be from 1 to 100"})
         try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """each::storage, the default: nothing is needed but the key. No bpy."""
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ class EachlabsStorage:
         self._service = service
         self._transport = transport
 
-    def publish(self, clip: Path, progress: Progress) -> Published:
+    def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
         size = clip.stat().st_size
         if size > BYTES_MAX:
             raise Failure(
@@ -27,7 +28,7 @@ class EachlabsStorage:
                 f"The clip has {size / 1e6:.0f} MB; the storage takes {BYTES_MAX / 1e6:.0f} MB at most.",
                 "Shorten the strip.",
             )
-        return self._transport.retry(lambda: self._publish_once(clip, progress))
+        return self._transport.retry(lambda: self._publish_once(clip, progress, begun))
 
     def delete(self, published: Published) -> None:
         try:
@@ -36,9 +37,9 @@ class EachlabsStorage:
             if fault.code != "not_found":
                 raise
 
-    def _publish_once(self, clip: Path, progress: Progress) -> Published:
+    def _publish_once(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
         """Asks for a fresh address on each try: one takes a single file, for 15 minutes."""
-        ticket = self._service.call(
+        ticket = self._service.call_once(
             "POST",
             "/v1/upload/presign",
             {"content_type": CONTENT_TYPE, "file_type": "video", "expires_in_seconds": LIFE_SECONDS},
@@ -50,11 +51,12 @@ class EachlabsStorage:
             target = str(ticket["presigned_url"])
         except (KeyError, AttributeError):
             raise Failure("bad_answer", "Eachlabs gave an incomplete address for the upload.", "Retry in a while.") from None
+        begun(published)
         answer = self._transport.put_file(target, clip, {**headers, "Content-Type": CONTENT_TYPE}, progress)
         if answer.status == 200:
             return published
         text = f"The storage refused the upload (HTTP {answer.status})."
         if answer.status in (403, 408, 429) or answer.status >= 500:
             # 403: the address has lapsed; a new try asks for a new one.
-            raise TryAgain("upload_refused", text, "Retry in a while.", answer.retry_after)
+            raise TryAgain("upload_refused", text, "Retry in a while.", after=answer.retry_after)
         raise Failure("upload_refused", text, "Retry in a while.")

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all unit tests share: the add-on without its Blender half, the double, a clip."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# `addon/__init__.py` imports the rooms that need Blender, and fake-bpy-module has type stubs alone. So the package is
+# made bare here: its modules are found by its path, and what runs without bpy is imported one by one.
+if "addon" not in sys.modules:
+    package = ModuleType("addon")
+    package.__path__ = [str(ROOT / "addon")]
+    sys.modules["addon"] = package
+# The same goes for `aud`, which decodes the result: what it does is for tests/blender, here it only has a name.
+if importlib.util.find_spec("aud") is None:
+    sys.modules["aud"] = ModuleType("aud")
+
+from addon.jobs import pipeline  # noqa: E402
+from addon.media.sound import Conformed  # noqa: E402
+from addon.service.eachlabs import Eachlabs  # noqa: E402
+from addon.service.storage.eachlabs import EachlabsStorage  # noqa: E402
+
+from .parts import RUN_SECONDS, Double, Quick, unheard, write_clip  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def _double() -> Iterator[Double]:
+    double = Double(run_seconds=RUN_SECONDS)
+    try:
+        yield double
+    finally:
+        double.stop()
+
+
+@pytest.fixture
+def double(_double: Double, monkeypatch: pytest.MonkeyPatch) -> Double:
+    """The double, well-behaved and without a memory of other tests."""
+    # A proxy of this machine has no say over loopback.
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    _double.begin()
+    return _double
+
+
+@pytest.fixture
+def transport() -> Iterator[Quick]:
+    quick = Quick()
+    yield quick
+    quick.close()
+
+
+@pytest.fixture
+def service(double: Double, transport: Quick) -> Eachlabs:
+    return Eachlabs(double.key, double.base_url, transport)
+
+
+@pytest.fixture
+def storage(service: Eachlabs, transport: Quick) -> EachlabsStorage:
+    return EachlabsStorage(service, transport)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second and a half of a small picture."""
+    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=36)
+
+
+@pytest.fixture
+def video(storage: EachlabsStorage, clip: Path) -> str:
+    """The address of a clip in the double's storage."""
+    return storage.publish(clip, *unheard).url
+
+
+@pytest.fixture
+def without_aud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a run go past its download: the sound is kept as it came, since decoding it is `aud`'s work."""
+
+    def keep(result: Path, _length: object, target: Path, _check_cancel: object) -> Conformed:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(result.read_bytes())
+        return Conformed(44_100, 0.0)
+
+    monkeypatch.setattr(pipeline, "conform", keep)

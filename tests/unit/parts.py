@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What unit tests are made of: the double from where a test began, a transport without its clock, jobs, clips."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from addon.failure import Cancelled
+from addon.jobs.job import Job, Request, Snapshot, Span
+from addon.jobs.pipeline import Run, Tools
+from addon.jobs.runner import Runner
+from addon.service.eachlabs import Eachlabs, Prediction
+from addon.service.http import Transport
+from addon.service.mmaudio import Settings, run_input
+from tests.standin.client import StandIn
+
+BACKGROUND = Path(__file__).with_name("background.py")
+RUN_SECONDS = 0.05
+
+
+class Double(StandIn):
+    """The double, which tells only of what has happened since a test began."""
+
+    _before: dict[str, int] = {}
+
+    def begin(self) -> None:
+        self.clear()
+        # What would reach from one test into the next: runs in flight, and the count of creates a minute.
+        self.set(run_seconds=RUN_SECONDS, concurrent=10, runs={}, cancelled=[], most_under_way=0, _creates=[])
+        self._before = {}
+        state = self.state()
+        self._before = {name: len(state[name]) for name in ("requests", "uploads", "violations")}
+
+    def state(self) -> dict[str, Any]:
+        state = super().state()
+        return state | {name: state[name][count:] for name, count in self._before.items()}
+
+    def answer(self, at: str, body: object, status: int = 200, **details: Any) -> None:
+        """Orders an answer in the place of the double's own."""
+        self.order(at, "status", status=status, body=body if isinstance(body, str) else json.dumps(body), **details)
+
+
+def _unheard(*_: object) -> None:
+    """Nobody listens to progress here."""
+
+
+unheard = (_unheard, _unheard)
+"""What `Storage.publish` tells of its progress to."""
+
+
+class Quick(Transport):
+    """The real transport; only the clock is left out: a wait ends at once, but is written down and heeds a cancel."""
+
+    def __init__(self, cancel: threading.Event | None = None) -> None:
+        super().__init__(cancel or threading.Event(), loopback_allowed=True)
+        self.waited: list[float] = []
+
+    def wait(self, seconds: float) -> None:
+        self.waited.append(seconds)
+        if self.cancel.is_set():
+            raise Cancelled
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Waits for other threads to bring it about; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        pause.wait(0.01)
+
+
+def drained(runner: Runner, condition: Callable[[], bool]) -> None:
+    """Waits for it as the main thread does, which takes the workers' messages."""
+
+    def seen() -> bool:
+        runner.drain()
+        return condition()
+
+    until(seen)
+
+
+def fields(video: str, seed: int = 1) -> dict[str, str | int | float]:
+    return run_input(video, Fraction(32, 25), Settings("rain on leaves", "music", seed))
+
+
+def finished(service: Eachlabs, run: str) -> Prediction:
+    """The run, once it has succeeded."""
+    seen: list[Prediction] = []
+
+    def ended() -> bool:
+        seen.append(service.get(run))
+        return seen[-1].status in ("success", "error")
+
+    until(ended)
+    assert seen[-1].status == "success"
+    return seen[-1]
+
+
+def write_clip(target: Path, *, frames: int, fps: Fraction = Fraction(24), white: int = 6) -> Path:
+    """An mp4 of 64 by 64 pixels, white on one frame."""
+    with av.open(str(target), "w") as file:
+        stream = file.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for number in range(frames):
+            picture = np.full((64, 64, 3), 250 if number == white else 60, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(stream.encode(None))
+    return target
+
+
+def new_job(folder: Path, strip: str = "Shot 1", frames: int = 24) -> Job:
+    settings = Settings("rain on leaves", "music", seed=7)
+    snapshot = Snapshot(folder / "edit.blend", "Scene")
+    span = Span(1, 1 + frames)
+    return Job(Request("Scene", strip, span, 1.0, Fraction(24), settings, snapshot, folder / "mmaudio"))
+
+
+def tools_for(double: Double, folder: Path, how: str = "render") -> Tools:
+    """`how` is told to the stand-in for the background Blender; tests/blender has the real one."""
+    return Tools(double.key, double.base_url, (sys.executable, str(BACKGROUND), how), folder / "work")
+
+
+def go(job: Job, tools: Tools, *, cancel_when: Callable[[Job], bool] = lambda job: False) -> list[Job]:
+    """Runs one job on this thread, cancelled as soon as it is seen in a given state; returns all its states."""
+    cancel = threading.Event()
+    states: list[Job] = []
+
+    def publish(state: Job) -> None:
+        states.append(state)
+        if cancel_when(state):
+            cancel.set()
+
+    Run(job, tools, publish, cancel, threading.Semaphore(1)).go()
+    return states

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of the model and how long its results are, what files are called, what an mp4 says of its sound."""
+
+import math
+import struct
+import unicodedata
+from fractions import Fraction
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import pytest
+
+from addon.failure import Failure
+from addon.jobs.names import file_name
+from addon.media.mp4 import AAC_DELAY, unsignalled_delay
+from addon.service.mmaudio import Settings, clip_frames, grid_duration, run_input
+from tests.standin import model
+
+from .parts import write_clip
+
+START, STEP = Fraction(16, 25), Fraction(8, 25)
+RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(50), Fraction(60)]
+
+
+@pytest.mark.parametrize(
+    ("length", "duration"),
+    [
+        (Fraction(1, 25), Fraction("1.28")),
+        (Fraction(0), Fraction("1.28")),
+        (Fraction(1), Fraction("1.28")),
+        (Fraction("1.28"), Fraction("1.28")),
+        (Fraction("1.29"), Fraction("1.6")),
+        (Fraction("4.8"), Fraction("4.8")),
+        (Fraction(5), Fraction("5.12")),
+        (Fraction("7.68"), Fraction("7.68")),
+        (Fraction("7.69"), Fraction(8)),
+        (Fraction(8), Fraction(8)),
+        (Fraction(8) + Fraction(1, 24), Fraction("8.32")),
+    ],
+)
+def test_a_duration_is_the_next_one_that_the_model_uses_whole(length: Fraction, duration: Fraction) -> None:
+    assert grid_duration(length) == duration
+
+
+@pytest.mark.parametrize("fps", RATES, ids=str)
+def test_no_duration_is_below_its_length_nor_a_step_too_long(fps: Fraction) -> None:
+    for frames in range(1, 1500):
+        length = frames / fps
+        duration = grid_duration(length)
+        assert (duration - START) % STEP == 0
+        assert 0 <= duration - max(length, Fraction(1)) < STEP
+
+
+@pytest.mark.parametrize("fps", [*RATES, Fraction(8), Fraction(12), Fraction(120)], ids=str)
+def test_a_clip_has_the_frames_that_its_whole_sound_needs(fps: Fraction) -> None:
+    for steps in range(2, 60):
+        duration = START + steps * STEP
+        frames = clip_frames(duration, fps)
+        assert frames >= duration * fps + 3
+        assert model.result_seconds(seen(frames, fps), float(duration)) == pytest.approx(float(duration), abs=1e-9)
+
+
+def seen(frames: int, fps: Fraction) -> model.Clip:
+    """What the model sees of a clip of so many frames."""
+    times = np.array([float(number / fps) for number in range(frames)])
+    return model.Clip(64, 64, fps, times, times * 0, times * 0)
+
+
+def test_the_input_of_a_run_has_what_was_asked_for() -> None:
+    settings = Settings("rain", "speech", seed=0, num_steps=30, cfg_strength=6.5)
+    assert run_input("https://cdn.example/a.mp4", Fraction("1.28"), settings) == {
+        "video": "https://cdn.example/a.mp4",
+        "prompt": "rain",
+        "negative_prompt": "speech",
+        "duration": 1.28,
+        "num_steps": 30,
+        "cfg_strength": 6.5,
+        "seed": 0,
+    }
+
+
+def test_an_empty_prompt_is_left_out_but_an_empty_negative_prompt_is_not() -> None:
+    asked = run_input("https://cdn.example/a.mp4", Fraction(8), Settings("", "", seed=1))
+    assert "prompt" not in asked
+    # Left out, the service would put "music" there.
+    assert asked["negative_prompt"] == ""
+
+
+JOB = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("strip", "name"),
+    [
+        ("Shot 1", "Shot_1-01234567.wav"),
+        ("A001_C002.mp4", "A001_C002_mp4-01234567.wav"),
+        ("Straße in 東京", "Straße_in_東京-01234567.wav"),
+        (unicodedata.normalize("NFD", "Café"), "Café-01234567.wav"),
+        ("..", "strip-01234567.wav"),
+        ("../../etc/passwd", "etc_passwd-01234567.wav"),
+        ("C:\\Windows\\x", "C_Windows_x-01234567.wav"),
+        ("a'b\"c", "a_b_c-01234567.wav"),
+        ("one\ntwo\r\x00three", "one_two_three-01234567.wav"),
+        ("-rf *", "rf-01234567.wav"),
+        (".hidden", "hidden-01234567.wav"),
+        ("CON", "CON-01234567.wav"),
+        ("", "strip-01234567.wav"),
+        ("🎬", "strip-01234567.wav"),
+        ("x" * 300, "x" * 40 + "-01234567.wav"),
+    ],
+)
+def test_a_file_is_called_after_its_strip(strip: str, name: str) -> None:
+    assert file_name(strip, JOB) == name
+
+
+@pytest.mark.parametrize("strip", ["東" * 300, "a/b\\c:d*e?f<g>h|i", "NUL.txt", "\u202etxt.exe", "a\tb", "con ", "  . ."])
+def test_every_file_name_is_one_that_all_systems_take(strip: str) -> None:
+    name = file_name(strip, JOB)
+    assert PurePosixPath(name).name == PureWindowsPath(name).name == name
+    assert len(name.encode()) <= 255
+    assert all(letter.isalnum() or letter in "_-." for letter in name)
+    assert name.split("-")[0]
+    assert name.endswith("-01234567.wav")
+
+
+def test_two_takes_of_a_strip_have_two_files() -> None:
+    assert file_name("Shot 1", "a" * 32) != file_name("Shot 1", "b" * 32)
+
+
+@pytest.fixture(scope="module")
+def result(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result as the public model code writes it."""
+    target = tmp_path_factory.mktemp("result") / "result.mp4"
+    model.score(clip, target, duration=1.28, seed=1)
+    return target
+
+
+def test_a_delay_that_is_not_signalled_is_found(result: Path) -> None:
+    assert unsignalled_delay(result) == AAC_DELAY == 1024
+
+
+def test_a_delay_that_is_signalled_is_left_to_the_decoder(clip: Path, tmp_path: Path) -> None:
+    model.score(clip, tmp_path / "result.mp4", duration=1.28, seed=1, signalled=True)
+    assert unsignalled_delay(tmp_path / "result.mp4") == 0
+
+
+def test_a_result_without_sound_is_told(clip: Path, tmp_path: Path) -> None:
+    model.score(clip, tmp_path / "result.mp4", duration=1.28, seed=1, silent=True)
+    with pytest.raises(Failure) as told:
+        unsignalled_delay(tmp_path / "result.mp4")
+    assert told.value.code == "no_sound"
+
+
+def box(kind: bytes, content: bytes = b"") -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def big_box(kind: bytes, size: int, content: bytes = b"") -> bytes:
+    """A box whose size is written in 64 bits."""
+    return struct.pack(">I4sQ", 1, kind, size) + content
+
+
+def nested(depth: int) -> bytes:
+    content = b""
+    for _ in range(depth):
+        content = box(b"edts", content)
+    return content
+
+
+GARBAGE = {
+    "empty": b"",
+    "text": b"<html>Sign in</html>" * 50,
+    "wave": b"RIFF\x24\x00\x00\x00WAVEfmt ",
+    "zeros": bytes(4096),
+    "ones": b"\xff" * 4096,
+    "only a type": box(b"ftyp", b"isom"),
+    "empty movie": box(b"moov"),
+    "movie to the end of the file": struct.pack(">I4s", 0, b"moov") + box(b"trak", box(b"hdlr")),
+    "movie below its own header": struct.pack(">I4s", 4, b"moov") + bytes(64),
+    "64-bit movie below its own header": big_box(b"moov", 3, bytes(64)),
+    "64-bit movie": big_box(b"moov", 16 + 8, box(b"free")),
+    "64-bit size beyond all files": big_box(b"mdat", 2**64 - 1, bytes(64)),
+    "64-bit size cut off": struct.pack(">I4s", 1, b"moov"),
+    "box below its own header": box(b"ftyp", b"isom") + struct.pack(">I4s", 5, b"free") + bytes(64),
+    "track without handler": box(b"moov", box(b"trak", box(b"mdia"))),
+    "boxes in boxes without end": box(b"moov", box(b"trak", nested(5000))),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+def test_garbage_has_no_delay_or_no_sound(garbage: bytes, tmp_path: Path) -> None:
+    (tmp_path / "result.mp4").write_bytes(garbage)
+    assert told_of(tmp_path / "result.mp4") in (0, "no_sound")
+
+
+def test_an_edit_list_that_promises_more_than_it_has_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    sound = box(b"hdlr", bytes(8) + b"soun" + bytes(12))
+    coding = box(b"stsd", bytes(8) + struct.pack(">I4s", 8, b"mp4a"))
+    edits = box(b"elst", struct.pack(">II", 0, 2**32 - 1) + struct.pack(">IiI", 5, 1024, 1) + b"\x00\x00")
+    track = box(b"trak", box(b"mdia", sound + box(b"minf", box(b"stbl", coding))) + box(b"edts", edits))
+    (tmp_path / "result.mp4").write_bytes(box(b"moov", track))
+    assert unsignalled_delay(tmp_path / "result.mp4") == 0
+    (tmp_path / "late.mp4").write_bytes(box(b"moov", track.replace(struct.pack(">i", 1024), struct.pack(">i", -1))))
+    assert unsignalled_delay(tmp_path / "late.mp4") == AAC_DELAY
+
+
+def test_a_file_that_ends_early_is_no_mp4_or_has_no_sound(result: Path, tmp_path: Path) -> None:
+    whole = result.read_bytes()
+    header = whole.rindex(b"moov")
+    cuts = [*range(0, header, math.ceil(header / 40)), *range(header, len(whole), 7)]
+    for cut in cuts:
+        (tmp_path / "cut.mp4").write_bytes(whole[:cut])
+        assert told_of(tmp_path / "cut.mp4") in (0, AAC_DELAY, "no_sound"), f"cut at {cut} of {len(whole)}"
+
+
+def told_of(path: Path) -> int | str:
+    try:
+        return unsignalled_delay(path)
+    except Failure as told:
+        return told.code
+
+
+@pytest.mark.parametrize(
+    ("fps", "frames", "seconds"), [(24, 192, 7.96), (24, 195, 8.0), (25, 200, 7.96), (25, 203, 8.0), (24, 400, 8.0)]
+)
+def test_a_result_is_as_long_as_the_public_code_makes_it(fps: int, frames: int, seconds: float) -> None:
+    times = np.arange(frames) / fps
+    clip = model.Clip(64, 64, Fraction(fps), times, times * 0, times * 0)
+    assert model.result_seconds(clip, 8.0) == pytest.approx(seconds)
+
+
+def test_a_clip_is_seen_as_it_is_and_one_that_is_too_short_fails(tmp_path: Path) -> None:
+    seen = model.look(write_clip(tmp_path / "clip.mp4", frames=14, white=9))
+    assert (seen.width, seen.height, seen.fps, len(seen.times), seen.times[0]) == (64, 64, 24, 14, 0.0)
+    assert list(model.flashes(seen)) == [9]
+    with pytest.raises(model.RunFailed, match="too short"):
+        model.score(tmp_path / "clip.mp4", tmp_path / "result.mp4", duration=1.28, seed=1)

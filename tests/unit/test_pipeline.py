@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A job's way, and how it ends: well, badly or cancelled. Nothing of it stays behind.
+
+The background Blender is stood in for by background.py here; tests/blender runs the real one.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon.jobs import pipeline
+from addon.jobs.job import Job, Stage
+from addon.jobs.pipeline import Run
+from addon.jobs.runner import EXPORTS_MAX, WORKERS_MAX, Runner
+
+from .parts import Double, drained, go, new_job, tools_for, until
+
+WAY = [Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end sooner here than the real ones, so they are asked about more often."""
+    monkeypatch.setattr(pipeline, "_POLL_SECONDS", 0.02)
+
+
+@pytest.fixture
+def runner() -> Iterator[Runner]:
+    made = Runner()
+    yield made
+    made.stop(20)
+
+
+def stages(states: list[Job]) -> list[Stage]:
+    """The stages in their order, each once."""
+    return list(dict.fromkeys(state.stage for state in states))
+
+
+def nothing_left(double: Double, folder: Path) -> bool:
+    """Whether the clips are gone from this disk and from the service."""
+    leftovers = [path for path in (folder / "work").iterdir() if path.is_dir()]
+    return leftovers == [] and all(upload["deleted"] for upload in double.state()["uploads"])
+
+
+@pytest.mark.usefixtures("without_aud")
+def test_a_strip_goes_all_the_way(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # background.py refuses to work when it sees the key.
+    monkeypatch.setenv("EACHLABS_API_KEY", double.key)
+    states = go(new_job(tmp_path), tools_for(double, tmp_path))
+    end = states[-1]
+    assert end.error is None
+    assert stages(states) == WAY
+    assert end.file is not None
+    assert end.file.read_bytes()[4:8] == b"ftyp"
+    (run,), (upload,) = double.state()["runs"], double.state()["uploads"]
+    assert run["input"] == {
+        "video": upload["url"],
+        "prompt": "rain on leaves",
+        "negative_prompt": "music",
+        "duration": 1.28,
+        "num_steps": 25,
+        "cfg_strength": 4.5,
+        "seed": 7,
+    }
+    assert (end.prediction_id, bool(end.cost)) == (run["id"], True)
+    assert nothing_left(double, tmp_path)
+    assert double.state()["cancelled"] == []
+
+
+@pytest.mark.usefixtures("without_aud")
+def test_every_stage_tells_how_far_it_is(double: Double, tmp_path: Path) -> None:
+    states = go(new_job(tmp_path), tools_for(double, tmp_path))
+    for stage, unit in zip(WAY[:-1], ("frames", "bytes", "seconds", "bytes"), strict=True):
+        told = [state.progress for state in states if state.stage is stage and state.progress]
+        assert {progress.unit for progress in told} == {unit}
+        assert [progress for progress in told if not 0 <= progress.fraction <= 1] == []
+
+
+@pytest.mark.parametrize(
+    ("order", "code", "said"),
+    [
+        ({"do": "fail", "reason": "CUDA out of memory"}, "run_failed", "CUDA out of memory"),
+        ({"do": "say", "body": {"status": "failed", "output": [{"error": "too dark"}]}}, "run_failed", "too dark"),
+        ({"do": "say", "body": {"status": "canceled"}}, "run_cancelled", "cancelled at Eachlabs"),
+    ],
+)
+def test_a_run_that_fails_names_the_strip_and_the_reason(
+    order: dict[str, Any], code: str, said: str, double: Double, tmp_path: Path
+) -> None:
+    double.order("run", **order)
+    end = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    assert end.stage is Stage.FAILED
+    assert end.error is not None
+    assert end.error.code == code
+    assert "“Shot 1”" in end.error.message
+    assert said in end.error.message
+    assert end.error.hint
+    # A retry must not look for the result of a run that has none.
+    assert end.prediction_id is None
+    assert nothing_left(double, tmp_path)
+
+
+def test_a_word_nobody_knows_is_polled_until_the_deadline(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_PREDICT_DEADLINE_SECONDS", 0.2)
+    double.order("run", "say", body={"status": "pondering"})
+    end = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    assert end.error is not None
+    assert end.error.code == "run_timeout"
+    assert "pondering" in end.error.message
+    assert len(double.requests("GET", "/v1/prediction/")) > 2
+    # The run may still end: it keeps its video, and a retry finds it.
+    assert end.prediction_id == double.state()["runs"][0]["id"]
+    assert [upload["live"] for upload in double.state()["uploads"]] == [True]
+
+
+def test_a_run_that_ends_well_without_a_result_says_so(double: Double, tmp_path: Path) -> None:
+    double.order("run", "say", body={"status": "success", "output": ""})
+    end = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    assert end.error is not None
+    assert end.error.code == "no_result"
+
+
+@pytest.mark.usefixtures("without_aud")
+def test_what_was_paid_for_is_fetched_by_a_retry_and_not_ordered_again(double: Double, tmp_path: Path) -> None:
+    double.order("output", "status", status=404)
+    failed = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    assert failed.error is not None
+    assert failed.error.code == "result_gone"
+    again = replace(failed, stage=Stage.QUEUED, error=None)
+    states = go(again, tools_for(double, tmp_path, "refuse"))
+    assert stages(states) == WAY[2:]
+    assert len(double.state()["runs"]) == 1
+    assert nothing_left(double, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("refuse", "(exit status 1): no picture at frame 12"),
+        ("crash", "(exit status 11): Error: out of memory"),
+        ("nothing", "(exit status 0)"),
+    ],
+)
+def test_a_failed_render_names_the_strip_and_what_blender_said(how: str, said: str, double: Double, tmp_path: Path) -> None:
+    end = go(new_job(tmp_path), tools_for(double, tmp_path, how))[-1]
+    assert end.stage is Stage.FAILED
+    assert end.error is not None
+    assert end.error.code == "render_failed"
+    assert end.error.message.startswith("“Shot 1”: ")
+    assert said in end.error.message
+    assert "Blender quit" not in end.error.message
+    assert end.error.hint
+    assert double.requests() == []
+    assert nothing_left(double, tmp_path)
+
+
+def rendering(job: Job) -> bool:
+    return job.stage is Stage.EXPORTING and job.progress is not None and job.progress.done > 0
+
+
+def first_byte_gone(job: Job) -> bool:
+    return job.stage is Stage.UPLOADING and job.progress is not None and job.progress.done > 0
+
+
+def last_byte_gone(job: Job) -> bool:
+    return first_byte_gone(job) and job.progress is not None and job.progress.done == job.progress.total
+
+
+@pytest.mark.parametrize(
+    ("how", "cancel_when", "stage"),
+    [
+        ("hang", rendering, Stage.EXPORTING),
+        ("render", lambda job: job.stage is Stage.UPLOADING, Stage.UPLOADING),
+        ("render", first_byte_gone, Stage.UPLOADING),
+        ("render", last_byte_gone, Stage.UPLOADING),
+        ("render", lambda job: job.stage is Stage.PREDICTING, Stage.PREDICTING),
+        ("render", lambda job: job.prediction_id is not None, Stage.PREDICTING),
+        ("render", lambda job: job.stage is Stage.DOWNLOADING, Stage.DOWNLOADING),
+    ],
+    ids=["rendering", "before upload", "first byte", "last byte", "before run", "running", "download"],
+)
+def test_a_cancelled_job_leaves_nothing_behind(
+    how: str, cancel_when: Callable[[Job], bool], stage: Stage, double: Double, tmp_path: Path
+) -> None:
+    states = go(new_job(tmp_path), tools_for(double, tmp_path, how), cancel_when=cancel_when)
+    assert stages(states) == [*WAY[: WAY.index(stage) + 1], Stage.CANCELLED]
+    assert states[-1].error is None
+    state = double.state()
+    assert [run["id"] for run in state["runs"]] == state["cancelled"]
+    assert [upload["id"] for upload in state["uploads"] if upload["live"]] == []
+    assert [path for path in (tmp_path / "work").iterdir() if path.is_dir()] == []
+    if how == "hang":
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "work" / "diary.txt").read_text()), 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "runs"),
+    [({"do": "stall", "seconds": 0.5}, 0), ({"do": "drop", "carried_out": True}, 1)],
+    ids=["the answer is late", "the answer is lost"],
+)
+def test_a_run_that_starts_while_its_job_is_cancelled_is_ended_too(
+    fault: dict[str, Any], runs: int, double: Double, tmp_path: Path
+) -> None:
+    double.set(run_seconds=30)
+    double.order("create", **fault)
+    cancel = threading.Event()
+    states: list[Job] = []
+    run = Run(new_job(tmp_path), tools_for(double, tmp_path), states.append, cancel, threading.Semaphore(1))
+    thread = threading.Thread(target=run.go)
+    thread.start()
+    until(lambda: len(double.requests("POST", "/v1/prediction")) == 1 and len(double.state()["runs"]) == runs)
+    cancel.set()
+    thread.join(20)
+    assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
+    assert nothing_left(double, tmp_path)
+
+
+def test_a_job_that_waits_for_its_turn_to_render_can_be_cancelled(double: Double, tmp_path: Path) -> None:
+    states: list[Job] = []
+    cancel = threading.Event()
+    cancel.set()
+    Run(new_job(tmp_path), tools_for(double, tmp_path), states.append, cancel, threading.Semaphore(0)).go()
+    assert stages(states) == [Stage.CANCELLED]
+    assert double.requests() == []
+
+
+@pytest.mark.usefixtures("without_aud")
+def test_a_failed_and_a_cancelled_job_leave_the_others_alone(runner: Runner, double: Double, tmp_path: Path) -> None:
+    jobs = [new_job(tmp_path, strip) for strip in ("good", "bad", "unwanted", "fine")]
+    runner.add(jobs, tools_for(double, tmp_path))
+    runner.cancel(jobs[2].id)
+    drained(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs))
+    ends = [(job.request.strip, job.stage) for job in runner.jobs]
+    assert ends == [
+        ("good", Stage.PLACING),
+        ("bad", Stage.FAILED),
+        ("unwanted", Stage.CANCELLED),
+        ("fine", Stage.PLACING),
+    ]
+    assert [job.request.strip for job in runner.jobs if job.error] == ["bad"]
+    until(lambda: nothing_left(double, tmp_path))
+
+
+def test_renders_never_overlap_while_runs_do(runner: Runner, double: Double, tmp_path: Path) -> None:
+    double.set(run_seconds=30)
+    runner.add([new_job(tmp_path, f"Shot {number}") for number in range(4)], tools_for(double, tmp_path))
+    drained(runner, lambda: len(double.state()["runs"]) == 4)
+    renders = [tuple(map(float, line.split())) for line in (tmp_path / "work" / "diary.txt").read_text().splitlines()]
+    assert EXPORTS_MAX == 1
+    assert [later for (_, end), later in pairwise(renders) if later[0] < end] == []
+    assert len(renders) == double.state()["most_under_way"] == 4
+    assert all(upload["live"] for upload in double.state()["uploads"])
+
+
+def test_what_is_stopped_is_ended_at_the_service(runner: Runner, double: Double, tmp_path: Path) -> None:
+    double.set(run_seconds=30)
+    runner.add([new_job(tmp_path)], tools_for(double, tmp_path))
+    drained(runner, lambda: runner.jobs[0].prediction_id is not None)
+    runner.stop(20)
+    runner.drain()
+    assert runner.jobs[0].stage is Stage.CANCELLED
+    assert not runner.busy
+    assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
+    assert nothing_left(double, tmp_path)
+
+
+def test_what_is_cancelled_stays_so_whatever_its_thread_has_said_before(
+    runner: Runner, double: Double, tmp_path: Path
+) -> None:
+    runner.add([new_job(tmp_path)], tools_for(double, tmp_path, "hang"))
+    until((tmp_path / "work" / "diary.txt").exists)
+    runner.cancel(runner.jobs[0].id)
+    assert runner.drain() == []
+    assert runner.jobs[0].stage is Stage.CANCELLED
+
+
+def test_jobs_beyond_the_services_cap_wait_and_a_waiting_one_can_be_cancelled(
+    runner: Runner, double: Double, tmp_path: Path
+) -> None:
+    jobs = [new_job(tmp_path, f"Shot {number}") for number in range(WORKERS_MAX + 2)]
+    runner.add(jobs, tools_for(double, tmp_path, "hang"))
+    started = {thread.name for thread in threading.enumerate()}
+    assert [job.request.strip for job in jobs if f"mmaudio {job.id[:8]}" not in started] == ["Shot 10", "Shot 11"]
+    runner.cancel(jobs[-1].id)
+    runner.cancel(jobs[0].id)
+    drained(runner, lambda: f"mmaudio {jobs[10].id[:8]}" in {thread.name for thread in threading.enumerate()})
+    assert f"mmaudio {jobs[11].id[:8]}" not in {thread.name for thread in threading.enumerate()}
+    runner.forget(jobs[-1].id)
+    assert runner.job(jobs[-1].id) is None
