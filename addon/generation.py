@@ -31,6 +31,9 @@ _DRAGGING = ("TRANSFORM_OT_", "SEQUENCER_OT_")
 
 _snapshots: set[Snapshot] = set()
 
+# Jobs that were started in a file that is no longer open: their sounds must not land in another one.
+_left_behind: set[str] = set()
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -83,12 +86,15 @@ def start(
 def retry(job: Job, setup: Setup) -> None:
     """Goes on with what has been paid for, or else starts anew with the strip as it is now."""
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None, note="")
+    if job.stage is Stage.CANCELLED:
+        # Its run was cancelled with it.
+        again = replace(again, prediction_id=None)
     if job.file is not None and job.file.is_file():
-        insert(job)
+        runner.put(replace(again, stage=Stage.PLACING))
         return
     check_access(setup.key, setup.base_url)
     tools = Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
-    if job.prediction_id is not None:
+    if again.prediction_id is not None:
         runner.add([again], tools)
         return
     scene, strip = strips.find(job.request.scene, job.request.strip)
@@ -100,7 +106,8 @@ def retry(job: Job, setup: Setup) -> None:
 
 
 def insert(job: Job) -> None:
-    """Has the finished sound of an ended job placed once more."""
+    """Has the finished sound of an ended job placed once more, in the file that is open now."""
+    _left_behind.discard(job.id)
     runner.put(replace(job, stage=Stage.PLACING, error=None))
 
 
@@ -113,6 +120,17 @@ def advance() -> list[Job]:
         states += [job for job in runner.jobs if job.id == waiting.id]
     _drop_snapshots()
     return states
+
+
+@bpy.app.handlers.persistent
+def on_load(*_: object) -> None:
+    """Blender has opened a file: jobs of another one keep their sound until theirs is open again."""
+    for job in runner.jobs:
+        project = job.request.project
+        if project and project == bpy.data.filepath:
+            _left_behind.discard(job.id)
+        else:
+            _left_behind.add(job.id)
 
 
 def background_blender() -> tuple[str, ...]:
@@ -134,6 +152,7 @@ def _request(
         settings=settings,
         snapshot=shared,
         folder=_results(setup),
+        project=bpy.data.filepath,
         scenes_as_they_are=scenes_as_they_are,
     )
 
@@ -157,6 +176,8 @@ def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
 
 def _place(job: Job) -> None:
     try:
+        if job.id in _left_behind:
+            raise _other_file(job)
         placed = place.place(job)
     except Failure as failure:
         error = JobError.of(failure, job.request.strip)
@@ -165,6 +186,12 @@ def _place(job: Job) -> None:
     runner.put(replace(job, stage=Stage.DONE, sound=placed))
     if not bpy.app.background:
         bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.strip}")
+
+
+def _other_file(job: Job) -> Failure:
+    project = Path(job.request.project).name
+    where = f"Open {project}, then Retry." if project else "Add the file as a sound strip."
+    return Failure("other_file", f"Its project is no longer open; the sound is kept at {job.file}.", where)
 
 
 def _results(setup: Setup) -> Path:

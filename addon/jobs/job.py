@@ -56,6 +56,7 @@ class Request:
 
     content_start  where the strip's content began, in frames: by how far it has moved since, the sound follows
     folder         where the finished sound goes
+    project        the .blend that the strip is in, or empty while it isn't saved
     scenes_as_they_are  render 3D scenes with their own engine instead of Workbench
     """
 
@@ -67,6 +68,7 @@ class Request:
     settings: Settings
     snapshot: Snapshot
     folder: Path
+    project: str = ""
     scenes_as_they_are: bool = False
 
     @property

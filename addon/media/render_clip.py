@@ -17,8 +17,7 @@ from typing import Any
 
 import bpy
 
-# The last picture is held by a meta strip that is longer than its content. No edit reaches its channel by chance.
-_HOLDING_CHANNEL = 128
+_CHANNEL_MAX = 128
 
 
 def _timeline(module: str) -> ModuleType:
@@ -52,33 +51,50 @@ def render(order: dict[str, Any]) -> None:
 
 
 def _hold_alone(scene: Any, name: str, first: int, frames: int, held: int) -> int:
-    """Leaves the strip as the only one seen, `held` frames long; returns the frame at which it now starts."""
+    """Leaves the strip as the only one seen, `held` frames long; returns the frame at which it now starts.
+
+    One meta strip cuts what the picture is made of to the strip's range, and one around it is longer than that.
+    """
     edit = scene.sequence_editor
     strip = edit.strips_all[name]
     strip.mute = False
-    holder = edit.strips.new_meta(name="mmaudio", channel=_HOLDING_CHANNEL, frame_start=first)
-    for part in isolate.shown_with(scene, strip):
-        part.move_to_meta(holder)
-    for part in holder.strips:
-        if not isolate.inputs(part):
-            # A new meta strip measures its content only when a handle inside it is set; an effect's follow its inputs.
-            compat.set_right_handle(part, compat.right_handle(part))
+    if strip.blend_type not in ("REPLACE", "CROSS"):
+        # Alone it has nothing below it to be multiplied with or added to.
+        strip.blend_type = "ALPHA_OVER"
+    cut = _meta(edit, isolate.shown_with(scene, strip), first)
+    for part in cut.strips:
         if getattr(part, "transform", None) is not None and part.transform.filter == "AUTO":
             # AUTO picks a box filter that takes twice as long, for a clip that is scaled down again at the service.
             part.transform.filter = "BILINEAR"
-    for channel in (*edit.channels, *holder.channels):
-        channel.mute = False
+    compat.set_handles(cut, first, first + frames)
+    holder = _meta(edit, [cut], first)
     for other in edit.strips:
         other.mute = other != holder
-    if compat.left_handle(holder) != first:
-        # An input of an effect may begin earlier than the effect itself.
-        compat.set_left_handle(holder, first)
-    compat.set_right_handle(holder, first + held)
+    for level in (edit, holder, cut):
+        for channel in level.channels:
+            channel.mute = False
+    compat.set_handles(holder, first, first + held)
     if first < 0:
         # Blender renders no negative frames.
         compat.move_content(holder, -first)
         return 0
     return first
+
+
+def _meta(edit: Any, parts: list[Any], first: int) -> Any:
+    """A meta strip of `parts`, on a channel that has no other strip."""
+    taken = {strip.channel for strip in edit.strips}
+    channel = next((number for number in range(_CHANNEL_MAX, 0, -1) if number not in taken), _CHANNEL_MAX)
+    meta = edit.strips.new_meta(name="mmaudio", channel=channel, frame_start=first)
+    for part in parts:
+        # An effect takes its inputs along, so a part may be there already.
+        if part.parent_meta() != meta:
+            part.move_to_meta(meta)
+    for part in meta.strips:
+        if not isolate.inputs(part):
+            # A new meta strip measures its content only when a handle inside it is set; an effect's follow its inputs.
+            compat.set_right_handle(part, compat.right_handle(part))
+    return meta
 
 
 def _set_picture(render: Any, short_side_max: int) -> None:
@@ -99,6 +115,7 @@ def _set_picture(render: Any, short_side_max: int) -> None:
 
 def _set_file(render: Any, output: str) -> None:
     compat.choose_video(render.image_settings)
+    render.image_settings.color_mode = "RGB"
     render.filepath = output
     render.use_file_extension = False
     render.use_overwrite = True

@@ -38,12 +38,14 @@ def right_handle(strip: Any) -> int:
     return int(strip.right_handle if _HANDLES_NAMED else strip.frame_final_end)
 
 
-def set_left_handle(strip: Any, frame: int) -> None:
-    setattr(strip, "left_handle" if _HANDLES_NAMED else "frame_final_start", frame)
-
-
 def set_right_handle(strip: Any, frame: int) -> None:
     setattr(strip, "right_handle" if _HANDLES_NAMED else "frame_final_end", frame)
+
+
+def set_handles(strip: Any, left: int, right: int) -> None:
+    # The right one first: a left handle stops at the right one.
+    set_right_handle(strip, right)
+    setattr(strip, "left_handle" if _HANDLES_NAMED else "frame_final_start", left)
 
 
 def content_start(strip: Any) -> float:

@@ -20,7 +20,7 @@ def inputs(strip: Any) -> list[Any]:
 
 def shown_with(scene: Any, strip: Any) -> list[Any]:
     """The strip, and, for one that works on the picture below it, what lies below within its range."""
-    if strip.type != "ADJUSTMENT":
+    if strip.type not in ("ADJUSTMENT", "MULTICAM"):
         return [strip]
     first, end = compat.left_handle(strip), compat.right_handle(strip)
     below = [

@@ -3,6 +3,7 @@
 
 import bpy
 
+from .. import generation
 from . import menus, operators, panels, preferences, settings, ticker
 
 # In the order in which they need one another; undone in reverse.
@@ -14,9 +15,11 @@ def register() -> None:
         bpy.utils.register_class(cls)
     settings.attach()
     menus.attach()
+    bpy.app.handlers.load_post.append(generation.on_load)
 
 
 def unregister() -> None:
+    bpy.app.handlers.load_post.remove(generation.on_load)
     ticker.stop()
     menus.detach()
     settings.detach()

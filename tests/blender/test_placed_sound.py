@@ -17,8 +17,7 @@ CLICK_TOLERANCE_MS = 5.0
 
 def trimmed_movie(addon: Any, folder: Path) -> Any:
     strip = edits.movie(folder)
-    addon.compat.set_left_handle(strip, 18)
-    addon.compat.set_right_handle(strip, 96)
+    addon.compat.set_handles(strip, 18, 96)
     return strip
 
 
@@ -38,8 +37,7 @@ def meta_of_two(addon: Any, folder: Path) -> Any:
     for strip in (first, second):
         strip.move_to_meta(meta)
         addon.compat.set_right_handle(strip, addon.compat.right_handle(strip))
-    addon.compat.set_right_handle(meta, 78)
-    addon.compat.set_left_handle(meta, 5)
+    addon.compat.set_handles(meta, 5, 78)
     return meta
 
 

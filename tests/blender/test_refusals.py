@@ -120,3 +120,51 @@ def test_the_key_is_in_userpref_only_when_it_is_to_be_remembered(remember: bool,
     addon.preferences.key = ""
     assert content.startswith(b"BLENDER")
     assert (b"a-key-to-remember" in content) is remember
+
+
+def test_a_sound_never_lands_in_another_file_and_is_placed_when_its_own_is_open_again(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    strip = edits.movie(project, frames=30)
+    setup = addon.operators.preferences.setup(bpy.context)
+    bpy.ops.wm.save_mainfile()
+    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+
+    bpy.ops.wm.read_homefile(use_empty=True)
+    (failed,) = edits.finish(addon, [job.id])
+
+    assert (failed.stage, failed.error.code) == ("failed", "other_file")
+    assert "project.blend" in failed.error.hint and failed.file.is_file()
+    assert list(edits.edit().strips) == []
+    bpy.ops.wm.open_mainfile(filepath=str(project / "project.blend"))
+    addon.generation.retry(failed, setup)
+    (placed,) = edits.finish(addon, [job.id])
+    assert placed.stage == "done"
+    assert placed.sound.strip in [part.name for part in edits.edit().strips]
+
+
+def test_undo_while_a_job_runs_does_not_lose_its_sound(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30)
+    name = strip.name
+    bpy.ops.ed.undo_push(message="Add Strip")
+    setup = addon.operators.preferences.setup(bpy.context)
+    strip.blend_alpha = 0.5
+    bpy.ops.ed.undo_push(message="Fade")
+    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+
+    bpy.ops.ed.undo()
+    (done,) = edits.finish(addon, [job.id])
+
+    assert (done.stage, done.error) == ("done", None)
+    assert {name, done.sound.strip} <= {part.name for part in edits.edit().strips}
+
+
+def test_the_sound_follows_a_clip_that_was_moved_meanwhile(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30)
+    setup = addon.operators.preferences.setup(bpy.context)
+    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+
+    addon.compat.move_content(strip, 100)
+    (done,) = edits.finish(addon, [job.id])
+
+    assert (done.sound.start, done.sound.end) == (110, 140)
