@@ -44,6 +44,7 @@ def render(order: dict[str, Any]) -> None:
     scene.frame_end = first + order["held"] - 1
     scene.frame_step = 1
     _set_picture(scene.render, order["short_side_max"])
+    _scale_nested_edits(scene.render.resolution_percentage)
     _set_file(scene.render, order["output"])
     if not order["scenes_as_they_are"]:
         _use_workbench()
@@ -111,6 +112,15 @@ def _set_picture(render: Any, short_side_max: int) -> None:
     render.use_multiview = False
     render.use_stamp = False
     render.frame_map_old = render.frame_map_new = 100
+
+
+def _scale_nested_edits(percent: int) -> None:
+    """A scene strip that shows another scene's edit scales it by that scene's own percentage, not by the one rendered."""
+    for scene in bpy.data.scenes:
+        strips: Any = scene.sequence_editor.strips_all if scene.sequence_editor else ()
+        for strip in strips:
+            if strip.type == "SCENE" and strip.scene_input == "SEQUENCER" and strip.scene is not None:
+                strip.scene.render.resolution_percentage = percent
 
 
 def _set_file(render: Any, output: str) -> None:

@@ -23,12 +23,14 @@ def shown_with(scene: Any, strip: Any) -> list[Any]:
     if strip.type not in ("ADJUSTMENT", "MULTICAM"):
         return [strip]
     first, end = compat.left_handle(strip), compat.right_handle(strip)
+    around = level(scene, strip)
     below = [
         other
-        for other in level(scene, strip).strips
+        for other in around.strips
         if other.channel < strip.channel
         and other.type != "SOUND"
         and not other.mute
+        and not around.channels[other.channel].mute
         and compat.left_handle(other) < end
         and compat.right_handle(other) > first
     ]

@@ -140,3 +140,61 @@ def test_frames_per_second_are_exact(addon: Any, standin: StandIn, project: Path
 
     assert Fraction(clip["fps"]) == Fraction(30000, 1001)
     assert addon.strips.fps(scene) == Fraction(30000, 1001)
+
+
+def test_scene_strip_that_shows_another_edit_is_scaled_as_a_whole(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=24, at=(10,), start=1)
+    other: Any = bpy.data.scenes.new("other edit")
+    other.render.resolution_x, other.render.resolution_y, other.render.fps = 1280, 720, 24
+    other.frame_start, other.frame_end = 1, 24
+    nested = other.sequence_editor_create().strips.new_movie(
+        name="clip", filepath=strip.filepath, channel=1, frame_start=1, fit_method="STRETCH"
+    )
+    # A quarter of the picture: unscaled it would fill a larger part of the smaller frame.
+    nested.transform.scale_x = nested.transform.scale_y = 0.5
+    scene_strip = edits.edit().strips.new_scene(name="nested", scene=other, channel=6, frame_start=1)
+    scene_strip.scene_input = "SEQUENCER"
+
+    clip = clip_of(addon, standin, project, scene_strip)
+
+    whole = clip_of(addon, standin, project / "whole", _white(scene_strip, other))["means"][0]
+    # A flash of 250 is nearly white.
+    assert clip["means"][10] == pytest.approx(whole / 4, rel=0.08)
+    assert other.render.resolution_percentage == 100
+
+
+def _white(scene_strip: Any, other: Any) -> Any:
+    """The scene strip with nothing but white in its edit."""
+    for strip in list(other.sequence_editor.strips):
+        other.sequence_editor.strips.remove(strip)
+    options = {"frame_end": 25} if bpy.app.version < (5, 0) else {"length": 24}
+    strip = other.sequence_editor.strips.new_effect(name="white", type="COLOR", channel=1, frame_start=1, **options)
+    strip.color = (1, 1, 1)
+    return scene_strip
+
+
+def test_multicam_and_multiplied_strips_have_a_picture(addon: Any, standin: StandIn, project: Path) -> None:
+    edits.movie(project, frames=40, at=(20,), channel=1, start=1)
+    options = {"frame_end": 41} if bpy.app.version < (5, 0) else {"length": 30}
+    multicam = edits.edit().strips.new_effect(name="multicam", type="MULTICAM", channel=4, frame_start=11, **options)
+    multicam.multicam_source = 1
+    multiplied = edits.movie(project, frames=30, at=(5,), channel=6, start=11)
+    multiplied.blend_type = "MULTIPLY"
+
+    jobs = edits.generate(addon, multicam, multiplied)
+
+    assert [job.error for job in jobs] == [None, None]
+    clips = [run["clip"] for run in standin.state()["runs"][-2:]]
+    assert sorted(clip["flashes"] for clip in clips) == [[pytest.approx(5 / 24)], [pytest.approx(10 / 24)]]
+
+
+def test_what_lies_below_an_adjustment_strip_ends_with_it(addon: Any, standin: StandIn, project: Path) -> None:
+    edits.movie(project, frames=96, at=(41,), channel=1, start=1)
+    options = {"frame_end": 41} if bpy.app.version < (5, 0) else {"length": 30}
+    strip = edits.edit().strips.new_effect(name="grade", type="ADJUSTMENT", channel=4, frame_start=11, **options)
+
+    clip = clip_of(addon, standin, project, strip)
+
+    # Its 30 frames are followed by four that hold the last one, while the footage flashes in the second of them.
+    assert clip["frames"] == 34
+    assert clip["flashes"] == []
