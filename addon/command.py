@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import bpy
@@ -68,6 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _generate(options: argparse.Namespace) -> int:
     _refuse_what_is_to_come(options)
+    _check_target(options)
     scene = _scene(options.scene)
     chosen = strips.every(scene) if options.all_strips else _named(scene, options.strip)
     if not chosen:
@@ -96,6 +98,14 @@ def _refuse_what_is_to_come(options: argparse.Namespace) -> None:
         raise _UsageError("--long-clips split: not yet in this version.")
 
 
+def _check_target(options: argparse.Namespace) -> None:
+    """What can't be saved is found out before anything is paid for."""
+    if options.save and not bpy.data.filepath:
+        raise _UsageError("--save: this file has no place on disk yet; use --output.")
+    if options.output and not Path(options.output).resolve().parent.is_dir():
+        raise _UsageError(f"--output: there is no folder {Path(options.output).resolve().parent}.")
+
+
 def _scene(name: str | None) -> bpy.types.Scene:
     scene = compat.scene_without_window(bpy.context) if name is None else bpy.data.scenes.get(name)
     if scene is None:
@@ -106,6 +116,7 @@ def _scene(name: str | None) -> bpy.types.Scene:
 
 
 def _named(scene: bpy.types.Scene, names: Sequence[str]) -> list[Any]:
+    names = list(dict.fromkeys(names))
     found = [strips.find(scene.name, name)[1] for name in names]
     missing = [name for name, strip in zip(names, found, strict=True) if strip is None]
     if missing:

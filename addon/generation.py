@@ -83,26 +83,42 @@ def start(
     return [runner.job(job.id) or job for job in jobs]
 
 
-def retry(job: Job, setup: Setup) -> None:
-    """Goes on with what has been paid for, or else starts anew with the strip as it is now."""
-    again = replace(job, stage=Stage.QUEUED, progress=None, error=None, note="")
-    if job.stage is Stage.CANCELLED:
-        # Its run was cancelled with it.
-        again = replace(again, prediction_id=None)
+def retry(job: Job, setup: Setup) -> Job:
+    """Goes on with what has been paid for, or else starts anew with the strip as it is now; returns the job that does.
+
+    That is a job of its own: the thread of the old one may still be clearing up.
+    """
+    again = replace(job, id=uuid.uuid4().hex, stage=Stage.QUEUED, progress=None, error=None, note="")
     if job.file is not None and job.file.is_file():
-        runner.put(replace(again, stage=Stage.PLACING))
-        return
+        placing = replace(job, stage=Stage.PLACING, progress=None, error=None)
+        runner.put(placing)
+        return placing
     check_access(setup.key, setup.base_url)
     tools = Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
+    if job.stage is Stage.CANCELLED and job.cost is None:
+        # Its run was cancelled with it, before it had come to an end that costs.
+        again = replace(again, prediction_id=None)
     if again.prediction_id is not None:
+        if job.id in _left_behind:
+            _left_behind.add(again.id)
         runner.add([again], tools)
-        return
+    else:
+        again = _anew(job, again, setup, tools)
+    runner.forget(job.id)
+    return again
+
+
+def _anew(job: Job, again: Job, setup: Setup, tools: Tools) -> Job:
     scene, strip = strips.find(job.request.scene, job.request.strip)
-    if scene is None or strip is None:
-        raise Failure("no_strip", f"The strip “{job.request.strip}” is gone.", "Select the strip and generate again.")
+    if job.id in _left_behind or scene is None or strip is None:
+        text = f"The strip “{job.request.strip}” is not in the file that is open."
+        raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
     shared = Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
-    request = _request(scene, strip, job.request.settings, shared, setup, scenes_as_they_are=job.request.scenes_as_they_are)
-    _send_off([replace(again, request=request, published=None, cost=None)], tools)
+    old = job.request
+    request = _request(scene, strip, old.settings, shared, setup, scenes_as_they_are=old.scenes_as_they_are)
+    again = replace(again, request=request, published=None, cost=None)
+    _send_off([again], tools)
+    return again
 
 
 def insert(job: Job) -> None:
@@ -169,7 +185,11 @@ def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
     if not ready:
         return
     scene = bpy.data.scenes[ready[0].request.scene]
-    taken = snapshot.take(scene, [job.request.strip for job in ready], ready[0].request.snapshot.blend)
+    try:
+        taken = snapshot.take(scene, [job.request.strip for job in ready], ready[0].request.snapshot.blend)
+    except (OSError, RuntimeError) as fault:
+        text = f"The edit could not be written for the background render: {fault}"
+        raise Failure("files", text, "Check the free space and the permissions of Blender's user folder.") from fault
     _snapshots.add(taken)
     runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in ready], tools)
 
@@ -180,8 +200,13 @@ def _place(job: Job) -> None:
             raise _other_file(job)
         placed = place.place(job)
     except Failure as failure:
-        error = JobError.of(failure, job.request.strip)
-        runner.put(replace(job, stage=Stage.FAILED, error=error))
+        runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
+        return
+    except Exception as fault:
+        # It would otherwise stand in the way of every finished sound behind it.
+        log.exception("placing job %s", job.id)
+        failure = Failure("internal", f"The sound could not be placed: {fault}", f"It is kept at {job.file}.")
+        runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return
     runner.put(replace(job, stage=Stage.DONE, sound=placed))
     if not bpy.app.background:
@@ -196,9 +221,10 @@ def _other_file(job: Job) -> Failure:
 
 def _results(setup: Setup) -> Path:
     """The folder for sounds; one of the extension's own where the project has no place on disk yet."""
-    if setup.results.startswith("//") and not bpy.data.filepath:
+    results = setup.results or "//mmaudio/"
+    if results.startswith("//") and not bpy.data.filepath:
         return setup.own / "sounds"
-    return Path(bpy.path.abspath(setup.results or "//mmaudio/"))
+    return Path(bpy.path.abspath(results))
 
 
 def _edit_in_use() -> bool:

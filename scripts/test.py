@@ -43,13 +43,13 @@ def _types(_: Sequence[str]) -> Outcome:
     return _tool("pyright")
 
 
-def _tests(folder: str, environment: Environment, *extra: str) -> Callable[[Sequence[str]], Outcome]:
+def _tests(folder: str, environment: Environment, **variables: str) -> Callable[[Sequence[str]], Outcome]:
     def run(selection: Sequence[str]) -> Outcome:
         python = workshop.python_of(environment)
         report = workshop.CACHE / f"{folder}-{environment.name}.xml"
         report.unlink(missing_ok=True)
-        pytest = [python, *extra, "-m", "pytest", f"tests/{folder}", "--quiet", f"--junitxml={report}", *selection]
-        status = workshop.run(pytest)
+        pytest = [python, "-m", "pytest", f"tests/{folder}", "--quiet", f"--junitxml={report}", *selection]
+        status = workshop.run(pytest, variables)
         return _read(report, status)
 
     return run
@@ -81,7 +81,7 @@ PARTS: dict[str, Callable[[Sequence[str]], Outcome]] = {
     "unit-3.13": _tests("unit", workshop.UNIT_313),
     "unit-oldest-requests": _tests("unit", workshop.OLDEST),
     "blender-4.5": _tests("blender", workshop.BLENDER_45),
-    "blender-5.2": _tests("blender", workshop.BLENDER_52, "-W", "error::DeprecationWarning:bl_ext"),
+    "blender-5.2": _tests("blender", workshop.BLENDER_52, PYTHONWARNINGS="error::DeprecationWarning"),
     "window": _tests("window", workshop.UNIT_313),
 }
 

@@ -62,8 +62,11 @@ def _hold_alone(scene: Any, name: str, first: int, frames: int, held: int) -> in
     if strip.blend_type not in ("REPLACE", "CROSS"):
         # Alone it has nothing below it to be multiplied with or added to.
         strip.blend_type = "ALPHA_OVER"
-    cut = _meta(edit, isolate.shown_with(scene, strip), first)
+    shown = isolate.shown_with(scene, strip)
+    cut = _meta(edit, shown, first)
     for part in cut.strips:
+        # An effect and its inputs move together; a muted input still feeds its effect.
+        part.mute = part not in shown
         if getattr(part, "transform", None) is not None and part.transform.filter == "AUTO":
             # AUTO picks a box filter that takes twice as long, for a clip that is scaled down again at the service.
             part.transform.filter = "BILINEAR"

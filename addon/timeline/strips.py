@@ -68,6 +68,9 @@ def check(scene: bpy.types.Scene | None, strip: Any) -> None:
                 )
         if part.type == "SCENE" and part.scene is None:
             raise Failure("missing_scene", f"“{strip.name}” shows a scene that no longer exists.", "Choose another scene.")
+        if part.type == "SCENE" and part.scene_input == "CAMERA" and not (part.scene_camera or part.scene.camera):
+            text = f"“{strip.name}” shows the scene “{part.scene.name}”, which has no camera."
+            raise Failure("no_camera", text, "Give the scene a camera, or choose one in the strip's properties.")
 
 
 def _files(strip: Any) -> Iterator[Path]:

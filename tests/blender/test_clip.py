@@ -89,6 +89,9 @@ def test_effect_strip_shows_its_inputs(addon: Any, standin: StandIn, project: Pa
 
     clip = clip_of(addon, standin, project, cross)
 
+    # An input alone shows its own picture, not the effect's.
+    alone = clip_of(addon, standin, project / "input", first)
+    assert alone["means"][38] == pytest.approx(alone["means"][2], abs=2) and alone["flashes"] == [pytest.approx(20 / 24)]
     # The first clip flashes ten frames into the cross, the second twenty, each still two thirds bright.
     assert [frame for frame, mean in enumerate(clip["means"]) if mean > 2 * GREY] == [10, 20]
 

@@ -51,8 +51,8 @@ def test_one_failed_job_leaves_the_others_alive_and_can_be_retried(addon: Any, s
     assert sorted(job.stage for job in jobs) == ["done", "done", "failed"]
     (failed,) = (job for job in jobs if job.stage == "failed")
     assert "out of memory" in failed.error.message and failed.request.strip in failed.error.message
-    addon.generation.retry(failed, addon.operators.preferences.setup(bpy.context))
-    (again,) = edits.finish(addon, [failed.id])
+    retried = addon.generation.retry(failed, addon.operators.preferences.setup(bpy.context))
+    (again,) = edits.finish(addon, [retried.id])
     assert (again.stage, again.error) == ("done", None)
     assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 3
 
@@ -66,8 +66,8 @@ def test_a_result_that_could_not_be_fetched_is_fetched_by_a_retry_without_a_new_
 
     (job,) = edits.generate(addon, strip)
     assert (job.stage, job.error.code) == ("failed", "result_gone")
-    addon.generation.retry(job, addon.operators.preferences.setup(bpy.context))
-    (again,) = edits.finish(addon, [job.id])
+    retried = addon.generation.retry(job, addon.operators.preferences.setup(bpy.context))
+    (again,) = edits.finish(addon, [retried.id])
 
     assert again.stage == "done"
     assert len(standin.state()["runs"]) == runs + 1
@@ -168,3 +168,26 @@ def test_the_sound_follows_a_clip_that_was_moved_meanwhile(addon: Any, standin: 
     (done,) = edits.finish(addon, [job.id])
 
     assert (done.sound.start, done.sound.end) == (110, 140)
+
+
+def test_a_retry_right_after_a_cancel_is_placed(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=96)
+    setup = addon.operators.preferences.setup(bpy.context)
+    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+    edits.wait_for_stage(addon, job.id, "exporting")
+
+    addon.generation.runner.cancel(job.id)
+    retried = addon.generation.retry(addon.generation.runner.job(job.id), setup)
+    (done,) = edits.finish(addon, [retried.id])
+
+    assert (done.stage, done.error) == ("done", None)
+    assert addon.generation.runner.job(job.id) is None
+
+
+def test_a_scene_strip_without_a_camera_is_refused(addon: Any, standin: StandIn, project: Path) -> None:
+    asked = len(standin.requests())
+    strip = edits.edit().strips.new_scene(name="shot", scene=bpy.data.scenes.new("shot"), channel=2, frame_start=1)
+
+    (job,) = edits.generate(addon, strip)
+
+    assert job.error.code == "no_camera" and len(standin.requests()) == asked
