@@ -77,7 +77,7 @@ def _generate(options: argparse.Namespace) -> int:
     seed = random.randrange(mmaudio.SEED_MAX + 1) if options.seed is None else options.seed
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
     jobs = generation.start(scene, chosen, settings, preferences.setup(bpy.context))
-    jobs = _wait_for([job.id for job in jobs])
+    jobs = _wait_for(jobs)
     if any(job.stage is Stage.DONE for job in jobs):
         _save(options)
     if options.json:
@@ -124,9 +124,12 @@ def _named(scene: bpy.types.Scene, names: Sequence[str]) -> list[Any]:
     return found
 
 
-def _wait_for(job_ids: Sequence[str]) -> list[Job]:
+def _wait_for(started: Sequence[Job]) -> list[Job]:
     """Drives the jobs to their end, telling of each stage on standard error."""
     told: dict[str, str] = {}
+    job_ids = [job.id for job in started]
+    for job in started:
+        _tell(job, told)
     while True:
         states = generation.advance()
         jobs = [job for job_id in job_ids if (job := generation.runner.job(job_id)) is not None]
