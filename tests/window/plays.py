@@ -67,7 +67,8 @@ def main_job(session: Any):  # type: ignore[no-untyped-def]
     began = session.ticks[-1]
     # What the artist does at work is done at rest too: undo alone takes Blender a while.
     yield from edit_and_undo(session)
-    yield 3.0
+    # About as long as a job takes: the longest of many gaps grows with their number.
+    yield 8.0
     seen["gap_at_rest"] = session.longest_gap(began)
     yield from session.screenshot("idle")
     yield 0.5
