@@ -154,7 +154,7 @@ def _use_workbench() -> None:
 def main() -> int:
     if hasattr(os, "nice"):
         # The artist goes on working on this machine. On Windows, export.py asks for the same.
-        os.nice(10)
+        os.nice(19)
     order = json.loads(Path(sys.argv[-1]).read_text(encoding="utf-8"))
     try:
         render(order)

@@ -86,7 +86,7 @@ def test_the_command_line_does_the_same_without_a_window(window: Window, standin
         "--json",
     )
 
-    refused = window.command(*generate, variables=standin.environment)
+    refused = window.command("--offline-mode", *generate, variables=standin.environment)
     assert refused.returncode == 3, refused.stdout
     assert "Online access is disabled" in refused.stdout
 
