@@ -15,7 +15,7 @@ from typing import Any
 import bpy
 
 from .failure import Failure
-from .jobs.job import Job, JobError, Request, Snapshot, Span, Stage
+from .jobs.job import Job, JobError, Request, Snapshot, Stage
 from .jobs.pipeline import Tools
 from .jobs.runner import Runner
 from .service import eachlabs
@@ -76,8 +76,8 @@ def start(
     Raises Failure where nothing can be sent at all.
     """
     check_access(setup.key, setup.base_url)
-    tools = Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
-    shared = Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
+    tools = _tools(setup)
+    shared = _snapshot_to_take(tools)
     jobs = [Job(_request(scene, strip, settings, shared, setup, scenes_as_they_are=scenes_as_they_are)) for strip in chosen]
     _send_off(jobs, tools)
     return [runner.job(job.id) or job for job in jobs]
@@ -94,7 +94,7 @@ def retry(job: Job, setup: Setup) -> Job:
         runner.put(placing)
         return placing
     check_access(setup.key, setup.base_url)
-    tools = Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
+    tools = _tools(setup)
     if job.stage is Stage.CANCELLED and job.cost is None:
         # Its run was cancelled with it, before it had come to an end that costs.
         again = replace(again, prediction_id=None)
@@ -113,7 +113,7 @@ def _anew(job: Job, again: Job, setup: Setup, tools: Tools) -> Job:
     if job.id in _left_behind or scene is None or strip is None:
         text = f"The strip “{job.request.strip}” is not in the file that is open."
         raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
-    shared = Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
+    shared = _snapshot_to_take(tools)
     old = job.request
     request = _request(scene, strip, old.settings, shared, setup, scenes_as_they_are=old.scenes_as_they_are)
     again = replace(again, request=request, published=None, cost=None)
@@ -156,13 +156,22 @@ def background_blender() -> tuple[str, ...]:
     return (sys.executable,)
 
 
+def _tools(setup: Setup) -> Tools:
+    return Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
+
+
+def _snapshot_to_take(tools: Tools) -> Snapshot:
+    """Where the snapshot of one click goes; its scene is known once it is taken."""
+    return Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
+
+
 def _request(
     scene: bpy.types.Scene, strip: Any, settings: Settings, shared: Snapshot, setup: Setup, *, scenes_as_they_are: bool
 ) -> Request:
     return Request(
         scene=scene.name,
         strip=strip.name,
-        span=Span(compat.left_handle(strip), compat.right_handle(strip)),
+        span=strips.span(strip),
         content_start=compat.content_start(strip),
         fps=strips.fps(scene),
         settings=settings,
