@@ -15,6 +15,7 @@ import bpy
 from . import generation
 from .failure import Failure
 from .jobs.job import Job, Stage
+from .jobs.request import TAKES_MAX, Options, Source
 from .service import mmaudio
 from .timeline import compat, strips
 from .ui import preferences
@@ -68,7 +69,6 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    _refuse_what_is_to_come(options)
     _check_target(options)
     scene = _scene(options.scene)
     chosen = strips.every(scene) if options.all_strips else _named(scene, options.strip)
@@ -76,26 +76,18 @@ def _generate(options: argparse.Namespace) -> int:
         raise _UsageError(f"The scene “{scene.name}” has no strip with a picture.")
     seed = random.randrange(mmaudio.SEED_MAX + 1) if options.seed is None else options.seed
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
-    jobs = generation.start(scene, chosen, settings, preferences.setup(bpy.context))
+    chosen_options = Options(takes=options.takes, source=Source(options.source), split=options.long_clips == "split")
+    jobs = generation.start(scene, chosen, settings, preferences.setup(bpy.context), chosen_options)
     jobs = _wait_for(jobs)
-    if any(job.stage is Stage.DONE for job in jobs):
+    if any(take.sound for job in jobs for take in job.takes):
         _save(options)
     if options.json:
-        print(json.dumps({"jobs": [job.as_json() for job in jobs]}), flush=True)
+        print(json.dumps({"jobs": [entry for job in jobs for entry in job.as_json()]}), flush=True)
     return ALL_DONE if all(job.stage is Stage.DONE for job in jobs) else SOME_FAILED
 
 
 def _not_yet(options: argparse.Namespace) -> int:
     raise _UsageError(f"{options.command}: not yet in this version.")
-
-
-def _refuse_what_is_to_come(options: argparse.Namespace) -> None:
-    if options.takes != 1:
-        raise _UsageError("--takes: several takes are not yet in this version.")
-    if options.source != "strip":
-        raise _UsageError("--source timeline: not yet in this version.")
-    if options.long_clips != "single":
-        raise _UsageError("--long-clips split: not yet in this version.")
 
 
 def _check_target(options: argparse.Namespace) -> None:
@@ -146,7 +138,8 @@ def _tell(job: Job, told: dict[str, str]) -> None:
         line = f"failed: {job.error.message} {job.error.hint}"
     elif job.stage is Stage.DONE:
         cost = "" if job.cost is None else f", ${job.cost:.4f}"
-        line = f"done: {job.file}{cost}"
+        files = ", ".join(str(take.file) for take in job.takes)
+        line = f"done: {files}{cost}"
     if told.get(job.id) != line:
         told[job.id] = line
         _say(f"“{job.request.strip}”: {line}", 0)
@@ -176,11 +169,11 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--prompt", default="", metavar="TEXT", help="what should be heard")
     generate.add_argument("--negative-prompt", default=mmaudio.NEGATIVE_PROMPT, metavar="TEXT")
     generate.add_argument("--seed", type=_number(int, 0, mmaudio.SEED_MAX), metavar="N", help="default: a random one")
-    generate.add_argument("--takes", type=_number(int, 1, 8), default=1, metavar="N")
+    generate.add_argument("--takes", type=_number(int, 1, TAKES_MAX), default=1, metavar="N")
     generate.add_argument("--steps", type=_number(int, 1, 200), default=mmaudio.NUM_STEPS, metavar="N")
     generate.add_argument("--cfg-strength", type=_number(float, 0, 20), default=mmaudio.CFG_STRENGTH, metavar="X")
-    generate.add_argument("--source", choices=("strip", "timeline"), default="strip")
-    generate.add_argument("--long-clips", choices=("split", "single"), default="single")
+    generate.add_argument("--source", choices=[str(source) for source in Source], default="strip")
+    generate.add_argument("--long-clips", choices=("split", "single"), default="split")
     _add_output(generate)
     generate.set_defaults(action=_generate)
 

@@ -9,14 +9,16 @@ import sys
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from .failure import Failure
-from .jobs.job import Job, JobError, Request, Snapshot, Stage
+from .jobs.job import Job, JobError, Stage
 from .jobs.pipeline import Tools
+from .jobs.request import Options, Request, Snapshot, Source
 from .jobs.runner import Runner
 from .service import eachlabs
 from .service.mmaudio import Settings
@@ -28,6 +30,8 @@ runner = Runner()
 
 # While the artist drags strips about, or Blender renders, the edit is not to be touched.
 _DRAGGING = ("TRANSFORM_OT_", "SEQUENCER_OT_")
+
+_PLAIN = Options()
 
 _snapshots: set[Snapshot] = set()
 
@@ -41,12 +45,14 @@ class Setup:
 
     own      the extension's folder in the user's Blender directory
     results  the folder that sounds go to; "//" stands for the .blend's own
+    offset   seconds by which sounds come later than their picture
     """
 
     key: str
     base_url: str
     own: Path
     results: str
+    offset: Fraction = Fraction(0)
 
 
 def check_access(key: str, base_url: str) -> None:
@@ -64,12 +70,7 @@ def check_access(key: str, base_url: str) -> None:
 
 
 def start(
-    scene: bpy.types.Scene,
-    chosen: Sequence[Any],
-    settings: Settings,
-    setup: Setup,
-    *,
-    scenes_as_they_are: bool = False,
+    scene: bpy.types.Scene, chosen: Sequence[Any], settings: Settings, setup: Setup, options: Options = _PLAIN
 ) -> list[Job]:
     """Makes a job of each strip and returns them; a strip that can't be rendered gives a job that has failed.
 
@@ -78,53 +79,48 @@ def start(
     check_access(setup.key, setup.base_url)
     tools = _tools(setup)
     shared = _snapshot_to_take(tools)
-    jobs = [Job(_request(scene, strip, settings, shared, setup, scenes_as_they_are=scenes_as_they_are)) for strip in chosen]
+    asked = _Asked(settings, options, shared, setup)
+    jobs = [Job.new(asked.of(scene, strip)) for strip in chosen]
     _send_off(jobs, tools)
     return [runner.job(job.id) or job for job in jobs]
 
 
 def retry(job: Job, setup: Setup) -> Job:
-    """Goes on with what has been paid for, or else starts anew with the strip as it is now; returns the job that does.
+    """Goes on with what there is, which may have been paid for, or else starts anew with the strip as it is now.
 
-    That is a job of its own: the thread of the old one may still be clearing up.
+    Returns the job that does: the same one, or a new one.
     """
-    again = replace(job, id=uuid.uuid4().hex, stage=Stage.QUEUED, progress=None, error=None, note="")
-    if job.file is not None and job.file.is_file():
-        placing = replace(job, stage=Stage.PLACING, progress=None, error=None)
-        runner.put(placing)
-        return placing
+    again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
+    if job.to_place and all(take.file is not None for take in job.takes):
+        again = replace(again, stage=Stage.PLACING)
+        runner.put(again)
+        return again
     check_access(setup.key, setup.base_url)
-    tools = _tools(setup)
-    if job.stage is Stage.CANCELLED and job.cost is None:
-        # Its run was cancelled with it, before it had come to an end that costs.
-        again = replace(again, prediction_id=None)
-    if again.prediction_id is not None:
-        if job.id in _left_behind:
-            _left_behind.add(again.id)
-        runner.add([again], tools)
-    else:
-        again = _anew(job, again, setup, tools)
+    if job.paid:
+        runner.add([again], _tools(setup))
+        return again
+    again = _anew(job, setup)
     runner.forget(job.id)
     return again
 
 
-def _anew(job: Job, again: Job, setup: Setup, tools: Tools) -> Job:
-    scene, strip = strips.find(job.request.scene, job.request.strip)
-    if job.id in _left_behind or scene is None or strip is None:
-        text = f"The strip “{job.request.strip}” is not in the file that is open."
-        raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
-    shared = _snapshot_to_take(tools)
+def _anew(job: Job, setup: Setup) -> Job:
     old = job.request
-    request = _request(scene, strip, old.settings, shared, setup, scenes_as_they_are=old.scenes_as_they_are)
-    again = replace(again, request=request, published=None, cost=None)
+    scene, strip = strips.find_marked(old.scene, old.strip, old.mark)
+    if job.id in _left_behind or scene is None or strip is None:
+        text = f"The strip “{old.strip}” is not in the file that is open."
+        raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
+    tools = _tools(setup)
+    again = Job.new(_Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip))
     _send_off([again], tools)
     return again
 
 
 def insert(job: Job) -> None:
-    """Has the finished sound of an ended job placed once more, in the file that is open now."""
+    """Has the finished sounds of an ended job placed once more, in the file that is open now."""
     _left_behind.discard(job.id)
-    runner.put(replace(job, stage=Stage.PLACING, error=None))
+    takes = tuple(replace(take, sound=None) for take in job.takes)
+    runner.put(replace(job, stage=Stage.PLACING, takes=takes, error=None))
 
 
 def advance() -> list[Job]:
@@ -165,21 +161,30 @@ def _snapshot_to_take(tools: Tools) -> Snapshot:
     return Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
 
 
-def _request(
-    scene: bpy.types.Scene, strip: Any, settings: Settings, shared: Snapshot, setup: Setup, *, scenes_as_they_are: bool
-) -> Request:
-    return Request(
-        scene=scene.name,
-        strip=strip.name,
-        span=strips.span(strip),
-        content_start=compat.content_start(strip),
-        fps=strips.fps(scene),
-        settings=settings,
-        snapshot=shared,
-        folder=_results(setup),
-        project=bpy.data.filepath,
-        scenes_as_they_are=scenes_as_they_are,
-    )
+@dataclass(frozen=True)
+class _Asked:
+    """What one click asks of all its strips."""
+
+    settings: Settings
+    options: Options
+    snapshot: Snapshot
+    setup: Setup
+
+    def of(self, scene: bpy.types.Scene, strip: Any) -> Request:
+        return Request(
+            scene=scene.name,
+            strip=strip.name,
+            span=strips.span(strip),
+            content_start=compat.content_start(strip),
+            fps=strips.fps(scene),
+            settings=self.settings,
+            snapshot=self.snapshot,
+            folder=_results(self.setup),
+            mark=strips.mark(strip) if strips.keeps_marks(scene) else "",
+            project=bpy.data.filepath,
+            offset=self.setup.offset,
+            options=self.options,
+        )
 
 
 def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
@@ -193,9 +198,10 @@ def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
             runner.put(replace(job, stage=Stage.FAILED, error=JobError(failure.code, failure.message, failure.hint)))
     if not ready:
         return
-    scene = bpy.data.scenes[ready[0].request.scene]
+    first = ready[0].request
+    names = None if first.options.source is Source.TIMELINE else [job.request.strip for job in ready]
     try:
-        taken = snapshot.take(scene, [job.request.strip for job in ready], ready[0].request.snapshot.blend)
+        taken = snapshot.take(bpy.data.scenes[first.scene], names, first.snapshot.blend)
     except (OSError, RuntimeError) as fault:
         text = f"The edit could not be written for the background render: {fault}"
         raise Failure("files", text, "Check the free space and the permissions of Blender's user folder.") from fault
@@ -207,17 +213,19 @@ def _place(job: Job) -> None:
     try:
         if job.id in _left_behind:
             raise _other_file(job)
-        placed = place.place(job)
+        sounds = place.place(job)
     except Failure as failure:
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return
     except Exception as fault:
         # It would otherwise stand in the way of every finished sound behind it.
         log.exception("placing job %s", job.id)
-        failure = Failure("internal", f"The sound could not be placed: {fault}", f"It is kept at {job.file}.")
+        failure = Failure("internal", f"The sound could not be placed: {fault}", f"It is kept in {job.request.folder}.")
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return
-    runner.put(replace(job, stage=Stage.DONE, sound=placed))
+    for number, sound in sounds.items():
+        job = job.with_take(number, sound=sound)
+    runner.put(replace(job, stage=Stage.FAILED if job.fault else Stage.DONE, error=job.fault))
     if not bpy.app.background:
         bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.strip}")
 
@@ -225,7 +233,7 @@ def _place(job: Job) -> None:
 def _other_file(job: Job) -> Failure:
     project = Path(job.request.project).name
     where = f"Open {project}, then Retry." if project else "Add the file as a sound strip."
-    return Failure("other_file", f"Its project is no longer open; the sound is kept at {job.file}.", where)
+    return Failure("other_file", f"Its project is no longer open; the sound is kept in {job.request.folder}.", where)
 
 
 def _results(setup: Setup) -> Path:
@@ -244,7 +252,12 @@ def _edit_in_use() -> bool:
 
 
 def _drop_snapshots() -> None:
-    needed = {job.request.snapshot for job in runner.jobs if job.stage in (Stage.QUEUED, Stage.EXPORTING)}
+    # A retry may render what is still missing of a job that has begun to cost.
+    needed = {
+        job.request.snapshot
+        for job in runner.jobs
+        if job.stage in (Stage.QUEUED, Stage.EXPORTING) or (job.paid and job.stage in (Stage.FAILED, Stage.CANCELLED))
+    }
     for unused in _snapshots - needed:
         unused.blend.unlink(missing_ok=True)
         _snapshots.discard(unused)

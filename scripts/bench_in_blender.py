@@ -1,51 +1,48 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bench's half inside Blender: python bench_in_blender.py EXTENSION.zip FOLDER ROUNDS; leaves rounds.json."""
+"""The bench's half inside Blender: python bench_in_blender.py EXTENSION.zip FOLDER (ROUNDS | long); leaves seen.json."""
 
 import json
+import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import bpy
-
-MODULE = "bl_ext.user_default.mmaudio_vse"
+import in_blender
 
 
-def main(extension: str, folder: Path, rounds: int) -> None:
-    operators: Any = bpy.ops
-    operators.extensions.package_install_files(filepath=extension, repo="user_default", enable_on_install=True)
-    bpy.context.preferences.system.use_online_access = True
-    bpy.ops.wm.read_homefile(use_empty=True)
-    scene: Any = bpy.context.scene
-    scene.render.fps = 25
-    scene.render.resolution_x, scene.render.resolution_y = 1280, 720
-    clip = str(folder / "clip.mp4")
-    strip: Any = scene.sequence_editor_create().strips.new_movie(name="clip", filepath=clip, channel=2, frame_start=1)
-    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "edit.blend"))
-    seconds = [_round(scene, strip) for _ in range(rounds)]
-    (folder / "rounds.json").write_text(json.dumps(seconds))
+def main(extension: str, folder: Path, what: str) -> None:
+    in_blender.install(extension)
+    strip = in_blender.make_edit(folder / "clip.mp4", "clip", folder / "edit.blend")
+    seen = _long(strip) if what == "long" else [_round(strip) for _ in range(int(what))]
+    (folder / "seen.json").write_text(json.dumps(seen))
 
 
-def _round(scene: Any, strip: Any) -> float:
+def _round(strip: Any) -> float:
     """Seconds from the click until the sound strip is there."""
-    generation: Any = sys.modules[f"{MODULE}.generation"]
-    preferences: Any = sys.modules[f"{MODULE}.ui.preferences"]
-    settings = sys.modules[f"{MODULE}.service.mmaudio"].Settings("", "music", 1)
     began = time.monotonic()
-    (job,) = generation.start(scene, [strip], settings, preferences.setup(bpy.context))
-    while not generation.runner.job(job.id).stage.ended:
-        generation.advance()
-        time.sleep(0.01)
+    in_blender.generate(strip, lambda job: None)
     took = time.monotonic() - began
-    ended = generation.runner.job(job.id)
-    if ended.stage != "done":
-        sys.exit(str(ended.error))
-    while generation.runner.busy:
-        generation.advance()
-        time.sleep(0.01)
+    in_blender.finish()
     return took
 
 
+def _long(strip: Any) -> dict[str, float]:
+    """Seconds from the click until the last clip is rendered, and until the strip is there; MB of memory at the most."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.monotonic()
+    rendered: list[float] = []
+
+    def seen(job: Any) -> None:
+        if job.stage == "exporting":
+            rendered[:] = [time.monotonic() - began]
+
+    in_blender.generate(strip, seen)
+    took = time.monotonic() - began
+    in_blender.finish()
+    own, render = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {"rendered": rendered[0], "took": took, "more_mb": (own - before) / 1024, "render_mb": render / 1024}
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a job is: values that never change; each step makes a new one, which is sent to whoever watches. No bpy."""
+"""What a job is: values that never change; each step makes a new one, which is sent to whoever watches. No bpy.
+
+A job gives one strip its sound, in one or several takes. Each take is scored by one run of the model, or, where the strip
+is long, by one run for each of its windows.
+"""
 
 import enum
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..failure import Failure
 from ..service.mmaudio import Settings
 from ..service.storage import Published
+from .request import Request
 
 
 class Stage(enum.StrEnum):
+    """How far a job is, or one of its runs; in this order."""
+
     QUEUED = "queued"
     EXPORTING = "exporting"
     UPLOADING = "uploading"
@@ -30,55 +36,12 @@ class Stage(enum.StrEnum):
         return self in (Stage.DONE, Stage.FAILED, Stage.CANCELLED)
 
 
-@dataclass(frozen=True)
-class Span:
-    """The frames that a strip shows: from its left handle up to, not including, its right handle."""
-
-    start: int
-    end: int
-
-    @property
-    def frames(self) -> int:
-        return self.end - self.start
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A copy of an edit as a small .blend of its own, rendered in the background. Shared by the jobs of one click."""
-
-    blend: Path
-    scene: str
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for when the button was pressed; nothing about it changes afterwards.
-
-    content_start  where the strip's content began, in frames: by how far it has moved since, the sound follows
-    folder         where the finished sound goes
-    project        the .blend that the strip is in, or empty while it isn't saved
-    scenes_as_they_are  render 3D scenes with their own engine instead of Workbench
-    """
-
-    scene: str
-    strip: str
-    span: Span
-    content_start: float
-    fps: Fraction
-    settings: Settings
-    snapshot: Snapshot
-    folder: Path
-    project: str = ""
-    scenes_as_they_are: bool = False
-
-    @property
-    def seconds(self) -> Fraction:
-        return self.span.frames / self.fps
+_ORDER = list(Stage)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is: `done` of `total`, in frames, bytes or seconds. A total of 0 is not known yet."""
+    """How far a stage is: `done` of `total`, in frames, bytes, seconds or runs. A total of 0 is not known yet."""
 
     done: float
     total: float
@@ -98,8 +61,10 @@ class JobError:
     hint: str
 
     @classmethod
-    def of(cls, failure: Failure, strip: str) -> "JobError":
-        return cls(failure.code, f"“{strip}”: {failure.message}", failure.hint)
+    def of(cls, failure: Failure, strip: str, part: str = "") -> "JobError":
+        """`part` says which of several runs it befell."""
+        where = f"“{strip}” ({part})" if part else f"“{strip}”"
+        return cls(failure.code, f"{where}: {failure.message}", failure.hint)
 
 
 @dataclass(frozen=True)
@@ -113,34 +78,164 @@ class PlacedSound:
     file: Path
 
 
+class Part(NamedTuple):
+    """Which of a job's runs: the numbers of its window and its take, from 0."""
+
+    window: int
+    take: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the model: a take's sound for one window.
+
+    ordered        when its creation was first asked for, in seconds since the epoch: from then on it may exist and cost
+    prediction_id  its number at the service, once that is known
+    spent          numbers of earlier runs of this part that brought nothing
+    cost           US dollars, None while unknown
+    result         the mp4 that came of it, in the job's work folder
+    """
+
+    stage: Stage = Stage.QUEUED
+    ordered: float | None = None
+    prediction_id: str | None = None
+    spent: tuple[str, ...] = ()
+    cost: float | None = None
+    result: Path | None = None
+    error: JobError | None = None
+
+
+@dataclass(frozen=True)
+class Take:
+    """One version of the sound: a run for each window, joined to one file, placed as one strip."""
+
+    settings: Settings
+    runs: tuple[Run, ...]
+    file: Path | None = None
+    note: str = ""
+    sound: PlacedSound | None = None
+    error: JobError | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars, as far as they are known."""
+        known = [run.cost for run in self.runs if run.cost is not None]
+        return sum(known) if known else None
+
+    @property
+    def prediction_ids(self) -> list[str]:
+        return [run.prediction_id for run in self.runs if run.prediction_id]
+
+
 @dataclass(frozen=True)
 class Job:
-    """One strip's way to its sound. `cost` in US dollars, None while unknown; `duration` in seconds, as it was run."""
+    """One strip's way to its sound. `clips` are its uploads, one a window, None where there is none just now."""
 
     request: Request
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: float = field(default_factory=time.time)
     stage: Stage = Stage.QUEUED
     progress: Progress | None = None
-    published: Published | None = None
-    prediction_id: str | None = None
-    duration: float | None = None
-    cost: float | None = None
-    file: Path | None = None
-    note: str = ""
-    sound: PlacedSound | None = None
+    clips: tuple[Published | None, ...] = ()
+    takes: tuple[Take, ...] = ()
     error: JobError | None = None
 
-    def as_json(self) -> Mapping[str, object]:
-        """The job as `--json` prints it."""
-        sound, error = self.sound, self.error
+    @classmethod
+    def new(cls, request: Request) -> "Job":
+        runs = tuple(Run() for _ in request.windows)
+        takes = tuple(Take(request.settings.for_take(number), runs) for number in range(request.options.takes))
+        return cls(request, clips=(None,) * len(runs), takes=takes)
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for take in self.takes for run in take.runs]
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars, as far as they are known."""
+        known = [take.cost for take in self.takes if take.cost is not None]
+        return sum(known) if known else None
+
+    @property
+    def paid(self) -> bool:
+        """Whether there is a run, or may be, or a result: something that a retry must not order again."""
+        return any(run.ordered is not None or run.prediction_id or run.result for run in self.runs) or self.finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether any take's sound is on disk."""
+        return any(take.file is not None for take in self.takes)
+
+    @property
+    def to_place(self) -> list[int]:
+        """The numbers of the takes, from 0, whose sound waits for its place in the edit."""
+        return [number for number, take in enumerate(self.takes) if take.file is not None and take.sound is None]
+
+    @property
+    def fault(self) -> JobError | None:
+        """What went wrong first with a run, where the job has others that went well."""
+        return next((run.error for run in self.runs if run.error is not None), None)
+
+    @property
+    def note(self) -> str:
+        """What the artist should know of a result, empty as a rule."""
+        return " ".join(dict.fromkeys(take.note for take in self.takes if take.note))
+
+    @property
+    def parts(self) -> list[Part]:
+        """All runs' places, window by window."""
+        return [Part(window, take) for window in range(len(self.clips)) for take in range(len(self.takes))]
+
+    def run(self, part: Part) -> Run:
+        return self.takes[part.take].runs[part.window]
+
+    def with_run(self, part: Part, **changes: Any) -> "Job":
+        runs = self.takes[part.take].runs
+        run = replace(runs[part.window], **changes)
+        return self.with_take(part.take, runs=(*runs[: part.window], run, *runs[part.window + 1 :]))
+
+    def with_take(self, number: int, **changes: Any) -> "Job":
+        take = replace(self.takes[number], **changes)
+        return replace(self, takes=(*self.takes[:number], take, *self.takes[number + 1 :]))
+
+    def wants_clip(self, window: int) -> bool:
+        """Whether a run of the window is still to be ordered, which needs its clip."""
+        runs = [take.runs[window] for take in self.takes]
+        return any(run.result is None and run.prediction_id is None for run in runs)
+
+    def name_of(self, part: Part) -> str:
+        """Which run it is, in words, where the job has several; else empty."""
+        words: list[str] = []
+        if len(self.takes) > 1:
+            words.append(f"take {part.take + 1}")
+        if len(self.clips) > 1:
+            window = self.request.windows[part.window]
+            start = float(window.first / self.request.fps)
+            words.append(f"{start:.0f} to {start + float(window.duration):.0f} s")
+        return ", ".join(words)
+
+    def with_clip(self, window: int, published: Published | None) -> "Job":
+        return replace(self, clips=(*self.clips[:window], published, *self.clips[window + 1 :]))
+
+    def least_advanced(self) -> Stage:
+        """The stage of the run that is furthest from its end."""
+        return min((run.stage for run in self.runs if not run.stage.ended), key=_ORDER.index, default=Stage.DOWNLOADING)
+
+    def as_json(self) -> list[dict[str, object]]:
+        """The job as `--json` prints it: an entry a take."""
+        return [self._entry(take) for take in self.takes]
+
+    def _entry(self, take: Take) -> dict[str, object]:
+        state = Stage.DONE if take.sound is not None else self.stage
+        error = None if take.sound is not None else take.error or self.error
+        sound = take.sound
         return {
             "scene": self.request.scene,
             "strip": self.request.strip,
-            "state": str(self.stage),
-            "seed": self.request.settings.seed,
-            "prediction_ids": [self.prediction_id] if self.prediction_id else [],
-            "cost_usd": self.cost,
+            "state": str(state),
+            "seed": take.settings.seed,
+            "prediction_ids": take.prediction_ids,
+            "cost_usd": take.cost,
             "sounds": []
             if sound is None
             else [

@@ -7,9 +7,9 @@ import unicodedata
 _NAME_MAX = 40
 
 
-def file_name(strip: str, job_id: str) -> str:
-    """A file name that every system takes: letters and digits of the strip's name, then the job's first digits."""
+def file_name(strip: str, job_id: str, take: int) -> str:
+    """A file name that every system takes: letters and digits of the strip's name, the job's first digits, the take."""
     plain = unicodedata.normalize("NFC", strip)
     words = re.sub(r"[^\w]+", "_", plain).strip("_")[:_NAME_MAX].rstrip("_")
     # The suffix keeps Windows' reserved names, such as CON, from standing alone.
-    return f"{words or 'strip'}-{job_id[:8]}.wav"
+    return f"{words or 'strip'}-{job_id[:8]}-{take}.wav"

@@ -1,37 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages in order, for one job, on a worker thread. No bpy."""
+"""The stages in order, for one job, on threads of its own. No bpy.
 
-import logging
+A job that has been on its way before goes on where it was: each step looks first at what is there already.
+"""
+
 import shutil
 import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 from ..failure import Cancelled, Failure
-from ..media.export import Clip, export_clip
-from ..media.sound import conform
+from ..media.export import Order, Stretch, export_clips
+from ..media.sound import NoSound, Piece, conform
 from ..service import eachlabs, mmaudio
-from ..service.eachlabs import Eachlabs, Prediction
+from ..service.eachlabs import Eachlabs
 from ..service.http import Transport
-from ..service.storage import Storage
 from ..service.storage.eachlabs import EachlabsStorage
-from .job import Job, JobError, Progress, Stage
+from . import scoring
+from .crew import Crew, Line
+from .job import Job, JobError, Part, Progress, Stage
 from .names import file_name
+from .record import Record, as_failure
+from .request import Source
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-_REPORT_SECONDS = 0.1
-# A run takes 5 s; a cold start of the model minutes. Past that nobody waits for it any more.
-_PREDICT_DEADLINE_SECONDS = 15 * 60.0
-_POLL_SECONDS = 0.5
-_POLL_SLOWER_SECONDS = 2.0
-_POLL_FAST_FOR_SECONDS = 20.0
+RUNS_MAX = 10
+"""Runs in flight at once: so many the service lets a key have."""
+EXPORTS_MAX = 1
+"""Background renders at once; one keeps a machine busy that its artist is working on."""
 
 
 @dataclass(frozen=True)
@@ -39,205 +37,202 @@ class Tools:
     """What all jobs of one click work with. The key is in here and nowhere else: not in a job, not in a record.
 
     blender  the command that starts a background Blender with a script
-    work     a folder for files that are gone when the job has ended
+    work     a folder for a job's own files, kept until nothing more can be made of them
     """
 
-    key: str
+    key: str = field(repr=False)
     base_url: str
     blender: Sequence[str]
     work: Path
 
-    def __repr__(self) -> str:
-        return f"Tools({self.base_url!r})"
+    def folder(self, job_id: str) -> Path:
+        return self.work / job_id
+
+    def clear(self, job_id: str) -> None:
+        shutil.rmtree(self.folder(job_id), ignore_errors=True)
+
+    @contextmanager
+    def line(self, cancel: threading.Event) -> Generator[Line]:
+        transport = Transport(cancel, loopback_allowed=eachlabs.is_local(self.base_url))
+        try:
+            service = Eachlabs(self.key, self.base_url, transport)
+            yield Line(transport, service, EachlabsStorage(service, transport))
+        finally:
+            transport.close()
 
 
-class Run:
-    """One job on its way. `publish` is handed each new state of it, from this thread."""
+@dataclass(frozen=True)
+class Turns:
+    """What all jobs share: how many may render, and how many runs may be in flight, at once."""
+
+    exports: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(EXPORTS_MAX))
+    runs: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(RUNS_MAX))
+
+
+class Pipeline:
+    """One job on its way. `publish` is handed each new state of it, from threads of the job's own."""
 
     def __init__(
-        self,
-        job: Job,
-        tools: Tools,
-        publish: Callable[[Job], None],
-        cancel: threading.Event,
-        export_turn: threading.Semaphore,
+        self, job: Job, tools: Tools, publish: Callable[[Job], None], cancel: threading.Event, turns: Turns
     ) -> None:
-        self.job = job
+        self._record = Record(job, publish)
         self._tools = tools
-        self._publish = publish
         self._cancel = cancel
-        self._export_turn = export_turn
-        self._folder = tools.work / job.id
-        self._reported = 0.0
-        self._ordered: datetime | None = None
+        self._turns = turns
+        self._folder = tools.folder(job.id)
+
+    @property
+    def job(self) -> Job:
+        return self._record.job
 
     def go(self) -> None:
         """Takes the job to PLACING, FAILED or CANCELLED; raises nothing."""
         try:
+            eachlabs.check_base_url(self._tools.base_url)
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._stages()
+            self._score()
+            self._join_takes()
+            self._check_cancel()
+            stage = Stage.PLACING if self.job.to_place else Stage.FAILED
+            self._record.change(stage=stage, progress=None, error=self.job.fault)
         except Cancelled:
-            self._change(stage=Stage.CANCELLED, progress=None)
-        except Failure as failure:
-            self._fail(failure)
-        except OSError as fault:
-            what = f"A file could not be read or written: {fault.strerror or fault} ({fault.filename})."
-            self._fail(Failure("files", what, "Check the free space and the folder's permissions, then retry."))
+            self._record.change(stage=Stage.CANCELLED, progress=None)
         except Exception as fault:
-            # A fault of the add-on's own must end this job alone, and be seen.
-            log.exception("job %s", self.job.id)
-            self._fail(Failure("internal", f"The add-on made a mistake: {type(fault).__name__}.", "Please report it."))
+            error = JobError.of(as_failure(fault, self.job.id), self.job.request.strip)
+            self._record.change(stage=Stage.FAILED, progress=None, error=error)
         finally:
-            self._leave_nothing()
+            self._clear_up()
 
-    def _stages(self) -> None:
-        transport = Transport(self._cancel, loopback_allowed=eachlabs.is_local(self._tools.base_url))
-        try:
-            service = Eachlabs(self._tools.key, self._tools.base_url, transport)
-            if self.job.prediction_id is None:
-                self._order(service, EachlabsStorage(service, transport))
-            output_url = self._await(service, transport)
-            self._fetch(transport, output_url)
-        finally:
-            transport.close()
+    def _score(self) -> None:
+        """Renders, uploads and runs what is still missing."""
+        missing = [part for part in self.job.parts if self._is_missing(part)]
+        windows = sorted({part.window for part in missing})
+        unrendered = [window for window in windows if self.job.wants_clip(window) and not self._has_clip(window)]
+        for part in missing:
+            self._record.change_run(part, stage=Stage.QUEUED, result=None, error=None)
+        size = min(RUNS_MAX, len(missing))
+        with Crew(size, f"mmaudio {self.job.id[:8]}", partial(self._tools.line, self._cancel)) as crew:
+            for window in windows:
+                if window not in unrendered:
+                    crew.put(partial(self._score_window, crew, window))
+            if unrendered:
+                waiting = [part for part in missing if part.window in unrendered]
+                with self._record.keeping_faults(waiting), self._turn(self._turns.exports):
+                    self._export(unrendered, waiting, lambda window: crew.put(partial(self._score_window, crew, window)))
+        self._check_cancel()
 
-    def _order(self, service: Eachlabs, storage: Storage) -> None:
-        """From the edit to a run under way."""
-        duration = mmaudio.grid_duration(self.job.request.seconds)
-        clip = self._export(mmaudio.clip_frames(duration, self.job.request.fps))
-        self._change(stage=Stage.UPLOADING, progress=Progress(0, clip.stat().st_size, "bytes"))
-        published = storage.publish(
-            clip,
-            lambda done, total: self._progress(done, total, "bytes"),
-            lambda begun: self._change(published=begun),
-        )
-        self._change(duration=float(duration))
-        self._change(stage=Stage.PREDICTING, progress=Progress(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds"))
-        settings = self.job.request.settings
-        self._ordered = datetime.now(UTC)
-        self._change(prediction_id=service.create(mmaudio.run_input(published.url, duration, settings)))
-
-    def _export(self, held: int) -> Path:
+    def _export(self, windows: Sequence[int], waiting: Sequence[Part], finished: Callable[[int], None]) -> None:
         request = self.job.request
-        output = self._folder / "clip.mp4"
-        clip = Clip(
+        plan = request.windows
+        stretches = [
+            Stretch(plan[window].first, mmaudio.clip_frames(plan[window].duration, request.fps), str(self._clip(window)))
+            for window in windows
+        ]
+        order = Order(
             blend=str(request.snapshot.blend),
             scene=request.snapshot.scene,
             strip=request.strip,
             first=request.span.start,
             frames=request.span.frames,
-            held=held,
+            stretches=stretches,
             short_side_max=mmaudio.SHORT_SIDE_MAX,
-            scenes_as_they_are=request.scenes_as_they_are,
-            output=str(output),
+            whole_edit=request.options.source is Source.TIMELINE,
+            scenes_as_they_are=request.options.scenes_as_they_are,
         )
-        while not self._export_turn.acquire(timeout=0.1):
+        for part in waiting:
+            self._record.change_run(part, stage=Stage.EXPORTING)
+        self._record.change(progress=Progress(0, sum(stretch.frames for stretch in stretches), "frames"))
+        export_clips(
+            order,
+            self._tools.blender,
+            lambda done, of: self._record.progress(done, of, "frames"),
+            lambda number: finished(windows[number]),
+            self._cancel,
+        )
+
+    def _score_window(self, crew: Crew, window: int, line: Line) -> None:
+        """Has the window's clip uploaded where a run needs it, and its runs done."""
+        parts = [part for part in self.job.parts if part.window == window and self._is_missing(part)]
+        with self._record.keeping_faults(parts):
+            if self.job.wants_clip(window):
+                scoring.upload(self._record, line, window, self._clip(window), parts)
+            for part in parts:
+                crew.put(partial(self._score_part, part))
+
+    def _score_part(self, part: Part, line: Line) -> None:
+        """One run. One that fails among several is ordered once more: the others would be of no use without it."""
+        with self._record.keeping_faults([part]):
+            try:
+                self._run(part, line)
+            except Failure as failure:
+                if failure.code != "run_failed" or len(self.job.runs) == 1:
+                    raise
+                self._run(part, line)
+        scoring.delete_clip(self._record, line, part.window)
+
+    def _run(self, part: Part, line: Line) -> None:
+        with self._turn(self._turns.runs):
+            scoring.order(self._record, line, part)
+            output_url = scoring.output_of(self._record, line, part)
+        result = self._folder / f"result-{part.window:03}-{part.take + 1}.mp4"
+        scoring.fetch(self._record, line, part, output_url, result)
+
+    def _join_takes(self) -> None:
+        """Makes each take whose runs are all there one file."""
+        request = self.job.request
+        for number, take in enumerate(self.job.takes):
+            results = [run.result for run in take.runs if run.result is not None]
+            if take.file is not None or len(results) < len(take.runs):
+                continue
+            starts = [window.first / request.fps for window in request.windows]
+            pieces = [Piece(result, start) for result, start in zip(results, starts, strict=True)]
+            target = request.folder / file_name(request.strip, self.job.id, number + 1)
+            try:
+                made = conform(pieces, request.seconds, target, self._check_cancel, offset=request.offset)
+            except NoSound as failure:
+                # Fetching the same run again would bring the same.
+                part = Part(failure.piece, number)
+                self._record.forget_run(part)
+                error = JobError.of(failure, request.strip, self.job.name_of(part))
+                self._record.change_run(part, stage=Stage.FAILED, error=error)
+                continue
+            note = f"The result is {made.missing:.2f} s shorter than the strip; it is faded out." if made.missing else ""
+            self._record.change_take(number, file=target, note=note)
+
+    def _clear_up(self) -> None:
+        """Takes the clips away from the service, ends runs that nobody waits for, and removes what no retry needs."""
+        if any(self.job.clips):
+            with self._tools.line(threading.Event()) as line:
+                for part in self.job.parts:
+                    if self.job.stage is Stage.CANCELLED and self.job.run(part).stage is Stage.PREDICTING:
+                        scoring.attempt(partial(scoring.cancel, self._record, line, part))
+                for window in range(len(self.job.clips)):
+                    scoring.delete_clip(self._record, line, window, job_ended=True)
+        complete = self.job.stage is Stage.PLACING and self.job.error is None
+        if complete or not self.job.paid:
+            self._tools.clear(self.job.id)
+
+    @contextmanager
+    def _turn(self, turns: threading.Semaphore) -> Generator[None]:
+        while not turns.acquire(timeout=0.1):
             self._check_cancel()
         try:
-            self._change(stage=Stage.EXPORTING, progress=Progress(0, held, "frames"))
-            export_clip(clip, self._tools.blender, lambda done, of: self._progress(done, of, "frames"), self._cancel)
-        finally:
-            self._export_turn.release()
-        return output
-
-    def _await(self, service: Eachlabs, transport: Transport) -> str:
-        """Polls until the run has ended; returns the address of its result."""
-        assert self.job.prediction_id is not None
-        self._change(stage=Stage.PREDICTING, progress=Progress(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds"))
-        began = time.monotonic()
-        while True:
             self._check_cancel()
-            prediction = service.get(self.job.prediction_id)
-            elapsed = time.monotonic() - began
-            self._progress(elapsed, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
-            if prediction.cost is not None:
-                self._change(cost=prediction.cost)
-            if prediction.status in eachlabs.SUCCEEDED:
-                return _output(prediction)
-            if prediction.status in eachlabs.FAILED | eachlabs.CANCELLED:
-                # A run that has ended without a result can't be fetched by a retry: that starts a new one.
-                self._change(prediction_id=None)
-                raise _ended_badly(prediction)
-            if elapsed > _PREDICT_DEADLINE_SECONDS:
-                raise Failure(
-                    "run_timeout",
-                    f"The run did not end within {_PREDICT_DEADLINE_SECONDS / 60:.0f} minutes; "
-                    f"Eachlabs last said “{prediction.status[:40]}”.",
-                    "Retry looks for its result again, without a new run.",
-                )
-            transport.wait(_POLL_SECONDS if elapsed < _POLL_FAST_FOR_SECONDS else _POLL_SLOWER_SECONDS)
-
-    def _fetch(self, transport: Transport, output_url: str) -> None:
-        self._change(stage=Stage.DOWNLOADING, progress=Progress(0, 0, "bytes"))
-        result = self._folder / "result.mp4"
-        transport.fetch(output_url, result, lambda done, total: self._progress(done, total, "bytes"))
-        target = self.job.request.folder / file_name(self.job.request.strip, self.job.id)
-        conformed = conform(result, self.job.request.seconds, target, self._check_cancel)
-        note = ""
-        if conformed.missing:
-            note = f"The result is {conformed.missing:.2f} s shorter than the strip; its end is faded out."
-        self._change(stage=Stage.PLACING, progress=None, file=target, note=note)
-
-    def _leave_nothing(self) -> None:
-        """Takes the clip away from the service and from this disk, and ends a run that nobody waits for."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        cancelled = self.job.stage is Stage.CANCELLED
-        # After a failure that isn't the run's own, the run goes on and may still read its video.
-        still_read = self.job.stage is Stage.FAILED and self.job.prediction_id is not None
-        if self.job.published is None or still_read:
-            return
-        transport = Transport(threading.Event(), loopback_allowed=eachlabs.is_local(self._tools.base_url))
-        try:
-            service = Eachlabs(self._tools.key, self._tools.base_url, transport)
-            if cancelled:
-                _attempt(self._cancel_run, service)
-            _attempt(EachlabsStorage(service, transport).delete, self.job.published)
+            yield
         finally:
-            transport.close()
+            turns.release()
 
-    def _cancel_run(self, service: Eachlabs) -> None:
-        """Ends the run, also one whose start was still to be settled."""
-        run = self.job.prediction_id
-        if run is None and self._ordered is not None and self.job.published is not None:
-            run = service.find_run(self.job.published.url, self._ordered)
-        if run is not None:
-            service.cancel(run)
+    def _is_missing(self, part: Part) -> bool:
+        result = self.job.run(part).result
+        return self.job.takes[part.take].file is None and (result is None or not result.is_file())
+
+    def _clip(self, window: int) -> Path:
+        return self._folder / f"clip-{window:03}.mp4"
+
+    def _has_clip(self, window: int) -> bool:
+        """Whether it need not be rendered: it is in storage, or on this disk."""
+        return self.job.clips[window] is not None or self._clip(window).is_file()
 
     def _check_cancel(self) -> None:
         if self._cancel.is_set():
             raise Cancelled
-
-    def _fail(self, failure: Failure) -> None:
-        self._change(stage=Stage.FAILED, progress=None, error=JobError.of(failure, self.job.request.strip))
-
-    def _progress(self, done: float, total: float, unit: str) -> None:
-        """Ten times a second is often enough for a bar."""
-        now = time.monotonic()
-        if now - self._reported >= _REPORT_SECONDS or done == total:
-            self._reported = now
-            self._change(progress=Progress(done, total, unit))
-
-    def _change(self, **changes: Any) -> None:
-        self.job = replace(self.job, **changes)
-        self._publish(self.job)
-
-
-def _output(prediction: Prediction) -> str:
-    if prediction.output_url is None:
-        raise Failure("no_result", "The run ended well but named no result.", "Retry looks for it again.")
-    return prediction.output_url
-
-
-def _ended_badly(prediction: Prediction) -> Failure:
-    if prediction.status in eachlabs.CANCELLED:
-        return Failure("run_cancelled", "The run was cancelled at Eachlabs.", "Retry starts a new one.")
-    reason = f": {prediction.reason}" if prediction.reason else ""
-    return Failure("run_failed", f"The run failed at Eachlabs{reason}.", "Change the prompt or settings, or retry.")
-
-
-def _attempt(clear: Callable[[T], None], what: T) -> None:
-    """Clears up where possible: what stays behind ends by itself, an upload after an hour."""
-    try:
-        clear(what)
-    except Failure as failure:
-        log.warning("could not clear up: %s", failure.message)

@@ -9,21 +9,20 @@ import queue
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 from .job import Job, Stage
-from .pipeline import Run, Tools
+from .pipeline import RUNS_MAX, Pipeline, Tools, Turns
 
-WORKERS_MAX = 10
-"""Jobs under way at once: the service lets ten runs of a key go on at a time."""
-EXPORTS_MAX = 1
-"""Background renders at once; one keeps a machine busy that its artist is working on."""
+WORKERS_MAX = RUNS_MAX
+"""Jobs under way at once: more could have no run in flight."""
 
 
 @dataclass
 class _Worker:
     thread: threading.Thread
-    cancel: threading.Event = field(default_factory=threading.Event)
+    cancel: threading.Event
 
 
 class Runner:
@@ -32,8 +31,9 @@ class Runner:
         self._tools: dict[str, Tools] = {}
         self._waiting: list[str] = []
         self._workers: dict[str, _Worker] = {}
-        self._messages: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._export_turn = threading.Semaphore(EXPORTS_MAX)
+        # With the cancel event of the worker that says it: one that has been replaced by a retry isn't heard any more.
+        self._messages: queue.SimpleQueue[tuple[threading.Event, Job]] = queue.SimpleQueue()
+        self._turns = Turns()
 
     @property
     def jobs(self) -> list[Job]:
@@ -67,10 +67,11 @@ class Runner:
             worker.cancel.set()
 
     def forget(self, job_id: str) -> None:
-        """Drops a job that has ended."""
+        """Drops a job that has ended, with what it kept for another try."""
         if self._jobs[job_id].stage.ended:
             del self._jobs[job_id]
-            self._tools.pop(job_id, None)
+            if tools := self._tools.pop(job_id, None):
+                tools.clear(job_id)
 
     def put(self, job: Job) -> None:
         """Sets a job's state from the main thread."""
@@ -79,19 +80,26 @@ class Runner:
     def drain(self, seconds: float = 0.005) -> list[Job]:
         """Takes the workers' messages for at most `seconds`; returns each state that a job went through, in order."""
         states: list[Job] = []
+        # Looked at first: what a thread has said before its end is in the queue by now.
+        dead = [job_id for job_id, worker in self._workers.items() if not worker.thread.is_alive()]
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
-                job = self._messages.get_nowait()
+                speaker, job = self._messages.get_nowait()
             except queue.Empty:
                 break
-            known = self._jobs.get(job.id)
-            # What the artist has cancelled stays so, whatever its thread did a moment before it heard of it.
-            if known is not None and not known.stage.ended:
+            known, worker = self._jobs.get(job.id), self._workers.get(job.id)
+            if known is None or worker is None or worker.cancel is not speaker:
+                continue
+            if known.stage is Stage.CANCELLED:
+                # It stays so, whatever its thread did until it heard of it; but what it has paid for is not forgotten.
+                self._jobs[job.id] = replace(job, stage=Stage.CANCELLED, progress=None)
+            elif not known.stage.ended:
                 self._jobs[job.id] = job
                 states.append(job)
-        for job_id in [job_id for job_id, worker in self._workers.items() if not worker.thread.is_alive()]:
-            del self._workers[job_id]
+        if self._messages.empty():
+            for job_id in dead:
+                del self._workers[job_id]
         self._start_waiting()
         return states
 
@@ -104,11 +112,17 @@ class Runner:
             worker.thread.join(max(0.0, end - time.monotonic()))
 
     def _start_waiting(self) -> None:
-        while self._waiting and len(self._workers) < WORKERS_MAX:
-            job_id = self._waiting.pop(0)
+        # The thread of a job that is tried again may still be clearing up after the first try.
+        ready = [job_id for job_id in self._waiting if job_id not in self._workers]
+        for job_id in ready[: max(0, WORKERS_MAX - len(self._workers))]:
+            self._waiting.remove(job_id)
             cancel = threading.Event()
-            run = Run(self._jobs[job_id], self._tools[job_id], self._messages.put, cancel, self._export_turn)
+            publish = partial(self._say, cancel)
+            pipeline = Pipeline(self._jobs[job_id], self._tools[job_id], publish, cancel, self._turns)
             # A daemon, so that closing Blender never waits for the network.
-            thread = threading.Thread(target=run.go, name=f"mmaudio {job_id[:8]}", daemon=True)
+            thread = threading.Thread(target=pipeline.go, name=f"mmaudio {job_id[:8]}", daemon=True)
             self._workers[job_id] = _Worker(thread, cancel)
             thread.start()
+
+    def _say(self, speaker: threading.Event, job: Job) -> None:
+        self._messages.put((speaker, job))

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the background Blender that renders a strip's clip. No bpy."""
+"""Runs the background Blender that renders a strip's clips. No bpy."""
 
 import json
 import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ..failure import Cancelled, Failure
 
@@ -19,6 +20,8 @@ _FRAME_WRITTEN = re.compile(rb"[Aa]ppend frame (-?\d+)")
 _POLL_SECONDS = 0.05
 # A render that writes no frame for so long hangs: a 3D scene's frame may take minutes, no more.
 _SILENCE_MAX_SECONDS = 900.0
+# What render_clip.py says itself, each on a line of its own.
+_FILE_WRITTEN = b"mmaudio wrote "
 _OWN_ERROR = "mmaudio: "
 # No console window flashes up, and the artist's own Blender goes first. Elsewhere render_clip.py sees to the latter.
 _WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
@@ -27,11 +30,20 @@ _SECRET_VARIABLES = ("EACHLABS_API_KEY",)
 
 
 @dataclass(frozen=True)
-class Clip:
+class Stretch:
+    """One file to be rendered: `frames` of them from the frame `first` on, counted from the strip's left handle."""
+
+    first: int
+    frames: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Order:
     """What `render_clip.py` is asked for.
 
-    first, frames  the strip's left handle and the number of frames it shows
-    held           how many frames the clip has in all, its last picture held
+    first, frames  the strip's left handle and the number of frames it shows; beyond them its last picture is held
+    whole_edit     render the edit as it is seen there, instead of the strip alone
     """
 
     blend: str
@@ -39,29 +51,31 @@ class Clip:
     strip: str
     first: int
     frames: int
-    held: int
+    stretches: Sequence[Stretch]
     short_side_max: int
+    whole_edit: bool
     scenes_as_they_are: bool
-    output: str
 
 
-def export_clip(
-    clip: Clip,
+def export_clips(
+    order: Order,
     blender: Sequence[str],
     progress: Callable[[float, float], None],
+    finished: Callable[[int], None],
     cancel: threading.Event,
 ) -> None:
-    """Renders `clip` to its output; `blender` starts a Blender that runs a Python script.
+    """Renders the order's files, with notes beside them; `blender` starts a Blender that runs a Python script.
 
-    Told (done, held) in frames. Raises Failure with the end of Blender's words, Cancelled.
+    `progress` is told (done, total) in frames, `finished` the number of each stretch whose file is whole. Raises Failure
+    with the end of Blender's words, Cancelled.
     """
-    output = Path(clip.output)
-    order = output.with_suffix(".json")
-    order.write_text(json.dumps(asdict(clip)), encoding="utf-8")
-    log = output.with_suffix(".log")
+    folder = Path(order.stretches[0].output).parent
+    asked = folder / "render.json"
+    asked.write_text(json.dumps(asdict(order)), encoding="utf-8")
+    log = folder / "render.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [*blender, str(RENDER_SCRIPT), "--", str(order)],
+            [*blender, str(RENDER_SCRIPT), "--", str(asked)],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -69,38 +83,60 @@ def export_clip(
             creationflags=_WINDOWS_FLAGS,
         )
     try:
-        _watch(process, log, clip, progress, cancel)
+        total = sum(stretch.frames for stretch in order.stretches)
+        told = _watch(process, log, lambda frames: progress(min(frames, total), total), finished, cancel)
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
-    if process.returncode != 0 or not output.is_file():
+    if process.returncode != 0 or told != len(order.stretches):
         raise _render_failure(log, process.returncode)
 
 
 def _watch(
     process: "subprocess.Popen[bytes]",
     log: Path,
-    clip: Clip,
-    progress: Callable[[float, float], None],
+    progress: Callable[[int], None],
+    finished: Callable[[int], None],
     cancel: threading.Event,
-) -> None:
-    """Follows the render through what it writes, until it ends."""
+) -> int:
+    """Follows the render through what it writes, until it ends; returns how many files it finished."""
+    frames = files = 0
     silence = 0.0
     with log.open("rb") as said:
-        while process.poll() is None:
-            if cancel.wait(_POLL_SECONDS):
+        ended = False
+        while not ended:
+            ended = process.poll() is not None
+            if cancel.wait(0 if ended else _POLL_SECONDS):
                 raise Cancelled
-            written = _FRAME_WRITTEN.findall(said.read())
+            written = 0
+            for line in _whole_lines(said):
+                written += _FRAME_WRITTEN.search(line) is not None
+                if line.startswith(_FILE_WRITTEN):
+                    finished(files)
+                    files += 1
+            frames += written
             silence = 0.0 if written else silence + _POLL_SECONDS
             if written:
-                progress(int(written[-1]) - max(clip.first, 0) + 1, clip.held)
+                progress(frames)
             if silence > _SILENCE_MAX_SECONDS:
                 raise Failure(
                     "render_failed",
                     f"The background render wrote no frame for {_SILENCE_MAX_SECONDS / 60:.0f} minutes and was stopped.",
                     "Try Workbench for 3D scenes, in Advanced.",
                 )
+    return files
+
+
+def _whole_lines(said: BinaryIO) -> Iterator[bytes]:
+    """The lines that have been written since the last time, but for one that is still being written."""
+    while True:
+        start = said.tell()
+        line = said.readline()
+        if not line.endswith(b"\n"):
+            said.seek(start)
+            return
+        yield line
 
 
 def _render_failure(log: Path, status: int) -> Failure:

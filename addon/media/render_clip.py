@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders one strip alone, small, its last picture held. Runs inside the background Blender, as a script:
+"""Renders a strip, or the edit in its range, small, the last picture held. Runs inside the background Blender, as a script:
 
     blender --background --factory-startup --python render_clip.py -- ORDER.json
 
-with `Clip` of `export.py` as JSON. Exit status 0 when the clip is there, else 1 and a line that starts with "mmaudio: ".
+with `Order` of `export.py` as JSON. Says "mmaudio wrote N" for each file. Exit status 0 when all are there, else 1 and a
+line that starts with "mmaudio: ".
 """
 
 import importlib
@@ -39,23 +40,30 @@ isolate = _timeline("isolate")
 def render(order: dict[str, Any]) -> None:
     bpy.ops.wm.open_mainfile(filepath=order["blend"], load_ui=False, use_scripts=False)
     scene = bpy.data.scenes[order["scene"]]
-    first = _hold_alone(scene, order["strip"], order["first"], order["frames"], order["held"])
-    scene.frame_start = first
-    scene.frame_end = first + order["held"] - 1
-    scene.frame_step = 1
+    held = max(stretch["first"] + stretch["frames"] for stretch in order["stretches"])
+    pick = _whole_edit if order["whole_edit"] else _alone
+    cut = pick(scene, order["strip"], order["first"])
+    first = _hold(scene.sequence_editor, cut, order["first"], order["frames"], held)
     _set_picture(scene.render, order["short_side_max"])
+    _scale_quickly(scene.sequence_editor)
     _scale_nested_edits(scene.render.resolution_percentage)
-    _set_file(scene.render, order["output"])
+    _set_file(scene.render)
     if not order["scenes_as_they_are"]:
         _use_workbench()
-    bpy.ops.render.render(animation=True, scene=scene.name)
+    for number, stretch in enumerate(order["stretches"]):
+        scene.frame_start = first + stretch["first"]
+        scene.frame_end = scene.frame_start + stretch["frames"] - 1
+        scene.frame_step = 1
+        # The name appears when the file is whole.
+        part = Path(stretch["output"] + ".part")
+        scene.render.filepath = str(part)
+        bpy.ops.render.render(animation=True, scene=scene.name)
+        part.replace(stretch["output"])
+        print(f"mmaudio wrote {number}", flush=True)
 
 
-def _hold_alone(scene: Any, name: str, first: int, frames: int, held: int) -> int:
-    """Leaves the strip as the only one seen, `held` frames long; returns the frame at which it now starts.
-
-    One meta strip cuts what the picture is made of to the strip's range, and one around it is longer than that.
-    """
+def _alone(scene: Any, name: str, first: int) -> Any:
+    """A meta strip of the strip, alone with what its picture is made of."""
     edit = scene.sequence_editor
     strip = edit.strips_all[name]
     strip.mute = False
@@ -67,14 +75,31 @@ def _hold_alone(scene: Any, name: str, first: int, frames: int, held: int) -> in
     for part in cut.strips:
         # An effect and its inputs move together; a muted input still feeds its effect.
         part.mute = part not in shown
-        if getattr(part, "transform", None) is not None and part.transform.filter == "AUTO":
-            # AUTO picks a box filter that takes twice as long, for a clip that is scaled down again at the service.
-            part.transform.filter = "BILINEAR"
+    for channel in cut.channels:
+        channel.mute = False
+    return cut
+
+
+def _whole_edit(scene: Any, _: str, first: int) -> Any:
+    """A meta strip of everything, muted strips and channels as they are."""
+    edit = scene.sequence_editor
+    silent = [channel.mute for channel in edit.channels]
+    cut = _meta(edit, list(edit.strips), first)
+    for channel, mute in zip(cut.channels, silent, strict=True):
+        channel.mute = mute
+    return cut
+
+
+def _hold(edit: Any, cut: Any, first: int, frames: int, held: int) -> int:
+    """Shows `cut`'s frames of the strip's range alone, `held` frames long; returns the frame at which they now start.
+
+    One meta strip cuts what the picture is made of to the strip's range, and one around it is longer than that.
+    """
     compat.set_handles(cut, first, first + frames)
     holder = _meta(edit, [cut], first)
     for other in edit.strips:
         other.mute = other != holder
-    for level in (edit, holder, cut):
+    for level in (edit, holder):
         for channel in level.channels:
             channel.mute = False
     compat.set_handles(holder, first, first + held)
@@ -117,6 +142,13 @@ def _set_picture(render: Any, short_side_max: int) -> None:
     render.frame_map_old = render.frame_map_new = 100
 
 
+def _scale_quickly(edit: Any) -> None:
+    """AUTO picks a box filter that takes twice as long, for a clip that is scaled down again at the service."""
+    for strip in edit.strips_all:
+        if getattr(strip, "transform", None) is not None and strip.transform.filter == "AUTO":
+            strip.transform.filter = "BILINEAR"
+
+
 def _scale_nested_edits(percent: int) -> None:
     """A scene strip that shows another scene's edit scales it by that scene's own percentage, not by the one rendered."""
     for scene in bpy.data.scenes:
@@ -126,10 +158,9 @@ def _scale_nested_edits(percent: int) -> None:
                 strip.scene.render.resolution_percentage = percent
 
 
-def _set_file(render: Any, output: str) -> None:
+def _set_file(render: Any) -> None:
     compat.choose_video(render.image_settings)
     render.image_settings.color_mode = "RGB"
-    render.filepath = output
     render.use_file_extension = False
     render.use_overwrite = True
     ffmpeg = render.ffmpeg

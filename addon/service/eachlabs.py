@@ -5,10 +5,13 @@ The brief and the vendor's newest documentation differ in places (the key's head
 shape of errors and outputs); both are accepted.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -44,6 +47,11 @@ _UNEXPECTED = ("bad_answer", "Eachlabs gave an unexpected answer", "Retry in a w
 _SETTLE_LOOKS = 4
 _SETTLE_SECONDS = 2.0
 _CREATE_ATTEMPTS = 6
+# A service's clocks need not agree to the second.
+_CLOCK_SECONDS = 60.0
+# The list of executions comes in pages; in a minute a key can start a hundred runs, and an organization has several keys.
+_PAGE = 100
+_PAGES_MAX = 10
 
 
 @dataclass(frozen=True)
@@ -82,16 +90,17 @@ class Eachlabs:
         self._key = key
         self._base = base_url.rstrip("/")
         self._transport = transport
+        self._ahead = 0.0
 
-    def create(self, fields: Mapping[str, str | int | float]) -> str:
-        """Starts a run, exactly one, and returns its id. `fields` is the model's `input`."""
-        began = datetime.now(UTC)
+    def create(self, fields: Mapping[str, str | int | float], spent: Collection[str] = ()) -> str:
+        """Starts a run, exactly one, and returns its id. `fields` is the model's `input`; `spent`, see `find_run`."""
+        began = time.time()
 
         def attempt() -> str:
             try:
                 return self._create_once(fields)
             except TryAgain as fault:
-                started = self.find_run(str(fields["video"]), began) if fault.sent else None
+                started = self.find_run(fields, began, spent) if fault.sent else None
                 if started is None:
                     raise
                 return started
@@ -113,6 +122,7 @@ class Eachlabs:
         """One call; returns the answer's JSON object, {} for an empty one. Raises TryAgain, Failure, Cancelled."""
         url = self._base + path
         answer = self._transport.send(method, url, auth=KeyAuth(self._key), json=body, heed_cancel=heed_cancel)
+        self._heed_clock(answer.headers)
         if 200 <= answer.status < 300:
             return _json_object(answer, path)
         raise self._failure(answer)
@@ -125,14 +135,18 @@ class Eachlabs:
             raise TryAgain("bad_answer", "Eachlabs started a run without telling its number.", "Retry in a while.")
         return prediction_id
 
-    def find_run(self, video_url: str, since: datetime) -> str | None:
-        """Finds the run that a lost answer may have started, by its video, which no other job has."""
+    def find_run(self, fields: Mapping[str, str | int | float], since: float, spent: Collection[str] = ()) -> str | None:
+        """Finds the run that a lost answer may have started: by its video, which no other job has, and its seed, which no
+        other take of it has. `since` in seconds since the epoch; runs that are known to be `spent` don't count.
+        """
         try:
             for _ in range(_SETTLE_LOOKS):
                 self._transport.wait(_SETTLE_SECONDS)
-                for candidate in self._executions(since - timedelta(minutes=1)):
+                for candidate in self._executions(since - _CLOCK_SECONDS):
+                    if candidate in spent:
+                        continue
                     sent = self.call("GET", f"/v1/prediction/{quote(candidate, safe='')}").get("input")
-                    if isinstance(sent, dict) and sent.get("video") == video_url:
+                    if isinstance(sent, dict) and all(sent.get(name) == fields[name] for name in ("video", "seed")):
                         return candidate
         except Failure as fault:
             raise Failure(
@@ -142,11 +156,24 @@ class Eachlabs:
             ) from None
         return None
 
-    def _executions(self, since: datetime) -> list[str]:
-        query = urlencode({"model": mmaudio.MODEL, "from": since.isoformat(timespec="seconds"), "limit": 100})
-        rows = self.call("GET", f"/v1/executions?{query}").get("executions")
-        ids = [row.get("id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        return [run for run in ids if isinstance(run, str) and run]
+    def _executions(self, since: float) -> Iterator[str]:
+        """The numbers of the runs that the whole organization has started since then, newest first."""
+        start = datetime.fromtimestamp(since + self._ahead, UTC).isoformat(timespec="seconds")
+        for page in range(_PAGES_MAX):
+            query = {"model": mmaudio.MODEL, "from": start, "limit": _PAGE, "offset": page * _PAGE}
+            rows = self.call("GET", f"/v1/executions?{urlencode(query)}").get("executions")
+            rows = rows if isinstance(rows, list) else []
+            for row in rows:
+                run = row.get("id") if isinstance(row, dict) else None
+                if isinstance(run, str) and run:
+                    yield run
+            if len(rows) < _PAGE:
+                return
+
+    def _heed_clock(self, headers: Mapping[str, str]) -> None:
+        """Notes by how many seconds the service's clock is ahead of this machine's, which may be hours off."""
+        with contextlib.suppress(TypeError, ValueError):
+            self._ahead = parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
 
     def _failure(self, answer: Answer) -> Failure:
         said = redact(_said(answer), self._key)

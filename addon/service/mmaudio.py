@@ -5,7 +5,7 @@ Figures are from the model's page at Eachlabs and from its public code (hkchengr
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 MODEL = "mmaudio"
@@ -15,6 +15,9 @@ NEGATIVE_PROMPT = "music"
 NUM_STEPS = 25
 CFG_STRENGTH = 4.5
 SEED_MAX = 2**31 - 1
+
+LONGEST_SECONDS = Fraction(8)
+"""What the model was trained on; longer runs sound worse. It is on the grid below."""
 
 SHORT_SIDE_MAX = 384
 """Pixels. The model looks at 384 x 384 at the most; more costs upload and adds nothing."""
@@ -40,6 +43,9 @@ _SHORTEST = Fraction(1)
 # three frames more than the duration suffice at 24, 25 and 30 frames a second.
 _FRAMES_BEYOND = 3
 
+# By how much the windows of a long strip overlap, at the least: room for a cross-fade away from their edges.
+_OVERLAP = Fraction(1)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -50,6 +56,32 @@ class Settings:
     seed: int
     num_steps: int = NUM_STEPS
     cfg_strength: float = CFG_STRENGTH
+
+    def for_take(self, take: int) -> "Settings":
+        """The same with the seed of a take, counted from 0: the given seed, then the next ones."""
+        return replace(self, seed=(self.seed + take) % (SEED_MAX + 1))
+
+
+@dataclass(frozen=True)
+class Window:
+    """The stretch of a strip that one run scores: from its frame `first` on, `duration` seconds on the model's grid."""
+
+    first: int
+    duration: Fraction
+
+
+def windows(frames: int, fps: Fraction, *, split: bool) -> tuple[Window, ...]:
+    """What a strip of `frames` is scored in: one window, or, longer than 8 s and if `split`, equal ones that overlap.
+
+    The last one ends at or after the strip's end; neighbours overlap by about a second, from whole frame to whole frame.
+    """
+    length = frames / fps
+    if not split or length <= LONGEST_SECONDS:
+        return (Window(0, grid_duration(length)),)
+    count = math.ceil((length - _OVERLAP) / (LONGEST_SECONDS - _OVERLAP))
+    duration = grid_duration((length + (count - 1) * _OVERLAP) / count)
+    last = math.ceil((length - duration) * fps)
+    return tuple(Window(round(Fraction(last * number, count - 1)), duration) for number in range(count))
 
 
 def grid_duration(length: Fraction) -> Fraction:

@@ -4,6 +4,7 @@
 Strips come as Any: fake-bpy-module describes one version, and here several meet.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import bpy
@@ -57,6 +58,11 @@ def move_content(strip: Any, frames: int) -> None:
     """Moves the strip with its content."""
     name = "content_start" if _HANDLES_NAMED else "frame_start"
     setattr(strip, name, getattr(strip, name) + frames)
+
+
+def connected(strip: Any) -> Sequence[Any]:
+    """The strips that are selected along with it, such as a movie's own sound; before 5.0 nothing tells of them."""
+    return getattr(strip, "connections", ())
 
 
 def choose_video(image_settings: Any) -> None:

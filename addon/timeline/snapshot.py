@@ -7,15 +7,18 @@ from typing import Any
 
 import bpy
 
-from ..jobs.job import Snapshot
+from ..jobs.request import Snapshot
 from . import compat, isolate
 
 # Strips that bring datablocks along, which may weigh gigabytes. Every other strip weighs next to nothing.
 _HEAVY = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
 
 
-def take(scene: bpy.types.Scene, names: Sequence[str], blend: Path) -> Snapshot:
-    """Writes `scene`'s edit to `blend`, with all that the named strips' pictures need; the scene stays as it is."""
+def take(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Snapshot:
+    """Writes `scene`'s edit to `blend`, with all that the named strips' pictures need, or, without names, the whole of it.
+
+    The scene stays as it is.
+    """
     # Scene strips bring their scenes along, and those may bring others.
     for other in bpy.data.scenes:
         compat.make_writable(other)
@@ -30,11 +33,14 @@ def take(scene: bpy.types.Scene, names: Sequence[str], blend: Path) -> Snapshot:
         bpy.data.scenes.remove(copy)
 
 
-def _leave_behind(copy: Any, names: Sequence[str]) -> None:
-    """Takes out of the copy what drags data along that the named strips don't show."""
+def _leave_behind(copy: Any, names: Sequence[str] | None) -> None:
+    """Takes out of the copy what drags data along that isn't shown."""
     edit = copy.sequence_editor
-    needed = {part.name for name in names for part in isolate.made_of(copy, edit.strips_all[name])}
-    for name in [strip.name for strip in edit.strips_all if strip.type in _HEAVY and strip.name not in needed]:
+    if names is None:
+        shown = {strip.name for strip in edit.strips_all if strip.type != "SOUND"}
+    else:
+        shown = {part.name for name in names for part in isolate.made_of(copy, edit.strips_all[name])}
+    for name in [strip.name for strip in edit.strips_all if strip.type in _HEAVY and strip.name not in shown]:
         strip = edit.strips_all.get(name)
         if strip is not None:
             isolate.level(copy, strip).strips.remove(strip)

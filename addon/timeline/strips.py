@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which strips can be given a sound, and which frames of them are seen."""
 
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,16 @@ from typing import Any
 import bpy
 
 from ..failure import Failure
-from ..jobs.job import Span
+from ..jobs.request import Span
 from . import compat, isolate
 
 PROPERTY = "mmaudio"
 """Where a sound strip that the add-on made keeps what it was made with."""
+MARK = "mmaudio_clip"
+"""Where a clip keeps the mark by which it is found again, whatever its name is by then; its sounds name it too."""
+
+# Their content has a length of its own; of all others, stills and effects, the handles are all there is.
+_PLAYED = ("MOVIE", "MOVIECLIP", "SCENE", "META", "MASK")
 
 
 def has_picture(strip: Any) -> bool:
@@ -41,6 +47,74 @@ def find(scene_name: str, strip_name: str) -> tuple[bpy.types.Scene | None, Any]
     return scene, scene.sequence_editor.strips_all.get(strip_name)
 
 
+def keeps_marks(scene: bpy.types.Scene) -> bool:
+    """Whether the scene is this file's own: what is linked from another can't be written to."""
+    return scene.library is None and scene.is_editable
+
+
+def mark(strip: Any) -> str:
+    """The strip's mark; it is given one here if it has none."""
+    if not strip.get(MARK):
+        strip[MARK] = uuid.uuid4().hex
+    return str(strip[MARK])
+
+
+def find_marked(scene_name: str, strip_name: str, mark: str) -> tuple[bpy.types.Scene | None, Any]:
+    """The scene and the strip, also where it has another name by now. A copy carries the same mark: the name decides."""
+    scene, named = find(scene_name, strip_name)
+    if scene is None or scene.sequence_editor is None:
+        return scene, None
+    # An undo to before the click takes the mark away.
+    if named is not None and named.get(MARK, mark) == mark:
+        return scene, named
+    strips: Any = scene.sequence_editor.strips_all
+    return scene, next((strip for strip in strips if has_picture(strip) and strip.get(MARK) == mark), None)
+
+
+def moved(strip: Any, span_then: Span, content_start_then: float) -> int:
+    """By how many frames the strip's picture has moved: a trimmed strip has other handles, and the same picture there."""
+    now = span(strip)
+    if now.start - span_then.start == now.end - span_then.end:
+        return now.start - span_then.start
+    if strip.type in _PLAYED or (strip.type == "IMAGE" and len(strip.elements) > 1):
+        return round(compat.content_start(strip) - content_start_then)
+    return 0
+
+
+def takes_of(scene: bpy.types.Scene, clip: Any) -> list[Any]:
+    """The sound strips that were made for the clip where it stands now, by the number of their take."""
+    if not clip.get(MARK):
+        return []
+    shown = span(clip)
+    sounds = [
+        strip
+        for strip in isolate.level(scene, clip).strips
+        if strip.type == "SOUND" and made_with(strip).get("clip") == clip[MARK] and _same_place(span(strip), shown)
+    ]
+    return sorted(sounds, key=lambda sound: int(made_with(sound).get("take", 1)))
+
+
+def clip_of(scene: bpy.types.Scene, sound: Any) -> Any:
+    """The clip that a sound strip was made for, or None where it is gone."""
+    clip = made_with(sound).get("clip")
+    marked = [
+        strip for strip in isolate.level(scene, sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip
+    ]
+    return next((strip for strip in marked if _same_place(span(sound), span(strip))), None)
+
+
+def made_with(strip: Any) -> Mapping[str, Any]:
+    """What a sound strip of ours was made with, see `place.py`; empty for any other strip."""
+    kept = strip.get(PROPERTY)
+    return kept.to_dict() if hasattr(kept, "to_dict") else {}
+
+
+def _same_place(one: Span, other: Span) -> bool:
+    """Whether they have more than half of the longer one in common: a trim leaves them together, a cut parts them."""
+    common = min(one.end, other.end) - max(one.start, other.start)
+    return common * 2 > max(one.frames, other.frames)
+
+
 def span(strip: Any) -> Span:
     return Span(compat.left_handle(strip), compat.right_handle(strip))
 
@@ -58,6 +132,9 @@ def check(scene: bpy.types.Scene | None, strip: Any) -> None:
         raise Failure("no_strip", "The strip is gone.", "Select a strip and generate again.")
     if not has_picture(strip):
         raise Failure("no_picture", f"“{strip.name}” has no picture.", "Select a movie, image, scene or effect strip.")
+    if not keeps_marks(scene):
+        text = f"The scene “{scene.name}” is linked from another file, which can't keep its sound."
+        raise Failure("linked_scene", text, "Open that file, or make the scene local.")
     for part in isolate.made_of(scene, strip):
         for path in _files(part):
             if not path.exists():

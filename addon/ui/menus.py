@@ -1,25 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generate Sound in Blender's own menus, and so in F3 search."""
+"""What can be done, in Blender's own menus, and so in F3 search."""
 
 from typing import Any
 
 import bpy
 
-from .operators import MMAUDIO_OT_generate
-
-_MENUS = ("SEQUENCER_MT_add", "SEQUENCER_MT_strip", "SEQUENCER_MT_context_menu")
+from .operators import MMAUDIO_OT_generate, MMAUDIO_OT_next_take, MMAUDIO_OT_reuse_settings
 
 
-def _draw(self: Any, context: bpy.types.Context) -> None:
+def _draw_generate(self: Any, context: bpy.types.Context) -> None:
     self.layout.separator()
     self.layout.operator(MMAUDIO_OT_generate.bl_idname, icon="SOUND")
 
 
+def _draw_all(self: Any, context: bpy.types.Context) -> None:
+    _draw_generate(self, context)
+    self.layout.operator(MMAUDIO_OT_next_take.bl_idname)
+    self.layout.operator(MMAUDIO_OT_reuse_settings.bl_idname)
+
+
+_MENUS = {
+    "SEQUENCER_MT_add": _draw_generate,
+    "SEQUENCER_MT_strip": _draw_all,
+    "SEQUENCER_MT_context_menu": _draw_all,
+}
+
+
 def attach() -> None:
-    for name in _MENUS:
-        getattr(bpy.types, name).append(_draw)
+    for name, draw in _MENUS.items():
+        getattr(bpy.types, name).append(draw)
 
 
 def detach() -> None:
-    for name in _MENUS:
-        getattr(bpy.types, name).remove(_draw)
+    for name, draw in _MENUS.items():
+        getattr(bpy.types, name).remove(draw)

@@ -9,7 +9,7 @@ from bpy.props import StringProperty
 from .. import generation
 from ..failure import Failure
 from ..jobs.job import Job, Stage
-from ..timeline import compat, strips
+from ..timeline import compat, place, strips
 from . import preferences, settings, ticker
 
 
@@ -50,13 +50,8 @@ class MMAUDIO_OT_generate(bpy.types.Operator):
         chosen = [strip for strip in strips.selected(context) if strips.has_picture(strip)]
         asked = settings.of(scene)
         try:
-            jobs = generation.start(
-                scene,
-                chosen,
-                settings.for_run(asked),
-                preferences.setup(context),
-                scenes_as_they_are=asked.scenes_as_they_are,
-            )
+            run = settings.for_run(asked)
+            jobs = generation.start(scene, chosen, run, preferences.setup(context), settings.options(asked))
         except Failure as failure:
             return _refuse(self, failure)
         ticker.start()
@@ -115,12 +110,12 @@ class MMAUDIO_OT_retry_job(_OfJob, bpy.types.Operator):
 class MMAUDIO_OT_insert_result(_OfJob, bpy.types.Operator):
     bl_idname = "mmaudio.insert_result"
     bl_label = "Insert Result"
-    bl_description = "Put this job's finished sound into the edit once more, under its clip"
+    bl_description = "Put this job's finished sounds into the edit once more, beside their clip"
     bl_options = {"REGISTER", "INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.found()
-        if job is None or job.file is None or not job.stage.ended:
+        if job is None or not job.finished or not job.stage.ended:
             return {"CANCELLED"}
         generation.insert(job)
         ticker.start()
@@ -147,8 +142,68 @@ class MMAUDIO_OT_clear_jobs(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def sound_of(context: bpy.types.Context) -> Any:
+    """The sound of ours that is selected, or the one that is heard of the clip that is; None where there is none."""
+    scene, strip = compat.edited_scene(context), context.active_strip
+    if scene is None or strip is None:
+        return None
+    if strips.made_with(strip):
+        return strip
+    takes = strips.takes_of(scene, strip)
+    return next((sound for sound in takes if not sound.mute), next(iter(takes), None))
+
+
+def takes_of(context: bpy.types.Context) -> list[Any]:
+    """All takes that the selected sound is one of."""
+    scene, sound = compat.edited_scene(context), sound_of(context)
+    if scene is None or sound is None:
+        return []
+    clip = strips.clip_of(scene, sound)
+    return [sound] if clip is None else strips.takes_of(scene, clip)
+
+
+class MMAUDIO_OT_next_take(bpy.types.Operator):
+    bl_idname = "mmaudio.next_take"
+    bl_label = "Next Take"
+    bl_description = "Hear the next take of the selected clip and mute the others"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        count = len(takes_of(context))
+        if count < 2:
+            cls.poll_message_set("Its sound has one take only" if count else "Select a clip or its generated sound")
+        return count > 1
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        place.hear_next(takes_of(context))
+        return {"FINISHED"}
+
+
+class MMAUDIO_OT_reuse_settings(bpy.types.Operator):
+    bl_idname = "mmaudio.reuse_settings"
+    bl_label = "Reuse Settings"
+    bl_description = "Bring the prompt, the seed and the settings that this sound was made with back into the panel"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if sound_of(context) is not None:
+            return True
+        cls.poll_message_set("Select a clip or its generated sound")
+        return False
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        scene = compat.edited_scene(context)
+        assert scene is not None  # poll has seen to it
+        settings.reuse(settings.of(scene), strips.made_with(sound_of(context)))
+        return {"FINISHED"}
+
+
 CLASSES = (
     MMAUDIO_OT_generate,
+    MMAUDIO_OT_next_take,
+    MMAUDIO_OT_reuse_settings,
     MMAUDIO_OT_cancel_job,
     MMAUDIO_OT_retry_job,
     MMAUDIO_OT_insert_result,

@@ -2,6 +2,7 @@
 """The sidebar's tab. What is missing is said where it is missed, with what mends it."""
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import bpy
@@ -57,7 +58,34 @@ class MMAUDIO_PT_advanced(_Sidebar, bpy.types.Panel):
         column.use_property_decorate = False
         column.prop(asked, "num_steps")
         column.prop(asked, "cfg_strength")
+        column.separator()
+        column.prop(asked, "source")
+        column.prop(asked, "long_clips")
+        column.prop(asked, "placement")
+        layout.prop(asked, "mute_own_sound")
         layout.prop(asked, "scenes_as_they_are")
+
+
+class MMAUDIO_PT_sound(_Sidebar, bpy.types.Panel):
+    bl_label = "Selected Sound"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return operators.sound_of(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        takes = operators.takes_of(context)
+        made_with = strips.made_with(operators.sound_of(context))
+        layout: Any = self.layout
+        row = layout.row()
+        row.label(text=f"Take {made_with.get('take', 1)} of {max(len(takes), 1)}")
+        row.operator(operators.MMAUDIO_OT_next_take.bl_idname, icon="TRIA_DOWN")
+        column = layout.column(align=True)
+        for name, value in _made_with_rows(made_with):
+            split = column.split(factor=0.35)
+            split.label(text=name)
+            _draw_text(split, value, context, share=0.65)
+        layout.operator(operators.MMAUDIO_OT_reuse_settings.bl_idname, icon="COPYDOWN")
 
 
 class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
@@ -75,7 +103,7 @@ class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
             layout.operator(operators.MMAUDIO_OT_clear_jobs.bl_idname, icon="TRASH")
 
 
-CLASSES = (MMAUDIO_PT_generate, MMAUDIO_PT_advanced, MMAUDIO_PT_jobs)
+CLASSES = (MMAUDIO_PT_generate, MMAUDIO_PT_advanced, MMAUDIO_PT_sound, MMAUDIO_PT_jobs)
 
 
 def _draw_settings(layout: Any, asked: settings.MMAUDIO_PG_settings) -> None:
@@ -90,6 +118,20 @@ def _draw_settings(layout: Any, asked: settings.MMAUDIO_PG_settings) -> None:
     seed.active = not asked.randomize_seed
     seed.prop(asked, "seed")
     row.prop(asked, "randomize_seed", text="", icon="FILE_REFRESH")
+    layout.prop(asked, "takes")
+
+
+def _made_with_rows(made_with: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a sound was made with, as names and values."""
+    cost = made_with.get("cost_usd")
+    return [
+        ("Prompt", str(made_with.get("prompt") or "none")),
+        ("Negative", str(made_with.get("negative_prompt") or "none")),
+        ("Seed", str(made_with.get("seed", ""))),
+        ("Steps", str(made_with.get("num_steps", ""))),
+        ("Guidance", f"{made_with.get('cfg_strength', 0):g}"),
+        ("Cost", "unknown" if cost is None else f"${cost:.4f}"),
+    ]
 
 
 def _draw_blocker(layout: Any, context: bpy.types.Context) -> None:
@@ -130,18 +172,24 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
         box.label(text="Cancelled")
     if job.stage is not Stage.DONE:
         box.operator(operators.MMAUDIO_OT_retry_job.bl_idname, icon="FILE_REFRESH").job = job.id
-    elif job.file is not None:
+    elif job.finished:
         box.operator(operators.MMAUDIO_OT_insert_result.bl_idname, icon="IMPORT").job = job.id
 
 
 def stage_text(job: Job) -> str:
     """The job's stage in words, with how far it is."""
     progress = job.progress or Progress(0, 0, "")
+    runs = ""
+    if len(job.runs) > 1:
+        runs = f"{sum(run.stage.ended for run in job.runs)} of {len(job.runs)} runs done"
+    if progress.unit == "runs" and not job.stage.ended:
+        return runs
     match job.stage:
         case Stage.QUEUED:
             return "Waiting"
         case Stage.EXPORTING:
-            return f"Rendering frame {progress.done:.0f} of {progress.total:.0f}"
+            rendering = f"Rendering frame {progress.done:.0f} of {progress.total:.0f}"
+            return f"{rendering}, {runs}" if runs else rendering
         case Stage.UPLOADING:
             return f"Uploading {progress.done / 1e6:.1f} of {progress.total / 1e6:.1f} MB"
         case Stage.PREDICTING:
@@ -152,16 +200,17 @@ def stage_text(job: Job) -> str:
             return "Waiting to place the sound"
         case Stage.DONE:
             cost = "" if job.cost is None else f", ${job.cost:.4f}"
-            return f"Done{cost}, seed {job.request.settings.seed}"
+            seeds = ", ".join(str(take.settings.seed) for take in job.takes)
+            return f"Done{cost}, seed {seeds}"
         case _:
             return job.stage.capitalize()
 
 
-def _draw_text(layout: Any, text: str, context: bpy.types.Context, icon: str = "NONE") -> None:
-    """A text over as many lines as the sidebar's width asks for: labels don't wrap by themselves."""
+def _draw_text(layout: Any, text: str, context: bpy.types.Context, icon: str = "NONE", share: float = 1.0) -> None:
+    """A text over as many lines as its `share` of the sidebar's width asks for: labels don't wrap by themselves."""
     scale = context.preferences.system.ui_scale
     region: Any = context.region
-    width = max(16, int((region.width / scale - 60) / _CHARACTER_WIDTH))
+    width = max(12, int((region.width / scale - 60) * share / _CHARACTER_WIDTH))
     column = layout.column(align=True)
     for line in textwrap.wrap(text, width):
         column.label(text=line, icon=icon)

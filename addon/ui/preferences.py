@@ -2,11 +2,12 @@
 """The key, the service's address, the folder for results."""
 
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
-from bpy.props import BoolProperty, StringProperty
+from bpy.props import BoolProperty, FloatProperty, StringProperty
 
 from .. import generation
 from ..service import eachlabs
@@ -47,6 +48,7 @@ class MMAUDIO_AP_preferences(bpy.types.AddonPreferences):
         remember_key: bool
         base_url: str
         results: str
+        offset_ms: float
     else:
         # A property with its own get and set is not written to userpref.blend; `stored_key` is.
         key: StringProperty(
@@ -75,6 +77,15 @@ class MMAUDIO_AP_preferences(bpy.types.AddonPreferences):
             default="//mmaudio/",
             subtype="DIR_PATH",
         )
+        offset_ms: FloatProperty(
+            name="Sound Offset",
+            description="By how many milliseconds sounds come later than their picture; below 0, earlier",
+            default=0.0,
+            min=-200.0,
+            max=200.0,
+            precision=1,
+            step=100,
+        )
 
     def draw(self, context: bpy.types.Context) -> None:
         layout: Any = self.layout
@@ -95,6 +106,7 @@ class MMAUDIO_AP_preferences(bpy.types.AddonPreferences):
             column.label(text=f"The address is taken from {_ADDRESS_VARIABLE}", icon="CHECKMARK")
         column.prop(self, "base_url")
         column.prop(self, "results")
+        column.prop(self, "offset_ms", text="Sound Offset (ms)")
 
 
 CLASSES = (MMAUDIO_AP_preferences,)
@@ -113,4 +125,5 @@ def setup(context: bpy.types.Context) -> generation.Setup:
         base_url=os.environ.get(_ADDRESS_VARIABLE, "").strip() or preferences.base_url.strip() or eachlabs.BASE_URL,
         own=Path(bpy.utils.extension_path_user(ADDON, path="", create=True)),
         results=preferences.results,
+        offset=Fraction(round(preferences.offset_ms * 1000), 1_000_000),
     )

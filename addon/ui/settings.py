@@ -2,11 +2,13 @@
 """What the artist sets for the next sound; kept in the scene, so it travels with the .blend."""
 
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import bpy
-from bpy.props import BoolProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
+from ..jobs.request import TAKES_MAX, Options, Source
 from ..service import mmaudio
 
 
@@ -18,6 +20,11 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         randomize_seed: bool
         num_steps: int
         cfg_strength: float
+        takes: int
+        source: str
+        long_clips: str
+        placement: str
+        mute_own_sound: bool
         scenes_as_they_are: bool
     else:
         prompt: StringProperty(
@@ -56,6 +63,38 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
             soft_max=10.0,
             max=20.0,
         )
+        takes: IntProperty(
+            name="Takes",
+            description="How many versions to make, each with the next seed. The first is heard, the others are muted",
+            default=1,
+            min=1,
+            max=TAKES_MAX,
+        )
+        source: EnumProperty(
+            name="Source",
+            description="What the model looks at",
+            items=(
+                ("STRIP", "Strip Alone", "The strip by itself, whatever lies above or below it"),
+                ("TIMELINE", "Timeline", "The whole edit as it is seen in the strip's range"),
+            ),
+        )
+        long_clips: EnumProperty(
+            name="Long Strips",
+            description="How a strip of more than 8 s is done. The model was trained on 8 s",
+            items=(
+                ("SPLIT", "In Windows", "Several runs of at most 8 s side by side, cross-faded into one sound"),
+                ("SINGLE", "One Run", "One run of the whole length, which sounds worse the longer it is"),
+            ),
+        )
+        placement: EnumProperty(
+            name="Placement",
+            description="On which side of its clip a sound goes to the nearest free channel",
+            items=(("BELOW", "Below", "Below the clip if possible"), ("ABOVE", "Above", "Above the clip if possible")),
+        )
+        mute_own_sound: BoolProperty(
+            name="Mute the Clip's Own Sound",
+            description="Mute the sound strip that the clip came with, when the new sound is placed",
+        )
         scenes_as_they_are: BoolProperty(
             name="Render 3D Scenes as They Are",
             description="Render scene strips with their own engine instead of Workbench. Much slower, and seldom heard",
@@ -76,6 +115,28 @@ def detach() -> None:
 def of(scene: bpy.types.Scene) -> MMAUDIO_PG_settings:
     settings: Any = scene
     return settings.mmaudio
+
+
+def options(settings: MMAUDIO_PG_settings) -> Options:
+    """What was chosen beside the model's own settings."""
+    return Options(
+        takes=settings.takes,
+        source=Source.TIMELINE if settings.source == "TIMELINE" else Source.STRIP,
+        split=settings.long_clips == "SPLIT",
+        above=settings.placement == "ABOVE",
+        mute_own_sound=settings.mute_own_sound,
+        scenes_as_they_are=settings.scenes_as_they_are,
+    )
+
+
+def reuse(settings: MMAUDIO_PG_settings, made_with: Mapping[str, Any]) -> None:
+    """Brings back what a sound was made with; the seed too, so a randomized one is no longer drawn."""
+    settings.prompt = str(made_with.get("prompt", ""))
+    settings.negative_prompt = str(made_with.get("negative_prompt", ""))
+    settings.seed = int(made_with.get("seed", 0))
+    settings.num_steps = int(made_with.get("num_steps", mmaudio.NUM_STEPS))
+    settings.cfg_strength = float(made_with.get("cfg_strength", mmaudio.CFG_STRENGTH))
+    settings.randomize_seed = False
 
 
 def for_run(settings: MMAUDIO_PG_settings) -> mmaudio.Settings:

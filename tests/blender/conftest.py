@@ -30,7 +30,16 @@ def addon() -> Any:
     assert zips, "build the extension first: python3 scripts/build.py"
     bpy.ops.extensions.package_install_files(filepath=str(zips[-1]), repo="user_default", enable_on_install=True)
     bpy.context.preferences.system.use_online_access = True
-    rooms = ("generation", "command", "failure", "jobs.job", "ui.operators")
+    rooms = (
+        "generation",
+        "command",
+        "failure",
+        "jobs.job",
+        "jobs.request",
+        "service.mmaudio",
+        "ui.operators",
+        "ui.settings",
+    )
     names = (*rooms, "timeline.compat", "timeline.strips", "timeline.place")
     modules = {name.rsplit(".", 1)[-1]: sys.modules[f"{MODULE}.{name}"] for name in names}
     return SimpleNamespace(**modules, preferences=bpy.context.preferences.addons[MODULE].preferences)

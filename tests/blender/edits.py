@@ -2,7 +2,9 @@
 """Edits to try the product on, and how far a sound is from its picture."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aud
@@ -45,15 +47,21 @@ def slow_down(addon: Any, strip: Any, *, percent: float) -> None:
 
 
 def settings(addon: Any, **changes: Any) -> Any:
-    model = addon.job.Settings
+    model = addon.mmaudio.Settings
     return model(**{"prompt": "rain", "negative_prompt": "music", "seed": 7, **changes})
 
 
-def generate(addon: Any, *chosen: Any, seconds: float = 90.0, **changes: Any) -> list[Any]:
-    """Runs the strips' jobs to their end, as the timer would."""
-    preferences = addon.operators.preferences
-    jobs = addon.generation.start(bpy.context.scene, chosen, settings(addon, **changes), preferences.setup(bpy.context))
-    return finish(addon, [job.id for job in jobs], seconds)
+def generate(
+    addon: Any, *chosen: Any, seconds: float = 90.0, options: Mapping[str, Any] = MappingProxyType({}), **changes: Any
+) -> list[Any]:
+    """Runs the strips' jobs to their end, as the timer would. `changes` are of the model's settings."""
+    return finish(addon, [job.id for job in start(addon, *chosen, options=options, **changes)], seconds)
+
+
+def start(addon: Any, *chosen: Any, options: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> list[Any]:
+    setup = addon.operators.preferences.setup(bpy.context)
+    asked = addon.request.Options(**options)
+    return addon.generation.start(bpy.context.scene, chosen, settings(addon, **changes), setup, asked)
 
 
 def finish(addon: Any, ids: list[str], seconds: float = 90.0) -> list[Any]:

@@ -131,7 +131,7 @@ def test_strip_inside_a_meta_strip(addon: Any, standin: StandIn, project: Path) 
 
     assert job.error is None
     assert sent(standin, project.name)["flashes"] == [pytest.approx(10 / 24)]
-    assert job.sound.strip in [part.name for part in meta.strips]
+    assert job.takes[0].sound.strip in [part.name for part in meta.strips]
 
 
 def test_frames_per_second_are_exact(addon: Any, standin: StandIn, project: Path) -> None:

@@ -82,7 +82,7 @@ def test_sound_stands_from_handle_to_handle_and_clicks_where_the_picture_flashes
     (job,) = edits.generate(addon, strip)
 
     assert job.error is None
-    sound = edits.edit().strips[job.sound.strip]
+    sound = edits.edit().strips[job.takes[0].sound.strip]
     assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (left, right)
     assert sound.channel == strip.channel - 1
     assert sound.show_waveform

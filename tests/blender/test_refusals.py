@@ -89,13 +89,14 @@ def test_cancel_stops_the_render_and_leaves_nothing(addon: Any, standin: StandIn
 
 def test_locked_muted_and_taken_channels_are_passed_over(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=4)
-    edits.movie(project, frames=30, channel=3, start=20)
+    for below in (1, 3):
+        edits.movie(project, frames=30, channel=below, start=20)
     edits.edit().channels[5].lock = True
     edits.edit().channels[2].mute = True
 
     (job,) = edits.generate(addon, strip)
 
-    assert job.sound.channel == 6
+    assert job.takes[0].sound.channel == 6
 
 
 def test_the_key_is_in_nothing_that_is_left_behind(addon: Any, standin: StandIn, project: Path) -> None:
@@ -134,13 +135,13 @@ def test_a_sound_never_lands_in_another_file_and_is_placed_when_its_own_is_open_
     (failed,) = edits.finish(addon, [job.id])
 
     assert (failed.stage, failed.error.code) == ("failed", "other_file")
-    assert "project.blend" in failed.error.hint and failed.file.is_file()
+    assert "project.blend" in failed.error.hint and failed.takes[0].file.is_file()
     assert list(edits.edit().strips) == []
     bpy.ops.wm.open_mainfile(filepath=str(project / "project.blend"))
     addon.generation.retry(failed, setup)
     (placed,) = edits.finish(addon, [job.id])
     assert placed.stage == "done"
-    assert placed.sound.strip in [part.name for part in edits.edit().strips]
+    assert placed.takes[0].sound.strip in [part.name for part in edits.edit().strips]
 
 
 def test_undo_while_a_job_runs_does_not_lose_its_sound(addon: Any, standin: StandIn, project: Path) -> None:
@@ -156,7 +157,7 @@ def test_undo_while_a_job_runs_does_not_lose_its_sound(addon: Any, standin: Stan
     (done,) = edits.finish(addon, [job.id])
 
     assert (done.stage, done.error) == ("done", None)
-    assert {name, done.sound.strip} <= {part.name for part in edits.edit().strips}
+    assert {name, done.takes[0].sound.strip} <= {part.name for part in edits.edit().strips}
 
 
 def test_the_sound_follows_a_clip_that_was_moved_meanwhile(addon: Any, standin: StandIn, project: Path) -> None:
@@ -167,7 +168,7 @@ def test_the_sound_follows_a_clip_that_was_moved_meanwhile(addon: Any, standin: 
     addon.compat.move_content(strip, 100)
     (done,) = edits.finish(addon, [job.id])
 
-    assert (done.sound.start, done.sound.end) == (110, 140)
+    assert (done.takes[0].sound.start, done.takes[0].sound.end) == (110, 140)
 
 
 def test_a_retry_right_after_a_cancel_is_placed(addon: Any, standin: StandIn, project: Path) -> None:

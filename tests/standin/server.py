@@ -25,7 +25,10 @@ def openapi_file() -> Path | None:
 
 
 class Faults:
-    """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes."""
+    """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes.
+
+    {"where": {"seed": 8}} strikes only runs whose input says so.
+    """
 
     def __init__(self) -> None:
         self._orders: list[dict[str, Any]] = []
@@ -39,9 +42,13 @@ class Faults:
         with self._lock:
             self._orders.clear()
 
-    def take(self, at: str) -> list[dict[str, Any]]:
+    def take(self, at: str, asked: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         with self._lock:
-            struck = [order for order in self._orders if order["at"] == at and order["times"] > 0]
+            struck = [
+                order
+                for order in self._orders
+                if order["at"] == at and order["times"] > 0 and order.get("where", {}).items() <= (asked or {}).items()
+            ]
             for order in struck:
                 order["times"] -= 1
             return struck
@@ -287,7 +294,7 @@ class Api(_Handler):
 
     def _create(self) -> tuple[int, bytes]:
         body = self._checked("/v1/prediction")
-        return 200, as_json(self.double.service.create(body, self.double.faults.take("run")))
+        return 200, as_json(self.double.service.create(body, self.double.faults.take("run", body.get("input"))))
 
     def _delete(self, file_id: str) -> bytes:
         self.double.service.delete(file_id)

@@ -195,6 +195,10 @@ class Service:
         limit = int(asked) if asked.isdecimal() else 0
         if not 1 <= limit <= 100:
             raise Refused(400, {"error": "limit must be from 1 to 100"})
+        skipped = query.get("offset", ["0"])[0]
+        if not skipped.isdecimal():
+            raise Refused(400, {"error": "offset must not be negative"})
+        offset = int(skipped)
         try:
             since = datetime.fromisoformat(query.get("from", ["2000-01-01T00:00:00Z"])[0])
         except ValueError:
@@ -215,10 +219,10 @@ class Service:
             if run.began >= since.timestamp() and query.get("model", [MODEL])[0] == MODEL
         ]
         return {
-            "executions": rows[:limit],
+            "executions": rows[offset : offset + limit],
             "total_count": len(rows),
             "total_capped": False,
-            "offset": 0,
+            "offset": offset,
             "limit": limit,
         }
 
@@ -302,7 +306,7 @@ class Service:
             model.score(
                 upload.path,
                 target,
-                duration=float(run.input.get("duration", 8)),
+                duration=float(run.input.get("duration", 8)) - orders.get("short", {}).get("seconds", 0),
                 seed=int(run.input.get("seed", 0)),
                 signalled="signalled" in orders,
                 silent="silent" in orders,

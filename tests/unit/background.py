@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stands in for the background Blender: `background.py HOW …/render_clip.py -- ORDER.json`. Ignores the script.
 
-HOW: render writes a clip; refuse fails as render_clip.py does; crash dies with Blender's words; nothing writes no
+HOW: render writes the clips; refuse fails as render_clip.py does; crash dies with Blender's words; nothing writes no
 file; hang writes one frame and waits. A strip named "bad" is refused in any case. A real Blender does this in
 tests/blender.
 """
@@ -19,13 +19,13 @@ import numpy as np
 
 
 def main(how: str, order: Path) -> int:
-    clip = json.loads(order.read_text(encoding="utf-8"))
+    asked = json.loads(order.read_text(encoding="utf-8"))
     diary = order.parents[1] / "diary.txt"
     began = time.time()
     if "EACHLABS_API_KEY" in os.environ:
         print("mmaudio: the key was handed on", flush=True)
         return 1
-    if how == "refuse" or clip["strip"] == "bad":
+    if how == "refuse" or asked["strip"] == "bad":
         print("Read blend: edit.blend\nmmaudio: no picture at frame 12\nBlender quit", flush=True)
         return 1
     if how == "crash":
@@ -35,20 +35,26 @@ def main(how: str, order: Path) -> int:
         return 0
     if how == "hang":
         diary.write_text(str(os.getpid()))
-        print(f"Append frame {clip['first']}", flush=True)
+        print(f"Append frame {asked['first']}", flush=True)
         threading.Event().wait(120)
-    with av.open(clip["output"], "w") as file:
-        stream = file.add_stream("libx264", rate=Fraction(24))
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        for number in range(clip["held"]):
-            # Noise does not compress: the upload takes more than one block.
-            picture = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            print(f"Append frame {clip['first'] + number}", flush=True)
-        file.mux(stream.encode(None))
+    for number, stretch in enumerate(asked["stretches"]):
+        _write(Path(stretch["output"]), stretch["frames"])
+        print(f"mmaudio wrote {number}", flush=True)
     with diary.open("a") as lines:
         lines.write(f"{began} {time.time()}\n")
     return 0
+
+
+def _write(target: Path, frames: int) -> None:
+    with av.open(str(target), "w") as file:
+        stream = file.add_stream("libx264", rate=Fraction(24))
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for number in range(frames):
+            # Noise does not compress: the upload takes more than one block.
+            picture = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            print(f"Append frame {number}", flush=True)
+        file.mux(stream.encode(None))
 
 
 if __name__ == "__main__":

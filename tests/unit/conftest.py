@@ -3,7 +3,8 @@
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 
@@ -22,7 +23,7 @@ if importlib.util.find_spec("aud") is None:
     sys.modules["aud"] = ModuleType("aud")
 
 from addon.jobs import pipeline  # noqa: E402
-from addon.media.sound import Conformed  # noqa: E402
+from addon.media.sound import Conformed, Piece  # noqa: E402
 from addon.service.eachlabs import Eachlabs  # noqa: E402
 from addon.service.storage.eachlabs import EachlabsStorage  # noqa: E402
 
@@ -79,11 +80,13 @@ def video(storage: EachlabsStorage, clip: Path) -> str:
 
 @pytest.fixture
 def without_aud(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a run go past its download: the sound is kept as it came, since decoding it is `aud`'s work."""
+    """Lets a take go past its downloads: what came is put end to end, since decoding and joining is `aud`'s work."""
 
-    def keep(result: Path, _length: object, target: Path, _check_cancel: object) -> Conformed:
+    def keep(
+        pieces: Sequence[Piece], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
+    ) -> Conformed:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(result.read_bytes())
+        target.write_bytes(b"".join(piece.file.read_bytes() for piece in pieces))
         return Conformed(44_100, 0.0)
 
     monkeypatch.setattr(pipeline, "conform", keep)

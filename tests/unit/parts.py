@@ -14,8 +14,9 @@ import av
 import numpy as np
 
 from addon.failure import Cancelled
-from addon.jobs.job import Job, Request, Snapshot, Span
-from addon.jobs.pipeline import Run, Tools
+from addon.jobs.job import Job
+from addon.jobs.pipeline import Pipeline, Tools, Turns
+from addon.jobs.request import Options, Request, Snapshot, Span
 from addon.jobs.runner import Runner
 from addon.service.eachlabs import Eachlabs, Prediction
 from addon.service.http import Transport
@@ -117,11 +118,12 @@ def write_clip(target: Path, *, frames: int, fps: Fraction = Fraction(24), white
     return target
 
 
-def new_job(folder: Path, strip: str = "Shot 1", frames: int = 24) -> Job:
+def new_job(folder: Path, strip: str = "Shot 1", frames: int = 24, takes: int = 1) -> Job:
     settings = Settings("rain on leaves", "music", seed=7)
     snapshot = Snapshot(folder / "edit.blend", "Scene")
     span = Span(1, 1 + frames)
-    return Job(Request("Scene", strip, span, 1.0, Fraction(24), settings, snapshot, folder / "mmaudio"))
+    options = Options(takes=takes)
+    return Job.new(Request("Scene", strip, span, 1.0, Fraction(24), settings, snapshot, folder / "mmaudio", options=options))
 
 
 def tools_for(double: Double, folder: Path, how: str = "render") -> Tools:
@@ -139,5 +141,5 @@ def go(job: Job, tools: Tools, *, cancel_when: Callable[[Job], bool] = lambda jo
         if cancel_when(state):
             cancel.set()
 
-    Run(job, tools, publish, cancel, threading.Semaphore(1)).go()
+    Pipeline(job, tools, publish, cancel, Turns()).go()
     return states

@@ -92,39 +92,40 @@ JOB = "0123456789abcdef"
 @pytest.mark.parametrize(
     ("strip", "name"),
     [
-        ("Shot 1", "Shot_1-01234567.wav"),
-        ("A001_C002.mp4", "A001_C002_mp4-01234567.wav"),
-        ("Straße in 東京", "Straße_in_東京-01234567.wav"),
-        (unicodedata.normalize("NFD", "Café"), "Café-01234567.wav"),
-        ("..", "strip-01234567.wav"),
-        ("../../etc/passwd", "etc_passwd-01234567.wav"),
-        ("C:\\Windows\\x", "C_Windows_x-01234567.wav"),
-        ("a'b\"c", "a_b_c-01234567.wav"),
-        ("one\ntwo\r\x00three", "one_two_three-01234567.wav"),
-        ("-rf *", "rf-01234567.wav"),
-        (".hidden", "hidden-01234567.wav"),
-        ("CON", "CON-01234567.wav"),
-        ("", "strip-01234567.wav"),
-        ("🎬", "strip-01234567.wav"),
-        ("x" * 300, "x" * 40 + "-01234567.wav"),
+        ("Shot 1", "Shot_1-01234567-1.wav"),
+        ("A001_C002.mp4", "A001_C002_mp4-01234567-1.wav"),
+        ("Straße in 東京", "Straße_in_東京-01234567-1.wav"),
+        (unicodedata.normalize("NFD", "Café"), "Café-01234567-1.wav"),
+        ("..", "strip-01234567-1.wav"),
+        ("../../etc/passwd", "etc_passwd-01234567-1.wav"),
+        ("C:\\Windows\\x", "C_Windows_x-01234567-1.wav"),
+        ("a'b\"c", "a_b_c-01234567-1.wav"),
+        ("one\ntwo\r\x00three", "one_two_three-01234567-1.wav"),
+        ("-rf *", "rf-01234567-1.wav"),
+        (".hidden", "hidden-01234567-1.wav"),
+        ("CON", "CON-01234567-1.wav"),
+        ("", "strip-01234567-1.wav"),
+        ("🎬", "strip-01234567-1.wav"),
+        ("x" * 300, "x" * 40 + "-01234567-1.wav"),
     ],
 )
 def test_a_file_is_called_after_its_strip(strip: str, name: str) -> None:
-    assert file_name(strip, JOB) == name
+    assert file_name(strip, JOB, 1) == name
 
 
 @pytest.mark.parametrize("strip", ["東" * 300, "a/b\\c:d*e?f<g>h|i", "NUL.txt", "\u202etxt.exe", "a\tb", "con ", "  . ."])
 def test_every_file_name_is_one_that_all_systems_take(strip: str) -> None:
-    name = file_name(strip, JOB)
+    name = file_name(strip, JOB, 1)
     assert PurePosixPath(name).name == PureWindowsPath(name).name == name
     assert len(name.encode()) <= 255
     assert all(letter.isalnum() or letter in "_-." for letter in name)
     assert name.split("-")[0]
-    assert name.endswith("-01234567.wav")
+    assert name.endswith("-01234567-1.wav")
 
 
-def test_two_takes_of_a_strip_have_two_files() -> None:
-    assert file_name("Shot 1", "a" * 32) != file_name("Shot 1", "b" * 32)
+def test_each_take_of_each_job_has_a_file_of_its_own() -> None:
+    names = {file_name("Shot 1", job, take) for job in ("a" * 32, "b" * 32) for take in (1, 2)}
+    assert len(names) == 4
 
 
 @pytest.fixture(scope="module")

@@ -14,20 +14,20 @@ from typing import Any
 
 import pytest
 
-from addon.jobs import pipeline
-from addon.jobs.job import Job, Stage
-from addon.jobs.pipeline import Run
-from addon.jobs.runner import EXPORTS_MAX, WORKERS_MAX, Runner
+from addon.jobs import scoring
+from addon.jobs.job import Job, Run, Stage
+from addon.jobs.pipeline import EXPORTS_MAX, Pipeline, Turns
+from addon.jobs.runner import WORKERS_MAX, Runner
 
 from .parts import Double, drained, go, new_job, tools_for, until
 
-WAY = [Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
+WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end sooner here than the real ones, so they are asked about more often."""
-    monkeypatch.setattr(pipeline, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -35,6 +35,12 @@ def runner() -> Iterator[Runner]:
     made = Runner()
     yield made
     made.stop(20)
+
+
+def only(job: Job) -> Run:
+    """The one run of a job that has one."""
+    (run,) = job.runs
+    return run
 
 
 def stages(states: list[Job]) -> list[Stage]:
@@ -56,8 +62,9 @@ def test_a_strip_goes_all_the_way(double: Double, tmp_path: Path, monkeypatch: p
     end = states[-1]
     assert end.error is None
     assert stages(states) == WAY
-    assert end.file is not None
-    assert end.file.read_bytes()[4:8] == b"ftyp"
+    (take,) = end.takes
+    assert take.file is not None
+    assert take.file.read_bytes()[4:8] == b"ftyp"
     (run,), (upload,) = double.state()["runs"], double.state()["uploads"]
     assert run["input"] == {
         "video": upload["url"],
@@ -68,7 +75,7 @@ def test_a_strip_goes_all_the_way(double: Double, tmp_path: Path, monkeypatch: p
         "cfg_strength": 4.5,
         "seed": 7,
     }
-    assert (end.prediction_id, bool(end.cost)) == (run["id"], True)
+    assert (only(end).prediction_id, bool(end.cost)) == (run["id"], True)
     assert nothing_left(double, tmp_path)
     assert double.state()["cancelled"] == []
 
@@ -76,7 +83,7 @@ def test_a_strip_goes_all_the_way(double: Double, tmp_path: Path, monkeypatch: p
 @pytest.mark.usefixtures("without_aud")
 def test_every_stage_tells_how_far_it_is(double: Double, tmp_path: Path) -> None:
     states = go(new_job(tmp_path), tools_for(double, tmp_path))
-    for stage, unit in zip(WAY[:-1], ("frames", "bytes", "seconds", "bytes"), strict=True):
+    for stage, unit in zip(WAY[1:-1], ("frames", "bytes", "seconds", "bytes"), strict=True):
         told = [state.progress for state in states if state.stage is stage and state.progress]
         assert {progress.unit for progress in told} == {unit}
         assert [progress for progress in told if not 0 <= progress.fraction <= 1] == []
@@ -102,14 +109,14 @@ def test_a_run_that_fails_names_the_strip_and_the_reason(
     assert said in end.error.message
     assert end.error.hint
     # A retry must not look for the result of a run that has none.
-    assert end.prediction_id is None
+    assert only(end).prediction_id is None
     assert nothing_left(double, tmp_path)
 
 
 def test_a_word_nobody_knows_is_polled_until_the_deadline(
     double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "_PREDICT_DEADLINE_SECONDS", 0.2)
+    monkeypatch.setattr(scoring, "_PREDICT_DEADLINE_SECONDS", 0.2)
     double.order("run", "say", body={"status": "pondering"})
     end = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
     assert end.error is not None
@@ -117,7 +124,7 @@ def test_a_word_nobody_knows_is_polled_until_the_deadline(
     assert "pondering" in end.error.message
     assert len(double.requests("GET", "/v1/prediction/")) > 2
     # The run may still end: it keeps its video, and a retry finds it.
-    assert end.prediction_id == double.state()["runs"][0]["id"]
+    assert only(end).prediction_id == double.state()["runs"][0]["id"]
     assert [upload["live"] for upload in double.state()["uploads"]] == [True]
 
 
@@ -136,7 +143,7 @@ def test_what_was_paid_for_is_fetched_by_a_retry_and_not_ordered_again(double: D
     assert failed.error.code == "result_gone"
     again = replace(failed, stage=Stage.QUEUED, error=None)
     states = go(again, tools_for(double, tmp_path, "refuse"))
-    assert stages(states) == WAY[2:]
+    assert stages(states) == [Stage.QUEUED, *WAY[3:]]
     assert len(double.state()["runs"]) == 1
     assert nothing_left(double, tmp_path)
 
@@ -182,10 +189,9 @@ def last_byte_gone(job: Job) -> bool:
         ("render", first_byte_gone, Stage.UPLOADING),
         ("render", last_byte_gone, Stage.UPLOADING),
         ("render", lambda job: job.stage is Stage.PREDICTING, Stage.PREDICTING),
-        ("render", lambda job: job.prediction_id is not None, Stage.PREDICTING),
-        ("render", lambda job: job.stage is Stage.DOWNLOADING, Stage.DOWNLOADING),
+        ("render", lambda job: only(job).prediction_id is not None, Stage.PREDICTING),
     ],
-    ids=["rendering", "before upload", "first byte", "last byte", "before run", "running", "download"],
+    ids=["rendering", "before upload", "first byte", "last byte", "before run", "running"],
 )
 def test_a_cancelled_job_leaves_nothing_behind(
     how: str, cancel_when: Callable[[Job], bool], stage: Stage, double: Double, tmp_path: Path
@@ -202,6 +208,18 @@ def test_a_cancelled_job_leaves_nothing_behind(
             os.kill(int((tmp_path / "work" / "diary.txt").read_text()), 0)
 
 
+@pytest.mark.usefixtures("without_aud")
+def test_a_run_that_had_succeeded_when_its_job_was_cancelled_is_fetched_by_a_retry(double: Double, tmp_path: Path) -> None:
+    states = go(new_job(tmp_path), tools_for(double, tmp_path), cancel_when=lambda job: job.stage is Stage.DOWNLOADING)
+    assert states[-1].stage is Stage.CANCELLED
+    assert double.state()["cancelled"] == []
+    assert [upload["deleted"] for upload in double.state()["uploads"]] == [True]
+    again = go(replace(states[-1], stage=Stage.QUEUED), tools_for(double, tmp_path, "refuse"))
+    assert again[-1].stage is Stage.PLACING
+    assert len(double.state()["runs"]) == 1
+    assert nothing_left(double, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("fault", "runs"),
     [({"do": "stall", "seconds": 0.5}, 0), ({"do": "drop", "carried_out": True}, 1)],
@@ -214,8 +232,8 @@ def test_a_run_that_starts_while_its_job_is_cancelled_is_ended_too(
     double.order("create", **fault)
     cancel = threading.Event()
     states: list[Job] = []
-    run = Run(new_job(tmp_path), tools_for(double, tmp_path), states.append, cancel, threading.Semaphore(1))
-    thread = threading.Thread(target=run.go)
+    job = Pipeline(new_job(tmp_path), tools_for(double, tmp_path), states.append, cancel, Turns())
+    thread = threading.Thread(target=job.go)
     thread.start()
     until(lambda: len(double.requests("POST", "/v1/prediction")) == 1 and len(double.state()["runs"]) == runs)
     cancel.set()
@@ -228,8 +246,9 @@ def test_a_job_that_waits_for_its_turn_to_render_can_be_cancelled(double: Double
     states: list[Job] = []
     cancel = threading.Event()
     cancel.set()
-    Run(new_job(tmp_path), tools_for(double, tmp_path), states.append, cancel, threading.Semaphore(0)).go()
-    assert stages(states) == [Stage.CANCELLED]
+    turns = Turns(exports=threading.Semaphore(0))
+    Pipeline(new_job(tmp_path), tools_for(double, tmp_path), states.append, cancel, turns).go()
+    assert stages(states) == [Stage.QUEUED, Stage.CANCELLED]
     assert double.requests() == []
 
 
@@ -264,7 +283,7 @@ def test_renders_never_overlap_while_runs_do(runner: Runner, double: Double, tmp
 def test_what_is_stopped_is_ended_at_the_service(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
     runner.add([new_job(tmp_path)], tools_for(double, tmp_path))
-    drained(runner, lambda: runner.jobs[0].prediction_id is not None)
+    drained(runner, lambda: only(runner.jobs[0]).prediction_id is not None)
     runner.stop(20)
     runner.drain()
     assert runner.jobs[0].stage is Stage.CANCELLED

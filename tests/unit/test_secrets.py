@@ -123,7 +123,7 @@ def test_no_warning_of_malformed_headers_holds_a_secret(
 
 def test_nothing_that_is_printed_shows_the_key(double: Double, tmp_path: Path) -> None:
     tools = tools_for(double, tmp_path)
-    states = go(new_job(tmp_path), tools, cancel_when=lambda job: job.prediction_id is not None)
+    states = go(new_job(tmp_path), tools, cancel_when=lambda job: job.runs[0].prediction_id is not None)
     service = Eachlabs(double.key, double.base_url, Quick())
     assert double.base_url in repr(tools)
     for thing in (tools, service, KeyAuth(double.key), *states):

@@ -88,7 +88,7 @@ def main_job(session: Any):  # type: ignore[no-untyped-def]
     seen["stage"] = str(job.stage)
     seen["error"] = None if job.error is None else job.error.message
     seen["sounds"] = [strip.name for strip in session.strips if strip.type == "SOUND"]
-    clip, sound = session.strips["Bunny"], session.strips[job.sound.strip]
+    clip, sound = session.strips["Bunny"], session.strips[job.takes[0].sound.strip]
     seen["clip"] = [clip.left_handle, clip.right_handle, clip.channel]
     seen["sound"] = [sound.left_handle, sound.right_handle, sound.channel]
     yield 1.5
@@ -100,6 +100,51 @@ def main_job(session: Any):  # type: ignore[no-untyped-def]
     session.run(bpy.ops.ed.redo)
     yield 0.3
     seen["after_redo"] = [strip.name for strip in session.strips]
+
+
+def takes(session: Any):  # type: ignore[no-untyped-def]
+    """Three takes of one clip; the next one is heard by one click, which one undo takes back."""
+    yield from open_edit(session)
+    seen = session.seen
+    session.strips["Bunny"].channel = 5
+    asked = session.scene.mmaudio
+    asked.takes, asked.randomize_seed, asked.seed = 3, False, 40
+    asked.negative_prompt = "music, speech"
+    session.run(_operators.mmaudio.generate)
+    asked.prompt, asked.seed = "something else", 7
+    yield from session.wait_until(lambda: session.jobs[0].stage.ended)
+    # As an artist waits for it: each of the following is an undo step of its own.
+    yield 0.5
+
+    def muted() -> list[bool]:
+        made = [strip for strip in session.strips if strip.get("mmaudio")]
+        return [strip.mute for strip in sorted(made, key=lambda strip: strip["mmaudio"]["take"])]
+
+    seen["placed"] = muted()
+    yield from session.screenshot("takes")
+    session.run(_operators.mmaudio.next_take, "EXEC_DEFAULT", True)
+    yield 0.3
+    seen["next"] = muted()
+    session.run(bpy.ops.ed.undo)
+    yield 0.3
+    seen["next undone"] = muted()
+    session.run(bpy.ops.ed.undo)
+    yield 0.3
+    seen["placing undone"] = muted()
+    session.run(bpy.ops.ed.redo)
+    yield 0.3
+    seen["placing redone"] = muted()
+    seen["can_reuse"] = session.run(_operators.mmaudio.reuse_settings.poll)
+    session.run(_operators.mmaudio.reuse_settings, "EXEC_DEFAULT", True)
+    asked = session.scene.mmaudio
+    seen["reused"] = [asked.prompt, asked.negative_prompt, asked.seed]
+    session.strips["Bunny"].select = False
+    session.scene.sequence_editor.active_strip = session.strips["Bunny again"]
+    seen["elsewhere"] = [
+        session.run(_operators.mmaudio.next_take.poll),
+        session.run(_operators.mmaudio.reuse_settings.poll),
+    ]
+    yield 0.2
 
 
 def failed_job(session: Any):  # type: ignore[no-untyped-def]

@@ -36,6 +36,20 @@ def test_the_main_job_leaves_the_interface_alive_and_places_one_undoable_strip(
     keep_pictures(tmp_path, "idle", "at-work", "done")
 
 
+def test_the_next_take_is_heard_by_one_undoable_click_and_settings_come_back(
+    window: Window, standin: StandIn, tmp_path: Path
+) -> None:
+    seen = window.play("takes", tmp_path, standin.environment)
+
+    first, second = [False, True, True], [True, False, True]
+    assert (seen["placed"], seen["next"], seen["next undone"]) == (first, second, first)
+    assert (seen["placing undone"], seen["placing redone"]) == ([], first)
+    assert seen["can_reuse"]
+    assert seen["reused"] == ["birdsong, leaves, a rabbit yawns", "music, speech", 40]
+    assert seen["elsewhere"] == [False, False]
+    keep_pictures(tmp_path, "takes")
+
+
 def test_a_failed_run_says_why_and_leaves_edit_and_button_alive(window: Window, standin: StandIn, tmp_path: Path) -> None:
     standin.order("run", "fail", reason="CUDA out of memory")
 

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One job's state while several threads work on it: each change makes a new value and is told at once. No bpy."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from ..failure import Cancelled, Failure
+from ..service.storage import Published
+from .job import Job, JobError, Part, Progress, Run, Stage
+
+log = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 0.1
+# What went wrong with one run alone: the others are worth going on with.
+_OF_ONE_RUN = ("run_failed", "run_cancelled", "run_timeout", "no_result", "result_gone", "no_sound")
+
+
+class Record:
+    """Holds the newest state in `job`; `publish` is handed each, in order, from whichever thread has made it."""
+
+    def __init__(self, job: Job, publish: Callable[[Job], None]) -> None:
+        self.job = job
+        self.lock = threading.RLock()
+        self._publish = publish
+        self._reported = 0.0
+        self._stopped: Failure | None = None
+
+    def run(self, part: Part) -> Run:
+        return self.job.run(part)
+
+    def change(self, **changes: Any) -> None:
+        with self.lock:
+            self.job = replace(self.job, **changes)
+            self._publish(self.job)
+
+    def change_run(self, part: Part, **changes: Any) -> None:
+        """Changes one run; the job is as far as the last of them, until it has ended itself."""
+        with self.lock:
+            job = self.job.with_run(part, **changes)
+            if not job.stage.ended:
+                stage, runs = job.least_advanced(), job.runs
+                progress = job.progress if stage is job.stage else None
+                if len(runs) > 1 and stage is not Stage.EXPORTING:
+                    progress = Progress(sum(run.stage.ended for run in runs), len(runs), "runs")
+                job = replace(job, stage=stage, progress=progress)
+            self.job = job
+            self._publish(job)
+
+    def forget_run(self, part: Part) -> None:
+        """Nothing can be fetched of it any more: the next time, a new one is ordered."""
+        with self.lock:
+            run = self.run(part)
+            spent = (*run.spent, run.prediction_id) if run.prediction_id else run.spent
+            self.change_run(part, ordered=None, prediction_id=None, result=None, spent=spent)
+
+    def change_take(self, number: int, **changes: Any) -> None:
+        with self.lock:
+            self.change(takes=self.job.with_take(number, **changes).takes)
+
+    def set_clip(self, window: int, clip: Published | None) -> None:
+        with self.lock:
+            self.change(clips=self.job.with_clip(window, clip).clips)
+
+    def detail(self, done: float, total: float, unit: str) -> None:
+        """How far the one run is; of several, only their number is told."""
+        if len(self.job.runs) == 1:
+            self.progress(done, total, unit)
+
+    def progress(self, done: float, total: float, unit: str) -> None:
+        """Ten times a second is often enough for a bar."""
+        now = time.monotonic()
+        if now - self._reported >= _REPORT_SECONDS or done in (0, total):
+            self._reported = now
+            self.change(progress=Progress(done, total, unit))
+
+    @contextmanager
+    def keeping_faults(self, parts: Sequence[Part]) -> Generator[None]:
+        """Keeps a fault with the runs that it befell, so that others go on; a cancel just ends what is within."""
+        try:
+            yield
+        except Cancelled:
+            return
+        except Exception as fault:
+            failure = as_failure(fault, self.job.id)
+            if failure.code not in _OF_ONE_RUN:
+                self._stopped = self._stopped or failure
+            for part in parts:
+                if not self.run(part).stage.ended:
+                    error = JobError.of(failure, self.job.request.strip, self.job.name_of(part))
+                    self.change_run(part, stage=Stage.FAILED, error=error)
+
+    def check_may_order(self) -> None:
+        """Raises the first fault that a new run would meet too."""
+        if self._stopped is not None:
+            raise self._stopped
+
+
+def as_failure(fault: Exception, job_id: str) -> Failure:
+    """What went wrong, in words for the artist; a fault of the add-on's own is logged as well."""
+    if isinstance(fault, Failure):
+        return fault
+    if isinstance(fault, OSError):
+        what = f"A file could not be read or written: {fault.strerror or fault} ({fault.filename})."
+        return Failure("files", what, "Check the free space and the folder's permissions, then retry.")
+    log.error("job %s", job_id, exc_info=fault)
+    return Failure("internal", f"The add-on made a mistake: {type(fault).__name__}.", "Please report it.")

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked for when the button is pressed. No bpy."""
+
+import enum
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from ..service import mmaudio
+from ..service.mmaudio import Settings, Window
+
+TAKES_MAX = 8
+
+
+class Source(enum.StrEnum):
+    """What is scored: the strip alone, or the whole edit as it is seen in the strip's range."""
+
+    STRIP = "strip"
+    TIMELINE = "timeline"
+
+
+@dataclass(frozen=True)
+class Span:
+    """The frames that a strip shows: from its left handle up to, not including, its right handle."""
+
+    start: int
+    end: int
+
+    @property
+    def frames(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of an edit as a small .blend of its own, rendered in the background. Shared by the jobs of one click."""
+
+    blend: Path
+    scene: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the artist chose beside the model's settings.
+
+    takes           how many versions, each with the next seed
+    split           score a strip of more than 8 s in windows instead of one run
+    above           put the sounds on channels above the clip instead of below
+    mute_own_sound  mute the sound that the clip came with
+    scenes_as_they_are  render 3D scenes with their own engine instead of Workbench
+    """
+
+    takes: int = 1
+    source: Source = Source.STRIP
+    split: bool = True
+    above: bool = False
+    mute_own_sound: bool = False
+    scenes_as_they_are: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for when the button was pressed; nothing about it changes afterwards.
+
+    content_start  where the strip's content began, in frames: by how far it has moved since, the sounds follow
+    settings       those of the first take; each further one has the next seed
+    folder         where the finished sounds go
+    mark           what the strip carries so that it is found again under another name
+    project        the .blend that the strip is in, or empty while it isn't saved
+    offset         seconds by which the sounds come later than their picture, from -0.2 to 0.2
+    """
+
+    scene: str
+    strip: str
+    span: Span
+    content_start: float
+    fps: Fraction
+    settings: Settings
+    snapshot: Snapshot
+    folder: Path
+    mark: str = ""
+    project: str = ""
+    offset: Fraction = Fraction(0)
+    options: Options = Options()
+
+    @property
+    def seconds(self) -> Fraction:
+        return self.span.frames / self.fps
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        return mmaudio.windows(self.span.frames, self.fps, split=self.options.split)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of the model, from its clip in storage to its result on disk. No bpy.
+
+Each step looks first at what is there already, so a run goes on where it was.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..failure import Failure
+from ..service import eachlabs, mmaudio
+from ..service.eachlabs import Prediction
+from .crew import Line
+from .job import Part, Stage
+from .record import Record
+
+log = logging.getLogger(__name__)
+
+# A run takes 5 s; a cold start of the model minutes. Past that nobody waits for it any more.
+_PREDICT_DEADLINE_SECONDS = 15 * 60.0
+_POLL_SECONDS = 0.5
+_POLL_SLOWER_SECONDS = 2.0
+_POLL_FAST_FOR_SECONDS = 20.0
+
+
+def upload(record: Record, line: Line, window: int, clip: Path, parts: Sequence[Part]) -> None:
+    """Puts the window's clip into storage, unless it is there."""
+    if record.job.clips[window] is not None:
+        return
+    record.check_may_order()
+    for part in parts:
+        record.change_run(part, stage=Stage.UPLOADING)
+    record.detail(0, clip.stat().st_size, "bytes")
+    begun = line.storage.publish(
+        clip,
+        lambda done, total: record.detail(done, total, "bytes"),
+        lambda begun: record.set_clip(window, begun),
+    )
+    record.set_clip(window, begun)
+
+
+def order(record: Record, line: Line, part: Part) -> None:
+    """Starts the run, unless it has been started; one whose start was never answered is looked for first."""
+    run, clip = record.run(part), record.job.clips[part.window]
+    if run.prediction_id is not None:
+        return
+    record.check_may_order()
+    assert clip is not None  # it has been uploaded
+    settings = record.job.takes[part.take].settings
+    fields = mmaudio.run_input(clip.url, record.job.request.windows[part.window].duration, settings)
+    record.change_run(part, stage=Stage.PREDICTING, ordered=run.ordered or time.time())
+    record.detail(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+    try:
+        started = None if run.ordered is None else line.service.find_run(fields, run.ordered, run.spent)
+        started = started or line.service.create(fields, run.spent)
+    except Failure as failure:
+        if failure.code != "unsettled":
+            # It is certain that nothing was started.
+            record.change_run(part, ordered=None)
+        raise
+    record.change_run(part, prediction_id=started)
+
+
+def output_of(record: Record, line: Line, part: Part) -> str:
+    """Polls until the run has ended; returns the address of its result."""
+    prediction_id = record.run(part).prediction_id
+    assert prediction_id is not None  # it has been ordered
+    record.change_run(part, stage=Stage.PREDICTING)
+    began = time.monotonic()
+    while True:
+        prediction = line.service.get(prediction_id)
+        elapsed = time.monotonic() - began
+        record.detail(elapsed, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+        if prediction.cost is not None:
+            record.change_run(part, cost=prediction.cost)
+        if prediction.status in eachlabs.SUCCEEDED:
+            return _output(prediction)
+        if prediction.status in eachlabs.FAILED | eachlabs.CANCELLED:
+            # A run that has ended without a result can't be fetched by a retry: that starts a new one.
+            record.forget_run(part)
+            raise _ended_badly(prediction)
+        if elapsed > _PREDICT_DEADLINE_SECONDS:
+            raise Failure(
+                "run_timeout",
+                f"The run did not end within {_PREDICT_DEADLINE_SECONDS / 60:.0f} minutes; "
+                f"Eachlabs last said “{prediction.status[:40]}”.",
+                "Retry looks for its result again, without a new run.",
+            )
+        line.transport.wait(_POLL_SECONDS if elapsed < _POLL_FAST_FOR_SECONDS else _POLL_SLOWER_SECONDS)
+
+
+def fetch(record: Record, line: Line, part: Part, output_url: str, result: Path) -> None:
+    record.change_run(part, stage=Stage.DOWNLOADING)
+    line.transport.fetch(output_url, result, lambda done, total: record.detail(done, total, "bytes"))
+    record.change_run(part, stage=Stage.DONE, result=result)
+
+
+def cancel(record: Record, line: Line, part: Part) -> None:
+    """Ends the run, also one whose start was still to be settled."""
+    run, clip = record.run(part), record.job.clips[part.window]
+    prediction_id = run.prediction_id
+    if prediction_id is None and run.ordered is not None and clip is not None:
+        fields = mmaudio.run_input(clip.url, mmaudio.LONGEST_SECONDS, record.job.takes[part.take].settings)
+        prediction_id = line.service.find_run(fields, run.ordered, run.spent)
+    if prediction_id is not None:
+        line.service.cancel(prediction_id)
+    record.forget_run(part)
+
+
+def delete_clip(record: Record, line: Line, window: int, *, job_ended: bool = False) -> None:
+    """Takes the window's clip out of storage once no run reads it any more."""
+    with record.lock:
+        runs = [take.runs[window] for take in record.job.takes]
+        clip = record.job.clips[window]
+        # After a failure that isn't the run's own, the run goes on and may still read its video.
+        still_read = any(run.stage is Stage.FAILED and run.ordered is not None for run in runs)
+        if clip is None or still_read or not (job_ended or all(run.stage.ended for run in runs)):
+            return
+        record.set_clip(window, None)
+    attempt(lambda: line.storage.delete(clip))
+
+
+def attempt(clear: Callable[[], None]) -> None:
+    """Clears up where possible: what stays behind ends by itself, an upload after an hour."""
+    try:
+        clear()
+    except Failure as failure:
+        log.warning("could not clear up: %s", failure.message)
+
+
+def _output(prediction: Prediction) -> str:
+    if prediction.output_url is None:
+        raise Failure("no_result", "The run ended well but named no result.", "Retry looks for it again.")
+    return prediction.output_url
+
+
+def _ended_badly(prediction: Prediction) -> Failure:
+    if prediction.status in eachlabs.CANCELLED:
+        return Failure("run_cancelled", "The run was cancelled at Eachlabs.", "Retry starts a new one.")
+    reason = f": {prediction.reason}" if prediction.reason else ""
+    return Failure("run_failed", f"The run failed at Eachlabs{reason}.", "Change the prompt or settings, or retry.")

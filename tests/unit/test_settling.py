@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run whose start was never answered is found again, whatever the clocks say and however many runs there are."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from addon.service import eachlabs
+from addon.service.eachlabs import Eachlabs
+from addon.service.storage.eachlabs import EachlabsStorage
+
+from .parts import Double, fields, unheard
+
+
+@pytest.mark.parametrize("hours", [-5, -1, 1, 5])
+def test_this_machines_clock_may_be_hours_off(
+    hours: int, service: Eachlabs, double: Double, video: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    monkeypatch.setattr(eachlabs.time, "time", lambda: real() + hours * 3600)
+    double.order("create", "drop", carried_out=True)
+    run = service.create(fields(video))
+    assert [started["id"] for started in double.state()["runs"]] == [run]
+
+
+def test_it_is_found_among_the_many_runs_of_a_studio(
+    *, service: Eachlabs, storage: EachlabsStorage, video: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eachlabs, "_PAGE", 2)
+    since = time.time()
+    wanted = service.create(fields(video))
+    other = storage.publish(clip, *unheard).url
+    for seed in range(6):
+        service.create(fields(other, seed))
+    assert service.find_run(fields(video), since) == wanted
+
+
+def test_a_take_is_not_taken_for_another_of_the_same_video(service: Eachlabs, double: Double, video: str) -> None:
+    since = time.time()
+    service.create(fields(video, seed=1))
+    assert service.find_run(fields(video, seed=2), since) is None
+
+
+def test_a_run_that_is_known_to_have_failed_is_not_found_again(service: Eachlabs, double: Double, video: str) -> None:
+    since = time.time()
+    failed = service.create(fields(video))
+    assert service.find_run(fields(video), since, spent=[failed]) is None
+    again = service.create(fields(video), spent=[failed])
+    assert service.find_run(fields(video), since, spent=[failed]) == again
