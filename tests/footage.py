@@ -15,9 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def flashes(target: Path, *, fps: str = "24", frames: int, at: Sequence[int]) -> Path:
+def flashes(target: Path, *, fps: str = "24", frames: int, at: Sequence[int], size: tuple[int, int] = (1280, 720)) -> Path:
     """An H.264 clip of a bar that moves over grey, white on the frames `at`, with a tone on its own sound track."""
-    _run("flashes", target, "--fps", fps, "--frames", frames, "--at", *at)
+    _run("flashes", target, "--fps", fps, "--frames", frames, "--size", *size, "--at", *at)
     return target
 
 
@@ -37,28 +37,29 @@ def _run(*arguments: object) -> str:
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def _pictures(frames: int, at: Sequence[int]):  # type: ignore[no-untyped-def]
+def _pictures(frames: int, at: Sequence[int], size: tuple[int, int] = (1280, 720)):  # type: ignore[no-untyped-def]
     import av
     import numpy as np
 
+    width, height = size
     for number in range(frames):
-        picture = np.full((720, 1280, 3), 60, np.uint8)
-        left = number * 14 % 1200
-        picture[200:520, left : left + 80] = (150, 90, 60)
+        picture = np.full((height, width, 3), 60, np.uint8)
+        left = number * 14 % (width * 15 // 16)
+        picture[height * 5 // 18 : height * 13 // 18, left : left + width // 16] = (150, 90, 60)
         if number in at:
             picture[:] = 250
         yield av.VideoFrame.from_ndarray(picture, format="rgb24")
 
 
-def _write_flashes(target: Path, fps: Fraction, frames: int, at: Sequence[int]) -> None:
+def _write_flashes(target: Path, fps: Fraction, frames: int, at: Sequence[int], size: tuple[int, int]) -> None:
     import av
     import numpy as np
 
     with av.open(str(target), "w") as file:
         video = file.add_stream("libx264", rate=fps, options={"crf": "18", "g": "12"})
-        video.width, video.height, video.pix_fmt = 1280, 720, "yuv420p"
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
         audio = file.add_stream("aac", rate=48000, layout="mono")
-        for frame in _pictures(frames, at):
+        for frame in _pictures(frames, at, size):
             file.mux(video.encode(frame))
         file.mux(video.encode(None))
         count = round(frames / fps * 48000)
@@ -88,9 +89,10 @@ def main() -> None:
     parser.add_argument("--fps", type=Fraction, default=Fraction(24))
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--at", type=int, nargs="*", default=[])
+    parser.add_argument("--size", type=int, nargs=2, default=[1280, 720])
     options = parser.parse_args()
     if options.what == "flashes":
-        _write_flashes(options.path, options.fps, options.frames, options.at)
+        _write_flashes(options.path, options.fps, options.frames, options.at, options.size)
     elif options.what == "images":
         _write_images(options.path, options.frames, options.at)
     else:

@@ -14,6 +14,9 @@ import pytest
 # Before bpy is imported: Blender's user folder for these tests, and gone with them.
 _USER = tempfile.TemporaryDirectory(prefix="mmaudio-user-")
 os.environ["BLENDER_USER_RESOURCES"] = _USER.name
+# A background Blender starts in half the time where its scripts are compiled, and the wheel comes without.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONPYCACHEPREFIX"] = str(Path(_USER.name) / "compiled")
 
 import bpy  # noqa: E402
 
