@@ -21,9 +21,17 @@ def edit() -> Any:
     return bpy.context.scene.sequence_editor
 
 
-def movie(folder: Path, *, frames: int = 96, at: tuple[int, ...] = (20, 45, 70), channel: int = 3, start: int = 10) -> Any:
+def movie(
+    folder: Path,
+    *,
+    frames: int = 96,
+    at: tuple[int, ...] = (20, 45, 70),
+    channel: int = 3,
+    start: int = 10,
+    size: tuple[int, int] = (1280, 720),
+) -> Any:
     clip = folder / f"clip {channel}-{start}.mp4"
-    footage.flashes(clip, frames=frames, at=at)
+    footage.flashes(clip, frames=frames, at=at, size=size)
     return edit().strips.new_movie(name="clip", filepath=str(clip), channel=channel, frame_start=start, fit_method="STRETCH")
 
 

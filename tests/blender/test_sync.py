@@ -182,11 +182,11 @@ def test_each_click_stands_with_its_flash(rate: Rate, addon: Any, standin: Stand
 
 
 def check_handles_and_samples(cut: Cut, name: str, job: Any) -> None:
-    sound = edits.edit().strips_all[job.sound.strip]
+    sound = edits.edit().strips_all[job.takes[0].sound.strip]
     span = cut.shown[name]
     assert (cut.addon.compat.left_handle(sound), cut.addon.compat.right_handle(sound)) == (span.start, span.stop), name
     assert (sound.parent_meta() is not None) == (name == cut.rate.nested), name
-    with wave.open(str(job.file)) as file:
+    with wave.open(str(job.takes[0].file)) as file:
         assert file.getnframes() == round(len(span) / cut.rate.exact * file.getframerate()), name
 
 

@@ -149,9 +149,10 @@ def test_a_strip_of_one_frame_has_a_sound_of_one_frame(addon: Any, standin: Stan
 
 
 def test_a_long_strip_is_one_sound_without_a_step_or_a_doubled_click(addon: Any, standin: StandIn, project: Path) -> None:
+    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
     # 20 s are three windows, which overlap near 6.5 s and 13 s: a flash each 0.5 s has one in each overlap, at least.
     flashes = tuple(range(6, 470, 12))
-    strip = edits.movie(project, frames=480, at=flashes, start=1)
+    strip = edits.movie(project, frames=480, at=flashes, start=1, size=(320, 180))
 
     (job,) = edits.generate(addon, strip, seconds=200)
 
@@ -167,6 +168,7 @@ def test_a_long_strip_is_one_sound_without_a_step_or_a_doubled_click(addon: Any,
 
 
 def test_steady_noise_stays_steady_over_the_joins_of_a_long_strip(addon: Any, standin: StandIn, project: Path) -> None:
+    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
     # Where nothing moves, the double's hiss has one level from the first second to the last.
     strip = colour("clip", 2, range(1, 481), 0.2)
 
