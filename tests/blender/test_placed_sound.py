@@ -44,7 +44,7 @@ def meta_of_two(addon: Any, folder: Path) -> Any:
 def retimed_movie(addon: Any, folder: Path) -> Any:
     strip = edits.movie(folder, frames=48, at=(12, 36))
     end = addon.compat.right_handle(strip)
-    edits.slow_down(addon, strip, percent=50)
+    edits.retime(addon, strip, percent=50)
     assert addon.compat.right_handle(strip) > end + 40
     return strip
 
