@@ -20,12 +20,13 @@ from workshop import Environment
 
 @dataclass
 class Outcome:
-    """What came of one part. `reasons` say why tests were skipped."""
+    """What came of one part. `reasons` say why tests were skipped, `figures` what tests have measured."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     reasons: set[str] = field(default_factory=set[str])
+    figures: list[str] = field(default_factory=list[str])
 
 
 def _tool(*command: str) -> Outcome:
@@ -61,6 +62,7 @@ def _read(report: Path, status: int) -> Outcome:
         return Outcome(failed=1)
     outcome = Outcome()
     for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  # our own file
+        outcome.figures += [f"{figure.get('name')}: {figure.get('value')}" for figure in case.iter("property")]
         skipped = case.find("skipped")
         if skipped is not None:
             outcome.skipped += 1
@@ -112,6 +114,8 @@ def _summarise(outcomes: dict[str, Outcome]) -> int:
         print(f"  {name:22}{outcome.passed:4} passed {outcome.failed:3} failed {outcome.skipped:3} skipped")
         for reason in sorted(outcome.reasons):
             print(f"  {'':22}skipped: {reason}")
+        for figure in outcome.figures:
+            print(f"  {'':22}{figure}")
     passed, failed, skipped = (
         sum(getattr(outcome, name) for outcome in outcomes.values()) for name in ("passed", "failed", "skipped")
     )

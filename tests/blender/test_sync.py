@@ -161,7 +161,9 @@ FLASHES = {"trimmed": 7, "other rate": 3, "slowed": 3, "sped": 3, "reversed": 3,
 
 
 @pytest.mark.parametrize("rate", RATES, ids=lambda rate: rate.name)
-def test_each_click_stands_with_its_flash(rate: Rate, addon: Any, standin: StandIn, project: Path) -> None:
+def test_each_click_stands_with_its_flash(
+    *, rate: Rate, addon: Any, standin: StandIn, project: Path, record_property: Callable[[str, object], None]
+) -> None:
     render = bpy.context.scene.render
     render.fps, render.fps_base = rate.fps, rate.base
     render.resolution_x, render.resolution_y = SIZE
@@ -177,7 +179,7 @@ def test_each_click_stands_with_its_flash(rate: Rate, addon: Any, standin: Stand
         check_handles_and_samples(cut, name, job)
     worst = worst_offsets(cut)
     offsets = ", ".join(f"{name} {offset:+.3f}" for name, offset in worst.items())
-    print(f"\n{rate.name}, other footage {rate.other}, worst offsets in ms: {offsets}")
+    record_property(f"{rate.name}, other footage {rate.other}, worst offsets in ms", offsets)
     assert max(map(abs, worst.values())) <= LIMIT_MS
 
 

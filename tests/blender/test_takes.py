@@ -2,6 +2,7 @@
 """Several takes to choose from, where they lie, and what is known of them; what is scored; short and long strips."""
 
 import wave
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 from tests.standin.client import StandIn
 
 from . import edits
+
+Recorded = Callable[[str, object], None]
+"""Puts a figure into the summary of scripts/test.py."""
 
 
 def sounds(addon: Any) -> list[Any]:
@@ -148,7 +152,9 @@ def test_a_strip_of_one_frame_has_a_sound_of_one_frame(addon: Any, standin: Stan
     assert run["input"]["duration"] == 1.28 and run["clip"]["last"] >= 1.28
 
 
-def test_a_long_strip_is_one_sound_without_a_step_or_a_doubled_click(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_long_strip_is_one_sound_without_a_gap_or_a_doubled_click(
+    addon: Any, standin: StandIn, project: Path, record_property: Recorded
+) -> None:
     bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
     # 20 s are three windows, which overlap near 6.5 s and 13 s: a flash each 0.5 s has one in each overlap, at least.
     flashes = tuple(range(6, 470, 12))
@@ -160,14 +166,16 @@ def test_a_long_strip_is_one_sound_without_a_step_or_a_doubled_click(addon: Any,
     assert len(job.takes[0].prediction_ids) == len(job.request.windows) == 3
     strip.mute = False
     offsets = edits.offsets_ms(project, 1, 480)
-    print(f"long strip: worst {max(offsets, key=abs):+.2f} ms of {len(offsets)} clicks")
+    record_property(f"long strip, worst of {len(offsets)} clicks in ms", f"{max(offsets, key=abs):+.3f}")
     assert len(offsets) == len(flashes)
     assert max(map(abs, offsets)) < 1
     sound = samples(job.takes[0].file)
     assert len(sound) == 20 * 44_100
 
 
-def test_steady_noise_stays_steady_over_the_joins_of_a_long_strip(addon: Any, standin: StandIn, project: Path) -> None:
+def test_steady_noise_stays_steady_over_the_joins_of_a_long_strip(
+    addon: Any, standin: StandIn, project: Path, record_property: Recorded
+) -> None:
     bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
     # Where nothing moves, the double's hiss has one level from the first second to the last.
     strip = colour("clip", 2, range(1, 481), 0.2)
@@ -175,7 +183,7 @@ def test_steady_noise_stays_steady_over_the_joins_of_a_long_strip(addon: Any, st
     (job,) = edits.generate(addon, strip, seconds=200)
 
     worst = worst_step_db(samples(job.takes[0].file), job.request)
-    print(f"joins: worst {worst:.2f} dB")
+    record_property("joins of steady noise, worst step in dB", f"{worst:.2f}")
     assert worst < 1
 
 
