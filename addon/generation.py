@@ -180,6 +180,7 @@ class _Asked:
             settings=self.settings,
             snapshot=self.snapshot,
             folder=_results(self.setup),
+            channel=strip.channel,
             mark=strips.mark(strip) if strips.keeps_marks(scene) else "",
             project=bpy.data.filepath,
             offset=self.setup.offset,
@@ -223,8 +224,10 @@ def _place(job: Job) -> None:
         failure = Failure("internal", f"The sound could not be placed: {fault}", f"It is kept in {job.request.folder}.")
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return
+    clip = strips.find_marked(job.request.scene, job.request.strip, job.request.mark)[1]
+    note = "" if clip is not None else "The clip is gone; its sound is where it was."
     for number, sound in sounds.items():
-        job = job.with_take(number, sound=sound)
+        job = job.with_take(number, sound=sound, note=f"{job.takes[number].note} {note}".strip())
     runner.put(replace(job, stage=Stage.FAILED if job.fault else Stage.DONE, error=job.fault))
     if not bpy.app.background:
         bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.strip}")

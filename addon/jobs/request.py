@@ -65,6 +65,7 @@ class Request:
     content_start  where the strip's content began, in frames: by how far it has moved since, the sounds follow
     settings       those of the first take; each further one has the next seed
     folder         where the finished sounds go
+    channel        where the strip lay
     mark           what the strip carries so that it is found again under another name
     project        the .blend that the strip is in, or empty while it isn't saved
     offset         seconds by which the sounds come later than their picture, from -0.2 to 0.2
@@ -78,6 +79,7 @@ class Request:
     settings: Settings
     snapshot: Snapshot
     folder: Path
+    channel: int = 2
     mark: str = ""
     project: str = ""
     offset: Fraction = Fraction(0)

@@ -28,14 +28,17 @@ def place(job: Job) -> dict[int, PlacedSound]:
     for take in takes.values():
         if take.file is None or not take.file.is_file():
             raise Failure("no_file", "The finished sound is no longer on disk.", "Generate the sound again.")
-    at = _where(request, clip)
+    at, shown = _where(request, scene, clip)
     level: Any = isolate.level(scene, clip) if clip is not None else scene.sequence_editor_create()
-    channels = _free_channels(level, at, clip.channel if clip is not None else 1, len(takes), above=request.options.above)
+    channel = clip.channel if clip is not None else request.channel
+    channels = _free_channels(level, shown, channel, len(takes), above=request.options.above)
     before = strips.takes_of(scene, clip) if clip is not None else []
     first_number = max((int(strips.made_with(sound).get("take", 0)) for sound in before), default=0) + 1
     sounds: dict[int, Any] = {}
     for count, (number, channel) in enumerate(zip(takes, channels, strict=True), first_number):
         sounds[number] = _add(level, at, channel, takes[number], _name(request, count))
+        # Trimmed since, the clip shows less than was scored: the rest is still there, behind the sound's own handles.
+        compat.set_handles(sounds[number], shown.start, shown.end)
         sounds[number][strips.PROPERTY] = _made_with(job, takes[number], count)
     hear([*before, *sounds.values()], next(iter(sounds.values())))
     if request.options.mute_own_sound and clip is not None:
@@ -111,10 +114,19 @@ def _free_channels(level: Any, span: Span, beside: int, count: int, *, above: bo
     return free[:count]
 
 
-def _where(request: Request, clip: Any) -> Span:
-    """Where the picture is now: it may have been moved since, and its sound goes with it."""
-    moved = strips.moved(clip, request.span, request.content_start) if clip is not None else 0
-    return Span(request.span.start + moved, request.span.end + moved)
+def _where(request: Request, scene: bpy.types.Scene, clip: Any) -> tuple[Span, Span]:
+    """Where the whole sound belongs, and which frames of it are to be heard.
+
+    The picture may have been moved since, and its sound goes with it; it may have been trimmed, or cut in two.
+    """
+    if clip is None:
+        return request.span, request.span
+    moved = strips.moved(clip, request.span, request.content_start)
+    at = Span(request.span.start + moved, request.span.end + moved)
+    seen = [strips.span(piece) for piece in strips.pieces_of(scene, clip)]
+    start = max(at.start, min(piece.start for piece in seen))
+    end = min(at.end, max(piece.end for piece in seen))
+    return (at, Span(start, end)) if start < end else (at, at)
 
 
 def _same_file(one: str, other: str) -> bool:

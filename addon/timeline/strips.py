@@ -60,15 +60,30 @@ def mark(strip: Any) -> str:
 
 
 def find_marked(scene_name: str, strip_name: str, mark: str) -> tuple[bpy.types.Scene | None, Any]:
-    """The scene and the strip, also where it has another name by now. A copy carries the same mark: the name decides."""
+    """The scene and the strip, also where they have other names by now; each None where it is gone.
+
+    A copy carries the same mark: then the names decide.
+    """
     scene, named = find(scene_name, strip_name)
-    if scene is None or scene.sequence_editor is None:
-        return scene, None
     # An undo to before the click takes the mark away.
     if named is not None and named.get(MARK, mark) == mark:
         return scene, named
-    strips: Any = scene.sequence_editor.strips_all
-    return scene, next((strip for strip in strips if has_picture(strip) and strip.get(MARK) == mark), None)
+    for other in [scene, *bpy.data.scenes]:
+        edit: Any = other.sequence_editor if other is not None else None
+        marked = [strip for strip in edit.strips_all if has_picture(strip) and strip.get(MARK) == mark] if edit else []
+        if marked and mark:
+            return other, next((strip for strip in marked if strip.name == strip_name), marked[0])
+    return scene, None
+
+
+def pieces_of(scene: bpy.types.Scene, clip: Any) -> list[Any]:
+    """The clip, with what was cut from it and left where it was."""
+    return [
+        strip
+        for strip in isolate.level(scene, clip).strips
+        if strip == clip
+        or (clip.get(MARK) and strip.get(MARK) == clip[MARK] and compat.content_start(strip) == compat.content_start(clip))
+    ]
 
 
 def moved(strip: Any, span_then: Span, content_start_then: float) -> int:
