@@ -70,7 +70,9 @@ def quietest(old: Samples, new: Samples, rate: int) -> tuple[int, int]:
     """
     moment = max(round(_MOMENT_SECONDS * rate), 1)
     moments = len(old) // moment
-    power = sum(np.square(side[: moments * moment]).reshape(moments, -1).sum(axis=1) for side in (old, new))
+    power = sum(
+        np.square(side[: moments * moment]).reshape(moments, moment * side.shape[1]).sum(axis=1) for side in (old, new)
+    )
     chosen = [_window(np.asarray(power), round(seconds * rate / moment), rate, moment) for seconds in _CROSS_FADES_SECONDS]
     if chosen[-1] is None:
         return 0, len(old)

@@ -18,10 +18,9 @@ from .join import Samples, Stretch, join
 # `aud` keeps Python's lock while it decodes, 2 to 6 ms a second of sound, and the interface would feel more than this.
 _STRETCH_SECONDS = 8
 _WHOLE_MAX_SECONDS = 2 * _STRETCH_SECONDS
-# Longer than the cross-fade and the margins around it.
+# Longer than the cross-fade and the margins around it, in which a decoder settles after a seek: AAC's takes 1024 samples.
+# Half seconds, since `aud` is told of times and rounds them down to samples: these are whole at all usual rates.
 _STRETCH_OVERLAP_SECONDS = 0.5
-# After a seek an AAC decoder needs a frame, and an mp3 decoder three, until it is as if it had come there by decoding.
-_SETTLE_SECONDS = 0.25
 # How alike a stretch that was sought has to be to the one that was decoded. Noise in AAC is filled in anew each time, so
 # that 0.94 was measured where the place is right; Opus, which lands 312 samples off, stayed below 0.01 with noise.
 _ALIKE_MIN = 0.8
@@ -94,7 +93,7 @@ def conform(
 
     def stretches() -> Iterator[Stretch]:
         nonlocal missing
-        heard = _heard(results, channels, wanted - min(shift, 0), check_cancel)
+        heard = _heard(results, channels, wanted - min(shift, 0))
         for stretch in join(heard, rate, wanted - shift):
             missing -= len(stretch.between(0, due))
             yield Stretch(stretch.start + shift, stretch.samples)
@@ -129,13 +128,12 @@ def _common(results: Sequence[_Result]) -> tuple[int, int]:
     return rates.pop(), channels
 
 
-def _heard(results: Sequence[_Result], channels: int, end: int, check_cancel: Callable[[], None]) -> Iterator[Stretch]:
+def _heard(results: Sequence[_Result], channels: int, end: int) -> Iterator[Stretch]:
     """The sound of each result at its place, up to `end` at least, in samples."""
     for result in results:
         origin = result.start - result.delay
         nothing = True
         for first, samples in _decoded(result, end - origin):
-            check_cancel()
             early = max(result.start - origin - first, 0)
             if len(samples) > early:
                 nothing = False
@@ -173,10 +171,8 @@ def _seeks_exactly(result: _Result) -> bool:
 
 
 def _sought(result: _Result, first: int, count: int) -> Samples:
-    settle = min(first, round(_SETTLE_SECONDS * result.rate))
-    # `aud` rounds times down to samples, so one that stands right on a sample might become the one before.
-    start, end = ((sample + 0.25) / result.rate for sample in (first - settle, first + count))
-    return _read(result, result.sound.limit(start if first else 0, end))[settle:]
+    limited = result.sound.limit(first / result.rate, (first + count) / result.rate)
+    return _read(result, limited)
 
 
 def _read(result: _Result, sound: Any) -> Samples:

@@ -39,6 +39,7 @@ def addon() -> Any:
         "failure",
         "jobs.job",
         "jobs.request",
+        "media.sound",
         "service.mmaudio",
         "ui.operators",
         "ui.settings",

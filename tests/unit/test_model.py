@@ -12,7 +12,7 @@ import pytest
 
 from addon.failure import Failure
 from addon.jobs.names import file_name
-from addon.media.mp4 import AAC_DELAY, unsignalled_delay
+from addon.media.mp4 import AAC_DELAY, MP3_DELAY, unsignalled_delay
 from addon.service.mmaudio import Settings, clip_frames, grid_duration, run_input
 from tests.standin import model
 
@@ -203,6 +203,55 @@ def test_an_edit_list_that_promises_more_than_it_has_is_read_as_far_as_it_goes(t
     assert unsignalled_delay(tmp_path / "result.mp4") == 0
     (tmp_path / "late.mp4").write_bytes(box(b"moov", track.replace(struct.pack(">i", 1024), struct.pack(">i", -1))))
     assert unsignalled_delay(tmp_path / "late.mp4") == AAC_DELAY
+
+
+def coding(entry: bytes, number: int | None = None) -> bytes:
+    """A sample description; `number` is the coding's in ISO/IEC 14496-1, such as 0x40 for AAC."""
+    decoder = b"" if number is None else b"\x04\x80\x80\x80\x0d" + bytes([number]) + bytes(12)
+    stream = box(b"esds", bytes(4) + b"\x03\x80\x80\x80\x19\x00\x02\x00" + decoder) if decoder else b""
+    return box(b"stsd", struct.pack(">II", 0, 1) + box(entry, bytes(28) + stream))
+
+
+def track(handler: bytes, description: bytes, edits: list[tuple[int, int]], rate: int = 44_100) -> bytes:
+    """Edits are (duration in ticks of the movie, media time in the media's); a media time of -1 is an empty edit."""
+    listed = b"".join(struct.pack(">IiI", duration, media_time, 1 << 16) for duration, media_time in edits)
+    about = box(b"mdhd", bytes(12) + struct.pack(">I", rate) + bytes(8)) + box(b"hdlr", bytes(8) + handler + bytes(12))
+    media = box(b"mdia", about + box(b"minf", box(b"stbl", description)))
+    return box(b"trak", box(b"edts", box(b"elst", struct.pack(">II", 0, len(edits)) + listed)) + media)
+
+
+AAC, MP3, MP3_LATER, DOLBY = coding(b"mp4a", 0x40), coding(b"mp4a", 0x6B), coding(b"mp4a", 0x69), coding(b"mp4a", 0xA5)
+WHOLE = (8000, 0)
+
+
+@pytest.mark.parametrize(
+    ("description", "sound", "picture", "late"),
+    [
+        pytest.param(AAC, [WHOLE], [WHOLE], AAC_DELAY, id="AAC, told nothing"),
+        pytest.param(AAC, [], [], AAC_DELAY, id="AAC, no edit"),
+        pytest.param(AAC, [(8000, 1024)], [WHOLE], 0, id="AAC, told"),
+        pytest.param(AAC, [(8000, 2112)], [WHOLE], 0, id="AAC, another encoder's delay told"),
+        pytest.param(AAC, [(8000, 1)], [WHOLE], AAC_DELAY - 1, id="AAC, a rounding told"),
+        pytest.param(MP3, [WHOLE], [WHOLE], MP3_DELAY, id="mp3, told nothing"),
+        pytest.param(MP3_LATER, [WHOLE], [WHOLE], MP3_DELAY, id="mp3 of MPEG-2, told nothing"),
+        pytest.param(coding(b".mp3"), [WHOLE], [WHOLE], MP3_DELAY, id="mp3 as QuickTime names it"),
+        pytest.param(MP3, [(8000, 1105)], [WHOLE], 0, id="mp3, told"),
+        pytest.param(DOLBY, [WHOLE], [WHOLE], 0, id="another coding that mp4a stands for"),
+        pytest.param(coding(b"Opus"), [WHOLE], [WHOLE], 0, id="Opus"),
+        pytest.param(coding(b"fLaC"), [(250, -1), WHOLE], [WHOLE], -11025, id="FLAC that begins a quarter second late"),
+        pytest.param(AAC, [(250, -1), WHOLE], [WHOLE], -11025, id="AAC that begins a quarter second late"),
+        pytest.param(AAC, [(250, -1), (8000, 1024)], [WHOLE], -11025, id="AAC that begins late, and its delay told"),
+        pytest.param(AAC, [(60, -1), WHOLE], [(80, -1), WHOLE], 882, id="sound ahead of its late picture"),
+        pytest.param(AAC, [(80, -1), WHOLE], [(80, -1), WHOLE], AAC_DELAY, id="both late, told nothing of AAC"),
+    ],
+)
+def test_how_late_a_sound_is_decoded_against_its_picture(
+    description: bytes, sound: list[tuple[int, int]], picture: list[tuple[int, int]], late: int, tmp_path: Path
+) -> None:
+    header = box(b"mvhd", bytes(12) + struct.pack(">I", 1000) + bytes(80))
+    tracks = track(b"vide", coding(b"avc1"), picture, 12_288) + track(b"soun", description, sound)
+    (tmp_path / "result.mp4").write_bytes(box(b"moov", header + tracks))
+    assert unsignalled_delay(tmp_path / "result.mp4") == late
 
 
 def test_a_file_that_ends_early_is_no_mp4_or_has_no_sound(result: Path, tmp_path: Path) -> None:

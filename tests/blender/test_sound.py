@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results of all kinds become one sound that fits to the sample."""
+
+import math
+import tracemalloc
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.sounds import RATE, Coding, Samples, add_clicks, decibels, encode, heard_clicks, noise, read_wav, write_wav
+
+TOLERANCE_MS = 1.0
+STEADY_DB = 1.0
+
+Conform = Callable[..., Any]
+
+
+@pytest.fixture
+def conform(addon: Any) -> Conform:
+    """Conforms (file, start) pairs; returns the samples, after a look at the form, and how much was missing."""
+
+    def run(pieces: Sequence[tuple[Path, Any]], length: Any, target: Path, **options: Any) -> tuple[Samples, float]:
+        parts = [addon.sound.Piece(file, Fraction(start)) for file, start in pieces]
+        conformed = addon.sound.conform(parts, Fraction(length), target, lambda: None, **options)
+        samples, rate = read_wav(target)
+        assert rate == conformed.rate
+        assert len(samples) == max(1, round(Fraction(length) * rate))
+        return samples, conformed.missing
+
+    return run
+
+
+# How the results of services come, and how they might.
+CODINGS = [
+    Coding("PyAV", "aac", "mp4", hidden=1024),
+    Coding("PyAV", "aac", "mp4", hidden=1024, rate=48_000, channels=1),
+    Coding("PyAV", "aac", "mp4"),
+    Coding("PyAV", "aac", "mp4", rate=48_000, channels=1),
+    Coding("PyAV", "libmp3lame", "mp4", hidden=1105),
+    Coding("PyAV", "libmp3lame", "mp4", hidden=1105, rate=48_000, channels=1),
+    Coding("PyAV", "libmp3lame", "mp4"),
+    Coding("PyAV", "libmp3lame", "mp3", picture=False),
+    Coding("PyAV", "libopus", "mp4", hidden=312, rate=48_000),
+    Coding("PyAV", "libopus", "mp4", rate=48_000, channels=1),
+    Coding("PyAV", "libopus", "ogg", rate=48_000, picture=False),
+    Coding("PyAV", "flac", "mp4"),
+    Coding("PyAV", "flac", "flac", channels=1, picture=False),
+    Coding("PyAV", "alac", "mp4", rate=48_000),
+    Coding("PyAV", "pcm_s16le", "mov"),
+    Coding("PyAV", "pcm_s16le", "wav", rate=48_000, picture=False),
+    Coding("ffmpeg", "aac", "mp4"),
+    Coding("ffmpeg", "aac", "mp4", rate=48_000, channels=1),
+    Coding("ffmpeg", "aac", "m4a", picture=False),
+    Coding("ffmpeg", "aac", "mov"),
+    Coding("ffmpeg", "aac", "mp4", options=("-movflags", "+faststart")),
+    Coding("ffmpeg", "aac", "mp4", options=("-movflags", "frag_keyframe+empty_moov")),
+    Coding("ffmpeg", "aac", "mp4", options=("-movflags", "frag_keyframe+delay_moov")),
+    Coding("ffmpeg", "aac", "mp4", options=("-use_editlist", "0")),
+    Coding("ffmpeg", "aac", "mp4", options=("-avoid_negative_ts", "make_zero")),
+    Coding("ffmpeg", "aac", "mp4", through="aac"),
+    Coding("ffmpeg", "aac", "mp4", through="m4a"),
+    Coding("ffmpeg", "aac", "mp4", through="mkv"),
+    Coding("ffmpeg", "aac", "mp4", late=0.25),
+    Coding("ffmpeg", "libmp3lame", "mp4"),
+    Coding("ffmpeg", "libmp3lame", "mp4", rate=48_000, channels=1),
+    Coding("ffmpeg", "libmp3lame", "mp4", through="mp3"),
+    Coding("ffmpeg", "libmp3lame", "mp4", options=("-use_editlist", "0")),
+    Coding("ffmpeg", "libmp3lame", "mov"),
+    Coding("ffmpeg", "libmp3lame", "mp3", picture=False),
+    Coding("ffmpeg", "libopus", "mp4", rate=48_000),
+    Coding("ffmpeg", "libopus", "mp4", options=("-use_editlist", "0")),
+    Coding("ffmpeg", "libopus", "ogg", picture=False),
+    Coding("ffmpeg", "libopus", "webm", rate=48_000, channels=1, picture=False),
+    Coding("ffmpeg", "flac", "mp4", rate=48_000, channels=1),
+    Coding("ffmpeg", "flac", "mp4", late=0.25),
+    Coding("ffmpeg", "flac", "flac", picture=False),
+    Coding("ffmpeg", "flac", "ogg", picture=False),
+    Coding("ffmpeg", "pcm_s16le", "wav", picture=False),
+    Coding("ffmpeg", "pcm_f32le", "wav", rate=48_000, picture=False),
+    Coding("ffmpeg", "pcm_s24le", "mov", channels=1),
+    Coding("ffmpeg", "libvorbis", "ogg", picture=False),
+    Coding("ffmpeg", "ac3", "mp4"),
+]
+CLICKS = (0.0, 0.3, 0.7501, 1.2345, 1.9)
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory: pytest.TempPathFactory) -> dict[Coding, Path]:
+    """Two seconds with clicks, in each coding."""
+    folder = tmp_path_factory.mktemp("coded")
+    orders: list[tuple[Path, Coding, Path]] = []
+    for number, coding in enumerate(CODINGS):
+        hiss = noise(2, seed=1, level=0.003, rate=coding.rate, channels=coding.channels)
+        source = write_wav(folder / f"{number} source.wav", add_clicks(hiss, *CLICKS, rate=coding.rate), coding.rate)
+        orders.append((source, coding, folder / f"{number}.{coding.ending}"))
+    encode(orders)
+    return {coding: target for _, coding, target in orders}
+
+
+@pytest.mark.parametrize("coding", CODINGS, ids=str)
+def test_clicks_stand_where_they_were_before_encoding(
+    coding: Coding, coded: dict[Coding, Path], conform: Conform, tmp_path: Path
+) -> None:
+    samples, missing = conform([(coded[coding], 0)], Fraction(str(1.97 + coding.late)), tmp_path / "sound.wav")
+    rate = read_wav(tmp_path / "sound.wav")[1]
+    assert missing <= coding.late
+    # What lossy codecs let ring before a click is quieter than half of it.
+    begun = heard_clicks(samples, above=float(np.abs(samples).max()) / 2, rate=rate)
+    assert len(begun) == len(CLICKS)
+    stood = [round(click * rate) / rate + coding.late for click in CLICKS]
+    offsets = [(after - before) * 1000 for after, before in zip(begun, stood, strict=True)]
+    print(f"{coding}: worst {max(offsets, key=abs):+.3f} ms")
+    assert max(map(abs, offsets)) < TOLERANCE_MS
+
+
+@pytest.mark.parametrize(
+    "length", [Fraction(1, 10**6), Fraction(1, 60), Fraction(1001, 30_000) * 7, Fraction(2), Fraction(37, 24)]
+)
+def test_a_sound_has_just_its_length(length: Fraction, conform: Conform, tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "result.wav", noise(2.02, seed=1), RATE)
+    samples, missing = conform([(source, 0)], length, tmp_path / "folder" / "sound.wav")
+    assert missing == 0
+    assert np.array_equal(samples, read_wav(source)[0][: len(samples)])
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["sound.wav"]
+
+
+@pytest.mark.parametrize("offset", [Fraction(-1, 5), Fraction(-1, 1000), Fraction(0), Fraction(31, 1000), Fraction(1, 5)])
+def test_an_offset_moves_the_whole_sound(offset: Fraction, conform: Conform, tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "result.wav", add_clicks(noise(3, seed=1, level=0.05), 0.3, 1.0, 1.9, 2.1), RATE)
+    samples, missing = conform([(source, 0)], 2, tmp_path / "sound.wav", offset=offset)
+    moved = round(offset * RATE)
+    before = read_wav(source)[0]
+    assert np.array_equal(samples[max(moved, 0) :], before[max(-moved, 0) : 2 * RATE - moved])
+    assert not samples[: max(moved, 0)].any()
+    assert missing == 0
+
+
+def test_an_offset_beyond_the_end_of_the_result_lets_the_sound_go_and_counts_as_nothing_missing(
+    conform: Conform, tmp_path: Path
+) -> None:
+    source = write_wav(tmp_path / "result.wav", noise(2, seed=1), RATE)
+    samples, missing = conform([(source, 0)], 2, tmp_path / "sound.wav", offset=Fraction(-1, 10))
+    assert missing == 0
+    assert not samples[round(1.9 * RATE) :].any()
+    assert np.abs(samples[round(1.898 * RATE) : round(1.9 * RATE)]).max() < 0.02
+    assert np.array_equal(samples[: round(1.85 * RATE)], read_wav(source)[0][round(0.1 * RATE) : round(1.95 * RATE)])
+
+
+@pytest.mark.parametrize(("offset", "missing"), [(-0.2, 0.5), (0.0, 0.5), (0.2, 0.3)])
+def test_what_a_short_result_lacks_is_told_whatever_the_offset(
+    offset: float, missing: float, conform: Conform, tmp_path: Path
+) -> None:
+    """An offset pushes some of it out of the sound, and takes nothing away from the result."""
+    source = write_wav(tmp_path / "result.wav", noise(1.5, seed=1), RATE)
+    samples, told = conform([(source, 0)], 2, tmp_path / "sound.wav", offset=Fraction(str(offset)))
+    end = round((1.5 + offset) * RATE)
+    assert told == pytest.approx(missing, abs=1e-4)
+    assert not samples[end:].any()
+    assert np.abs(samples[end - 88 : end]).max() < 0.02
+    assert decibels(samples)[5:25] == pytest.approx(-20, abs=STEADY_DB)
+
+
+def windows(folder: Path, *sounds: Samples) -> list[Path]:
+    return [write_wav(folder / f"window {number}.wav", sound, RATE) for number, sound in enumerate(sounds)]
+
+
+def steady_noise(number: int) -> Samples:
+    return noise(4.02, seed=number)
+
+
+def hum(number: int) -> Samples:
+    """The same in all windows, wave upon wave."""
+    at = np.arange(round(4.02 * RATE)) / RATE + 3 * number
+    return np.repeat((0.1 * math.sqrt(2) * np.sin(2 * np.pi * 100 * at)).astype(np.float32)[:, None], 2, axis=1)
+
+
+@pytest.mark.parametrize("sound", [steady_noise, hum])
+def test_the_level_is_steady_over_joins(sound: Callable[[int], Samples], conform: Conform, tmp_path: Path) -> None:
+    files = windows(tmp_path, *(sound(number) for number in range(5)))
+    samples, missing = conform([(file, 3 * number) for number, file in enumerate(files)], 16, tmp_path / "sound.wav")
+    assert missing == 0
+    worst = float(np.abs(decibels(samples) + 20).max())
+    print(f"{sound.__name__}: {worst:.2f} dB")
+    assert worst < STEADY_DB
+
+
+def test_each_window_stands_at_its_start_to_the_sample_and_its_clicks_sound_once(conform: Conform, tmp_path: Path) -> None:
+    """Each starts between two samples, and has a click that is its own and one that the next has too."""
+    file = write_wav(tmp_path / "window.wav", add_clicks(noise(3.02, seed=1, level=0.01), 0.75, 1.5, 2.75), RATE)
+    starts = [Fraction(20_001, 10_000) * number for number in range(10)]
+    samples, _ = conform([(file, start) for start in starts], 21, tmp_path / "sound.wav")
+    own = [(round(start * RATE) + round(1.5 * RATE)) / RATE for start in starts]
+    heard = heard_clicks(samples, above=0.3)
+    assert len(heard) == 1 + 2 * len(starts)
+    assert heard[1::2] == own
+
+
+def test_a_gap_between_windows_is_faded_out_of_and_into_and_told(conform: Conform, tmp_path: Path) -> None:
+    files = windows(tmp_path, noise(1.5, seed=1), noise(2, seed=2))
+    samples, missing = conform([(files[0], 0), (files[1], 2)], 4, tmp_path / "sound.wav")
+    assert missing == pytest.approx(0.5)
+    end, start = round(1.5 * RATE), 2 * RATE
+    assert not samples[end:start].any()
+    assert max(np.abs(samples[end - 88 : end]).max(), np.abs(samples[start : start + 88]).max()) < 0.02
+    assert decibels(np.concatenate([samples[: end - 2205], samples[start + 2205 :]])) == pytest.approx(-20, abs=STEADY_DB)
+
+
+def test_after_a_gap_an_encoder_s_delay_counts_as_nothing_heard(
+    windows_of_aac: dict[str, Path], conform: Conform, tmp_path: Path
+) -> None:
+    file = windows_of_aac["window"]
+    samples, missing = conform([(file, 0), (file, 10)], 18, tmp_path / "sound.wav")
+    assert 1.9 < missing < 2
+    assert not samples[round((10 - missing) * RATE) + 1 : 10 * RATE].any()
+    assert 0 < np.abs(samples[10 * RATE : 10 * RATE + 88]).max() < 0.01
+
+
+def test_mono_and_stereo_windows_join(conform: Conform, tmp_path: Path) -> None:
+    left_alone = noise(2, seed=2)
+    left_alone[:, 1] = 0
+    files = windows(tmp_path, noise(2, seed=1, channels=1), left_alone)
+    samples, _ = conform([(files[0], 0), (files[1], 1)], 3, tmp_path / "sound.wav")
+    assert samples.shape[1] == 2
+    assert np.array_equal(samples[:RATE, 0], samples[:RATE, 1])
+    assert decibels(samples[2 * RATE :, :1]) == pytest.approx(-20, abs=STEADY_DB)
+    assert not samples[2 * RATE :, 1].any()
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(48_000, 2), (RATE, 4)])
+def test_windows_of_different_forms_are_refused(
+    rate: int, channels: int, addon: Any, conform: Conform, tmp_path: Path
+) -> None:
+    first = write_wav(tmp_path / "first.wav", noise(2, seed=1), RATE)
+    second = write_wav(tmp_path / "second.wav", noise(2, seed=1, rate=rate, channels=channels), rate)
+    with pytest.raises(addon.failure.Failure) as told:
+        conform([(first, 0), (second, 1)], 3, tmp_path / "sound.wav")
+    assert told.value.code == "sounds_differ"
+    assert f"{rate} Hz with {channels} channels" in told.value.message
+
+
+def no_media(file: Path) -> None:
+    file.write_bytes(b"<html>Sign in</html>" * 50)
+
+
+def no_sound_track(file: Path) -> None:
+    # A movie of one track, a picture's.
+    track = b"\x00\x00\x00\x24trak" + b"\x00\x00\x00\x1cmdia" + b"\x00\x00\x00\x14hdlr" + bytes(8) + b"vide"
+    file.write_bytes(b"\x00\x00\x00\x2cmoov" + track)
+
+
+def no_samples(file: Path) -> None:
+    write_wav(file, np.zeros((0, 2), np.float32), RATE)
+
+
+@pytest.mark.parametrize("damage", [no_media, no_sound_track, no_samples])
+def test_a_window_without_sound_is_told_by_its_place(
+    damage: Callable[[Path], None], addon: Any, conform: Conform, tmp_path: Path
+) -> None:
+    good = write_wav(tmp_path / "good.wav", noise(2, seed=1), RATE)
+    damage(tmp_path / "bad.mp4")
+    with pytest.raises(addon.sound.NoSound) as told:
+        conform([(good, 0), (tmp_path / "bad.mp4", 1), (good, 2)], 4, tmp_path / "out" / "sound.wav")
+    assert (told.value.code, told.value.piece) == ("no_sound", 1)
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_what_is_cancelled_leaves_no_file(addon: Any, tmp_path: Path) -> None:
+    file = write_wav(tmp_path / "window.wav", noise(2, seed=1), RATE)
+    questions = 0
+
+    def cancel() -> None:
+        nonlocal questions
+        questions += 1
+        if questions > 4:
+            raise addon.failure.Cancelled
+
+    pieces = [addon.sound.Piece(file, Fraction(number)) for number in range(8)]
+    with pytest.raises(addon.failure.Cancelled):
+        addon.sound.conform(pieces, Fraction(9), tmp_path / "out" / "sound.wav", cancel)
+    assert not list((tmp_path / "out").iterdir())
+
+
+LONG_SECONDS = 45
+SOUGHT = Coding("PyAV", "aac", "mp4", hidden=1024)
+NOT_SOUGHT = Coding("ffmpeg", "libopus", "mp4", rate=48_000)
+
+
+@pytest.fixture(scope="module")
+def windows_of_aac(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A window of 8 s, and 45 s in a coding in which `aud` seeks exactly and in one in which it doesn't."""
+    folder = tmp_path_factory.mktemp("long")
+    orders: list[tuple[Path, Coding, Path]] = []
+    for name, coding, seconds in (("window", SOUGHT, 8), ("long", SOUGHT, LONG_SECONDS), ("opus", NOT_SOUGHT, LONG_SECONDS)):
+        sound = noise(seconds, seed=1, level=0.05, rate=coding.rate)
+        add_clicks(sound, *np.arange(0.5, seconds, 1.37), rate=coding.rate)
+        orders.append((write_wav(folder / f"{name}.wav", sound, coding.rate), coding, folder / f"{name}.mp4"))
+    encode(orders)
+    return {target.stem: target for _, _, target in orders}
+
+
+def peak_megabytes(work: Callable[[], Any]) -> float:
+    """What `work` has held at once in Python and numpy; `aud` hands out numpy's arrays."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_ten_minutes_of_windows_take_no_more_memory_than_a_few(
+    windows_of_aac: dict[str, Path], addon: Any, tmp_path: Path
+) -> None:
+    pieces = [addon.sound.Piece(windows_of_aac["window"], Fraction(7 * number)) for number in range(86)]
+    target = tmp_path / "sound.wav"
+    peak = peak_megabytes(lambda: addon.sound.conform(pieces, Fraction(600), target, lambda: None))
+    whole = 600 * RATE * 2 * 4 / 1e6
+    print(f"peak {peak:.1f} MB; the whole sound has {whole:.0f} MB")
+    assert peak < 30
+    assert target.stat().st_size == 44 + 600 * RATE * 4
+
+
+def test_a_long_result_is_read_in_stretches_to_the_sample(
+    windows_of_aac: dict[str, Path], addon: Any, conform: Conform, tmp_path: Path
+) -> None:
+    pieces, target = [addon.sound.Piece(windows_of_aac["long"], Fraction(0))], tmp_path / "sound.wav"
+    peak = peak_megabytes(lambda: addon.sound.conform(pieces, Fraction(LONG_SECONDS), target, lambda: None))
+    whole = LONG_SECONDS * RATE * 2 * 4 / 1e6
+    print(f"peak {peak:.1f} MB; decoded whole it has {whole:.0f} MB")
+    assert peak < whole
+    samples, missing = conform([(windows_of_aac["long"], 0)], LONG_SECONDS, target)
+    assert missing == 0
+    assert worst_click_ms(samples, RATE) < 0.05
+    # Where it was put together, too, it is as loud as in the first stretch. White noise, but what AAC leaves out of it.
+    quiet = decibels(without_clicks(samples))
+    assert quiet == pytest.approx(np.median(quiet[:100]), abs=STEADY_DB)
+
+
+@pytest.mark.parametrize("rate", [16_000, RATE, 48_000])
+def test_stretches_of_a_long_result_are_put_together_as_if_it_were_whole(
+    rate: int, conform: Conform, tmp_path: Path
+) -> None:
+    source = write_wav(tmp_path / "long.wav", noise(60, seed=1, rate=rate, channels=1), rate)
+    samples, missing = conform([(source, 0)], 60, tmp_path / "sound.wav")
+    assert missing == 0
+    assert np.abs(samples - read_wav(source)[0]).max() < 1.5 / 32767
+
+
+def test_a_long_result_in_which_seeking_is_not_exact_comes_out_right_too(
+    windows_of_aac: dict[str, Path], conform: Conform, tmp_path: Path
+) -> None:
+    samples, missing = conform([(windows_of_aac["opus"], 0)], LONG_SECONDS, tmp_path / "sound.wav")
+    assert missing == 0
+    assert worst_click_ms(samples, NOT_SOUGHT.rate) < 0.05
+
+
+def long_clicks(rate: int) -> "np.ndarray":
+    """The samples at which the clicks of the long results begin."""
+    return np.round(np.arange(0.5, LONG_SECONDS, 1.37) * rate).astype(int)
+
+
+def worst_click_ms(samples: Samples, rate: int) -> float:
+    heard = heard_clicks(samples, above=0.5, rate=rate)
+    assert len(heard) == len(long_clicks(rate))
+    return float(np.abs(np.asarray(heard) - long_clicks(rate) / rate).max() * 1000)
+
+
+def without_clicks(samples: Samples) -> Samples:
+    around = (long_clicks(RATE)[:, None] + np.arange(-2048, 2048)).ravel()
+    return np.delete(samples, around, axis=0)
