@@ -80,7 +80,7 @@ def start(
     tools = _tools(setup)
     shared = _snapshot_to_take(tools)
     asked = _Asked(settings, options, shared, setup)
-    jobs = [Job.new(asked.of(scene, strip)) for strip in chosen]
+    jobs = [Job.new(asked.of(scene, strip), bpy.data.filepath) for strip in chosen]
     _send_off(jobs, tools)
     return [runner.job(job.id) or job for job in jobs]
 
@@ -111,7 +111,8 @@ def _anew(job: Job, setup: Setup) -> Job:
         text = f"The strip “{old.strip}” is not in the file that is open."
         raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
     tools = _tools(setup)
-    again = Job.new(_Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip))
+    request = _Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip)
+    again = Job.new(request, bpy.data.filepath)
     _send_off([again], tools)
     return again
 
@@ -138,8 +139,7 @@ def advance() -> list[Job]:
 def on_load(*_: object) -> None:
     """Blender has opened a file: jobs of another one keep their sound until theirs is open again."""
     for job in runner.jobs:
-        project = job.request.project
-        if project and project == bpy.data.filepath:
+        if job.project and job.project == bpy.data.filepath:
             _left_behind.discard(job.id)
         else:
             _left_behind.add(job.id)
@@ -182,7 +182,6 @@ class _Asked:
             folder=_results(self.setup),
             channel=strip.channel,
             mark=strips.mark(strip) if strips.keeps_marks(scene) else "",
-            project=bpy.data.filepath,
             offset=self.setup.offset,
             options=self.options,
         )
@@ -234,7 +233,7 @@ def _place(job: Job) -> None:
 
 
 def _other_file(job: Job) -> Failure:
-    project = Path(job.request.project).name
+    project = Path(job.project).name
     where = f"Open {project}, then Retry." if project else "Add the file as a sound strip."
     return Failure("other_file", f"Its project is no longer open; the sound is kept in {job.request.folder}.", where)
 

@@ -129,9 +129,14 @@ class Take:
 
 @dataclass(frozen=True)
 class Job:
-    """One strip's way to its sound. `clips` are its uploads, one a window, None where there is none just now."""
+    """One strip's way to its sound.
+
+    project  the .blend that the strip is in, or empty while it isn't saved; it changes when the file gets another name
+    clips    its uploads, one a window, None where there is none just now
+    """
 
     request: Request
+    project: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: float = field(default_factory=time.time)
     stage: Stage = Stage.QUEUED
@@ -141,10 +146,10 @@ class Job:
     error: JobError | None = None
 
     @classmethod
-    def new(cls, request: Request) -> "Job":
+    def new(cls, request: Request, project: str = "") -> "Job":
         runs = tuple(Run() for _ in request.windows)
         takes = tuple(Take(request.settings.for_take(number), runs) for number in range(request.options.takes))
-        return cls(request, clips=(None,) * len(runs), takes=takes)
+        return cls(request, project, clips=(None,) * len(runs), takes=takes)
 
     @property
     def runs(self) -> list[Run]:

@@ -67,7 +67,6 @@ class Request:
     folder         where the finished sounds go
     channel        where the strip lay
     mark           what the strip carries so that it is found again under another name
-    project        the .blend that the strip is in, or empty while it isn't saved
     offset         seconds by which the sounds come later than their picture, from -0.2 to 0.2
     """
 
@@ -81,7 +80,6 @@ class Request:
     folder: Path
     channel: int = 2
     mark: str = ""
-    project: str = ""
     offset: Fraction = Fraction(0)
     options: Options = Options()
 
