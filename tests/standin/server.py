@@ -25,7 +25,11 @@ def openapi_file() -> Path | None:
 
 
 class Faults:
-    """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes."""
+    """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes.
+
+    At "webhook", for the run that is created next: "twice", "late" by `seconds`, "early" (before the create call is
+    answered, too), "never", "wrong_secret", "unknown_run", or "newest", the body of the newest documentation.
+    """
 
     def __init__(self) -> None:
         self._orders: list[dict[str, Any]] = []
@@ -287,7 +291,8 @@ class Api(_Handler):
 
     def _create(self) -> tuple[int, bytes]:
         body = self._checked("/v1/prediction")
-        return 200, as_json(self.double.service.create(body, self.double.faults.take("run")))
+        faults = self.double.faults
+        return 200, as_json(self.double.service.create(body, faults.take("run"), faults.take("webhook")))
 
     def _delete(self, file_id: str) -> bytes:
         self.double.service.delete(file_id)
@@ -304,6 +309,10 @@ class Api(_Handler):
             case "POST", "/_standin/settings":
                 for name, value in self.json().items():
                     setattr(self.double.service, name, value)
+                return 200, b"{}"
+            case "POST", "/_standin/outside":
+                for name, value in self.json().items():
+                    setattr(self.double.service.outside, name, value)
                 return 200, b"{}"
             case "DELETE", "/_standin/faults":
                 self.double.faults.clear()
