@@ -212,7 +212,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "mmaudio"
     sys_version = ""
-    timeout = READ_SECONDS
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(READ_SECONDS)
 
     def do_POST(self) -> None:
         self._answer(self._status())

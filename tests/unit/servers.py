@@ -228,6 +228,7 @@ class Scripted:
     seen     what it was asked
     replies  given one after the other, the last again and again; none while empty
     instead  the answer to all requests of a method
+    late     how many times what is kept is not yet found
     """
 
     def __init__(self) -> None:
@@ -235,6 +236,7 @@ class Scripted:
         self.seen: list[Seen] = []
         self.replies: list[Reply] = []
         self.instead: dict[str, Reply] = {}
+        self.late = 0
         self._kept: dict[str, bytes] = {}
 
     def reply(self, seen: Seen) -> Reply:
@@ -250,6 +252,9 @@ class Scripted:
                 return Reply(201)
             case "DELETE":
                 return Reply(202) if self._kept.pop(path, None) is not None else Reply(404)
+            case _ if self.late:
+                self.late -= 1
+                return Reply(404)
             case _:
                 return Reply(200, self._kept[path]) if path in self._kept else Reply(404)
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A clip that the artist has published by hand; and what all ways to a public address have in common."""
 
+import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -91,6 +93,29 @@ def test_an_address_that_leads_to_no_mp4_is_told_so(
     assert told.value.code == code
     assert told.value.message.startswith("Read: ")
     assert words in told.value.message
+
+
+@pytest.mark.usefixtures("direct")
+def test_no_more_is_read_than_is_needed(any_service: Eachlabs, transport: Quick) -> None:
+    sent: list[int] = []
+    megabytes = 200
+
+    def stream_without_end(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n\x00\x00\x00\x18ftypisom")
+            while len(sent) < megabytes:
+                connection.sendall(bytes(1_000_000))
+                sent.append(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=stream_without_end, args=(listening,))
+        server.start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/shot.mp4"
+        assert "mp4" in check_storage(GivenUrlConfig(address).open(any_service, transport), transport)
+        server.join(20)
+    assert len(sent) < megabytes / 2
 
 
 @pytest.mark.parametrize("life", [60, 3600, 365 * 24 * 3600])

@@ -210,6 +210,14 @@ def test_what_a_cache_still_hands_out_is_said(
     assert "still hands the file out" in check_storage(opened(at(scripted)), transport)
 
 
+def test_a_cdn_may_need_a_moment_to_know_of_a_clip(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+) -> None:
+    scripted.late = 2
+    assert check_storage(opened(at(scripted)), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
+    assert [seen.method for seen in scripted.seen] == ["PUT", "GET", "GET", "GET", "DELETE", "GET"]
+
+
 def test_a_public_address_may_redirect(
     scripted: Scripted, dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick
 ) -> None:
@@ -318,6 +326,7 @@ GOOD = "https://cdn.example/{name}"
         "https://cdn.example/{file}",
         "https://cdn.example/{name}/{id}",
         "https://{name}.cdn.example/a",
+        "https://{name}.cdn.example/{name}",
         "https://cdn.example/#{name}",
         "https://cdn.example/{name} b",
         "https://cdn.example/ü/{name}",

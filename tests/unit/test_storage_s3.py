@@ -354,6 +354,7 @@ HOSTILE = [
     b"<Error><Code>" + b"A" * 4_000_000,
     b"<!DOCTYPE x [<!ENTITY a 'SlowDown'>]><Error><Code>&a;</Code></Error>",
     xml("s3cretTokenThatIsRepeated"),
+    xml("sEcReTtOkEnOfTheArtist"),
     xml("<script>alert(1)</script>"),
     xml("Code\r\nX-Evil: 1"),
     b"\xff\xfe\x00" * 1000,

@@ -229,7 +229,7 @@ def test_the_largest_body_is_taken(hook: Webhook) -> None:
     ids=["nothing", "half a head", "half a body"],
 )
 def test_who_says_nothing_more_is_hung_up_on(start: bytes, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook._Handler, "timeout", 0.1)  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(webhook, "READ_SECONDS", 0.1)
     with hook.expect():
         began = time.monotonic()
         assert b"204" not in said_to(hook.port, start)
