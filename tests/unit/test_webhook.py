@@ -254,21 +254,22 @@ def test_who_drips_is_hung_up_on(hook: Webhook, monkeypatch: pytest.MonkeyPatch)
         assert 0.2 < time.monotonic() - began < SOON / 2
 
 
-def listening_threads() -> int:
-    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
-
-
 def test_only_so_many_are_heard_at_a_time(hook: Webhook) -> None:
-    before = listening_threads()
     with hook.expect() as call:
         call.meant_for(RUN)
+        others = set(threading.enumerate())
+
+        def hearing() -> int:
+            fresh = set(threading.enumerate()) - others
+            return sum("process_request_thread" in thread.name for thread in fresh)
+
         crowd = [socket.create_connection(("127.0.0.1", hook.port), SOON) for _ in range(CONNECTIONS_MAX)]
-        until(lambda: listening_threads() - before == CONNECTIONS_MAX)
+        until(lambda: hearing() == CONNECTIONS_MAX)
         assert said_to(hook.port, b"") == b""
-        assert listening_threads() - before == CONNECTIONS_MAX
+        assert hearing() == CONNECTIONS_MAX
         for one in crowd:
             one.close()
-        until(lambda: listening_threads() == before)
+        until(lambda: hearing() == 0)
         assert post(hook.port, call.secret, body_for(RUN)) == 204
 
 
