@@ -99,7 +99,7 @@ class Eachlabs:
             try:
                 return self._create_once(order)
             except TryAgain as fault:
-                started = self.find_run(str(fields["video"]), began) if fault.sent else None
+                started = self.find_run(str(fields["video"]), began, fields.get("seed")) if fault.sent else None
                 if started is None:
                     raise
                 return started
@@ -132,14 +132,17 @@ class Eachlabs:
             raise TryAgain("bad_answer", "Eachlabs started a run without telling its number.", "Retry in a while.")
         return prediction_id
 
-    def find_run(self, video_url: str, since: datetime) -> str | None:
-        """Finds the run that a lost answer may have started, by its video, which no other job has."""
+    def find_run(self, video_url: str, since: datetime, seed: object = None) -> str | None:
+        """Finds the run that a lost answer may have started, by its video, which no other job has.
+
+        With an address by hand several takes may share the video: then `seed` tells which it was.
+        """
         try:
             for _ in range(_SETTLE_LOOKS):
                 self._transport.wait(_SETTLE_SECONDS)
                 for candidate in self._executions(since - timedelta(minutes=1)):
                     sent = self.call("GET", f"/v1/prediction/{quote(candidate, safe='')}").get("input")
-                    if isinstance(sent, dict) and sent.get("video") == video_url:
+                    if isinstance(sent, dict) and sent.get("video") == video_url and _may_be(sent.get("seed"), seed):
                         return candidate
         except Failure as fault:
             raise Failure(
@@ -194,6 +197,11 @@ def _json_object(answer: Answer, path: str) -> dict[str, Any]:
         f"The answer of Eachlabs to {path.split('?', maxsplit=1)[0].split('/')[2]} was no JSON{_request_id(answer)}.",
         "A proxy or sign-in page may stand in between: check the connection and retry.",
     )
+
+
+def _may_be(seed: object, wanted: object) -> bool:
+    """Whether a run's seed is the one wanted; one that isn't told might be, and numbers may come back as text."""
+    return seed is None or wanted is None or str(seed).removesuffix(".0") == str(wanted)
 
 
 def _said(answer: Answer) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A run reads its clip wherever it was published, and only while it is there."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,27 @@ def test_a_run_reads_its_clip_from_behind_a_public_address(
     assert finished(service, service.create(fields(published.url))).output_url is not None
     given = GivenUrlConfig(published.url + "?take=2").open(service, transport)
     assert finished(service, service.create(fields(given.publish(Path(), *unheard).url))).output_url is not None
+
+
+def test_of_two_takes_that_share_a_clip_the_right_one_is_adopted(service: Eachlabs, double: Double, video: str) -> None:
+    first = service.create(fields(video, seed=1))
+    double.order("create", "drop", carried_out=True)
+    second = service.create(fields(video, seed=2))
+    assert [run["input"]["seed"] for run in double.state()["runs"]] == [1, 2]
+    assert second == double.state()["runs"][1]["id"]
+    double.order("create", "drop")
+    third = service.create(fields(video, seed=3))
+    assert len({first, second, third}) == len(double.state()["runs"]) == 3
+
+
+@pytest.mark.parametrize(("told", "same"), [(7, True), (7.0, True), ("7", True), (None, True), (8, False), ("70", False)])
+def test_a_seed_is_known_again_however_it_is_written(
+    *, told: object, same: bool, service: Eachlabs, double: Double, video: str
+) -> None:
+    run = service.create(fields(video, seed=7))
+    double.answer("get", {"id": run, "input": {"video": video, "seed": told}}, times=99)
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    assert service.find_run(video, since, 7) == (run if same else None)
 
 
 def test_a_clip_that_is_gone_when_its_run_begins_fails_it(

@@ -12,7 +12,6 @@ from email.utils import parsedate_to_datetime
 from ...failure import Failure
 from ..faults import TryAgain, host_of
 from ..http import Answer
-from . import SETTINGS_HINT
 
 CLOCK_SECONDS = 300.0
 """By how much clocks may differ before a refusal is put down to that; AWS accepts a quarter of an hour."""
@@ -78,7 +77,7 @@ _STATUSES = {
 # 423: a WebDAV still holds on to an upload that has just broken off.
 _PASSING = (408, 423, 425, 429)
 _ELSEWHERE = ("redirected", "it points to another address", "Give the address that it points to.")
-_UNEXPECTED = ("bad_answer", "it gave an unexpected answer", SETTINGS_HINT)
+_UNEXPECTED = ("bad_answer", "it gave an unexpected answer", "Check the address, or retry in a while.")
 
 
 def refusal(answer: Answer, doing: str, url: str) -> Failure:
