@@ -7,9 +7,14 @@ from urllib.parse import urlsplit
 
 from ..failure import Failure
 
+SERVICE_HINT = "Check the service's address in the add-on's preferences."
 
-def check_url(url: str, *, loopback_allowed: bool) -> None:
-    """Raises Failure unless `url` is https to a public name, or, if allowed, plain http to this machine."""
+
+def check_url(url: str, *, loopback_allowed: bool, hint: str = SERVICE_HINT) -> None:
+    """Raises Failure unless `url` is https to a public name, or, if allowed, plain http to this machine.
+
+    `hint` says where the address is set.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -24,12 +29,13 @@ def check_url(url: str, *, loopback_allowed: bool) -> None:
     raise Failure(
         "unsafe_url",
         f"The address {parts.scheme}://{host} is not a public https address, so nothing was sent there.",
-        "Check the service's address in the add-on's preferences.",
+        hint,
     )
 
 
 def is_loopback(host: str) -> bool:
-    if host == "localhost":
+    """Whether the name is this machine's own; all names below `localhost` are (RFC 6761, 6.3)."""
+    if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

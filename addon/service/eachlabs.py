@@ -21,7 +21,8 @@ from requests.auth import AuthBase
 from ..failure import Failure
 from . import mmaudio
 from .addresses import check_url, is_loopback, redact
-from .http import Answer, Transport, TryAgain
+from .faults import TryAgain
+from .http import Answer, Transport
 
 BASE_URL = "https://api.eachlabs.ai"
 KEYS_URL = "https://www.eachlabs.ai/dashboard/api-keys"
@@ -90,15 +91,29 @@ class Eachlabs:
         self._key = key
         self._base = base_url.rstrip("/")
         self._transport = transport
+        self._secrets = [key]
         self._ahead = 0.0
 
-    def create(self, fields: Mapping[str, str | int | float], spent: Collection[str] = ()) -> str:
-        """Starts a run, exactly one, and returns its id. `fields` is the model's `input`; `spent`, see `find_run`."""
+    def create(
+        self,
+        fields: Mapping[str, str | int | float],
+        spent: Collection[str] = (),
+        *,
+        webhook: Mapping[str, str] | None = None,
+    ) -> str:
+        """Starts a run, exactly one, and returns its id.
+
+        fields   the model's `input`
+        spent    see `find_run`
+        webhook  `Call.fields`, for the service to call back
+        """
         began = time.time()
+        order = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(fields), **(webhook or {})}
+        self._secrets += [webhook["webhook_secret"]] if webhook else []
 
         def attempt() -> str:
             try:
-                return self._create_once(fields)
+                return self._create_once(order)
             except TryAgain as fault:
                 started = self.find_run(fields, began, spent) if fault.sent else None
                 if started is None:
@@ -108,7 +123,7 @@ class Eachlabs:
         return self._transport.retry(attempt, attempts=_CREATE_ATTEMPTS)
 
     def get(self, prediction_id: str) -> Prediction:
-        return _prediction(prediction_id, self.call("GET", f"/v1/prediction/{quote(prediction_id, safe='')}"), self._key)
+        return _prediction(prediction_id, self.call("GET", f"/v1/prediction/{quote(prediction_id, safe='')}"), self._secrets)
 
     def cancel(self, prediction_id: str) -> None:
         """Asks for the run's end. Best effort: it may still finish, and may be billed."""
@@ -127,9 +142,8 @@ class Eachlabs:
             return _json_object(answer, path)
         raise self._failure(answer)
 
-    def _create_once(self, fields: Mapping[str, str | int | float]) -> str:
-        body = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(fields)}
-        created = self.call_once("POST", "/v1/prediction", body, heed_cancel=False)
+    def _create_once(self, order: Mapping[str, object]) -> str:
+        created = self.call_once("POST", "/v1/prediction", order, heed_cancel=False)
         prediction_id = created.get("predictionID") or created.get("id")
         if not isinstance(prediction_id, str) or not prediction_id:
             raise TryAgain("bad_answer", "Eachlabs started a run without telling its number.", "Retry in a while.")
@@ -146,7 +160,7 @@ class Eachlabs:
                     if candidate in spent:
                         continue
                     sent = self.call("GET", f"/v1/prediction/{quote(candidate, safe='')}").get("input")
-                    if isinstance(sent, dict) and all(sent.get(name) == fields[name] for name in ("video", "seed")):
+                    if isinstance(sent, dict) and _is_same(sent, fields):
                         return candidate
         except Failure as fault:
             raise Failure(
@@ -176,7 +190,7 @@ class Eachlabs:
             self._ahead = parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
 
     def _failure(self, answer: Answer) -> Failure:
-        said = redact(_said(answer), self._key)
+        said = redact(_said(answer), *self._secrets)
         tail = f": {said}" if said else ""
         tail += f" (HTTP {answer.status}{_request_id(answer)})."
         if answer.status == 429:
@@ -216,6 +230,13 @@ def _json_object(answer: Answer, path: str) -> dict[str, Any]:
     )
 
 
+def _is_same(sent: Mapping[str, Any], fields: Mapping[str, str | int | float]) -> bool:
+    """Whether a run was asked for what `fields` ask. A seed that isn't told might be ours; numbers may come as text."""
+    seed = sent.get("seed")
+    same_seed = seed is None or str(seed).removesuffix(".0") == str(fields["seed"])
+    return sent.get("video") == fields["video"] and same_seed
+
+
 def _said(answer: Answer) -> str:
     """What an error's body says, in at most 500 characters, from any of its three shapes."""
     try:
@@ -234,7 +255,7 @@ def _request_id(answer: Answer) -> str:
     return f", request {request_id[:64]}" if request_id else ""
 
 
-def _prediction(prediction_id: str, body: Mapping[str, Any], key: str) -> Prediction:
+def _prediction(prediction_id: str, body: Mapping[str, Any], secrets: Sequence[str]) -> Prediction:
     status = str(body.get("status", "")).lower()
     output = body.get("output")
     metrics = body.get("metrics")
@@ -243,7 +264,7 @@ def _prediction(prediction_id: str, body: Mapping[str, Any], key: str) -> Predic
         status=status,
         output_url=_output_url(output) if status in SUCCEEDED else None,
         cost=_cost(metrics if isinstance(metrics, dict) else {}),
-        reason=redact(_reason(body, output), key) if status in FAILED else "",
+        reason=redact(_reason(body, output), *secrets) if status in FAILED else "",
     )
 
 

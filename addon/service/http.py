@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
 import tenacity
@@ -20,6 +20,7 @@ from requests.auth import AuthBase
 
 from ..failure import Cancelled, Failure
 from .addresses import check_url
+from .faults import TryAgain, host_of, unreachable
 
 Progress = Callable[[float, float], None]
 """Told (done, total) of a transfer, in bytes; total is 0 while it is not known."""
@@ -39,20 +40,6 @@ ATTEMPTS = 5
 RETRY_AFTER_MAX = 60.0
 _REDIRECTS_MAX = 5
 _CHUNK = 64 * 1024
-_CHECK_CONNECTION = "Check the connection and retry."
-
-
-class TryAgain(Failure):
-    """Trouble that may pass.
-
-    sent   whether the request may have been carried out all the same
-    after  for how many seconds the service asked to be left alone, its `Retry-After`, or 0
-    """
-
-    def __init__(self, code: str, message: str, hint: str = "", *, sent: bool = True, after: float = 0.0) -> None:
-        super().__init__(code, message, hint)
-        self.sent = sent
-        self.after = after
 
 
 @dataclass(frozen=True)
@@ -141,7 +128,7 @@ class Transport:
             for chunk in self._chunks(response, heed_cancel=heed_cancel):
                 body += chunk
                 if len(body) > BODY_MAX:
-                    raise Failure("bad_answer", f"{_host(url)} sent an answer of more than {BODY_MAX} bytes.")
+                    raise Failure("bad_answer", f"{host_of(url)} sent an answer of more than {BODY_MAX} bytes.")
             return Answer(response.status_code, response.headers, bytes(body))
 
     def put_file(self, url: str, path: Path, headers: Mapping[str, str], progress: Progress) -> Answer:
@@ -153,16 +140,33 @@ class Transport:
         """Downloads `url` to `path`, which appears only when it is whole. Sends no key."""
         self.retry(lambda: self._fetch_once(url, path, progress))
 
+    def read(self, url: str, bytes_max: int, headers: Mapping[str, str] | None = None) -> Answer:
+        """The first bytes of what anyone can read at `url`, whatever its status. Sends no key."""
+        with self._open_public(url, headers) as response:
+            body = bytearray()
+            for chunk in self._chunks(response):
+                body += chunk
+                if len(body) >= bytes_max:
+                    break
+            return Answer(response.status_code, response.headers, bytes(body[:bytes_max]))
+
+    def check(self, url: str, hint: str) -> None:
+        """Raises Failure unless this connection may go to `url`; `hint` says where that address is set."""
+        check_url(url, loopback_allowed=self._loopback_allowed, hint=hint)
+
     def _fetch_once(self, url: str, path: Path, progress: Progress) -> None:
+        with self._open_public(url) as response:
+            _check_fetched(response, response.url)
+            self._save(response, response.url, path, progress)
+
+    def _open_public(self, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
         for _ in range(_REDIRECTS_MAX + 1):
-            with self._open("GET", url) as response:
-                if response.is_redirect:
-                    url = urljoin(url, response.headers["Location"])
-                    continue
-                _check_fetched(response, url)
-                self._save(response, url, path, progress)
-                return
-        raise Failure("bad_answer", f"The result at {_host(url)} is redirected without end.")
+            response = self._open("GET", url, headers=headers)
+            if not response.is_redirect:
+                return response
+            response.close()
+            url = urljoin(url, response.headers["Location"])
+        raise Failure("bad_answer", f"What should be at {host_of(url)} is redirected without end.")
 
     def _save(self, response: requests.Response, url: str, path: Path, progress: Progress) -> None:
         total = int(response.headers.get("Content-Length") or 0)
@@ -172,10 +176,10 @@ class Transport:
             for chunk in self._chunks(response):
                 done += file.write(chunk)
                 if max(done, total) > FILE_MAX:
-                    raise Failure("bad_answer", f"{_host(url)} sent a file of more than {FILE_MAX} bytes.")
+                    raise Failure("bad_answer", f"{host_of(url)} sent a file of more than {FILE_MAX} bytes.")
                 progress(done, total)
         if total and done != total:
-            raise TryAgain("connection", f"The download from {_host(url)} broke off after {done} of {total} bytes.")
+            raise TryAgain("connection", f"The download from {host_of(url)} broke off after {done} of {total} bytes.")
         part.replace(path)
 
     def _open(
@@ -204,10 +208,10 @@ class Transport:
                 stream=True,
             )
         except (requests.RequestException, OSError) as fault:
-            raise _unreachable(fault, url) from None
+            raise unreachable(fault, url) from None
         except ValueError:
             # requests looks at where a redirect points even if it is not to follow it.
-            raise Failure("bad_answer", f"{_host(url)} points to an address that is none.", "Retry in a while.") from None
+            raise Failure("bad_answer", f"{host_of(url)} points to an address that is none.", "Retry in a while.") from None
 
     def _chunks(self, response: requests.Response, *, heed_cancel: bool = True) -> Iterator[bytes]:
         try:
@@ -216,7 +220,7 @@ class Transport:
                     raise Cancelled
                 yield chunk
         except (requests.RequestException, OSError) as fault:
-            raise _unreachable(fault, response.url) from None
+            raise unreachable(fault, response.url) from None
 
 
 class _Upload:
@@ -239,12 +243,8 @@ class _Upload:
         return block
 
 
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or "the service"
-
-
 def _check_fetched(response: requests.Response, url: str) -> None:
-    host, status = _host(url), response.status_code
+    host, status = host_of(url), response.status_code
     if status in (403, 404, 410):
         raise Failure(
             "result_gone",
@@ -256,42 +256,6 @@ def _check_fetched(response: requests.Response, url: str) -> None:
         raise TryAgain("service_down", text, "Retry in a while.", after=retry_after(response.headers))
     if status != 200:
         raise Failure("bad_answer", f"{host} answered with HTTP {status} where the result should be.")
-
-
-def _unreachable(fault: Exception, url: str) -> Failure:
-    """Says in plain words what became of a request. Never the fault's own text: it holds the whole URL."""
-    host = _host(url)
-    chain = _causes(fault)
-    names = {type(cause).__name__ for cause in chain}
-    sent = not names & {"NewConnectionError", "ConnectTimeout", "ConnectTimeoutError", "NameResolutionError", "gaierror"}
-    if names & {"SSLError", "SSLCertVerificationError"}:
-        return Failure(
-            "certificate",
-            f"The certificate of {host} could not be verified, so nothing was sent.",
-            "Check this machine's clock, and whether a proxy or virus scanner opens secure connections.",
-        )
-    if "ProxyError" in names:
-        text = f"The proxy did not connect to {host}."
-        return TryAgain("connection", text, "Check this machine's proxy settings.", sent=False)
-    if any(isinstance(cause, requests.Timeout | TimeoutError) for cause in chain):
-        return TryAgain("timeout", f"{host} did not answer in time.", _CHECK_CONNECTION, sent=sent)
-    if names & {"gaierror", "NameResolutionError"}:
-        return TryAgain("connection", f"The name {host} could not be resolved.", _CHECK_CONNECTION, sent=False)
-    return TryAgain("connection", f"The connection to {host} failed or broke off.", _CHECK_CONNECTION, sent=sent)
-
-
-def _causes(fault: BaseException) -> list[BaseException]:
-    """The fault and what led to it: requests and urllib3 wrap one another in `args` and `reason`."""
-    found: list[BaseException] = []
-    open_ends = [fault]
-    while open_ends:
-        cause = open_ends.pop()
-        if cause in found:
-            continue
-        found.append(cause)
-        hidden = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
-        open_ends += [item for item in hidden if isinstance(item, BaseException)]
-    return found
 
 
 def _hide_urls(record: logging.LogRecord) -> bool:

@@ -59,6 +59,10 @@ class StandIn:
     def set(self, **settings: Any) -> None:
         self._call("POST", "settings", settings)
 
+    def outside(self, **settings: Any) -> None:
+        """What the double may reach beyond itself; see `Outside`."""
+        self._call("POST", "outside", settings)
+
     def state(self) -> dict[str, Any]:
         return self._call("GET", "state")
 

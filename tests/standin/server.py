@@ -28,6 +28,8 @@ class Faults:
     """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes.
 
     {"where": {"seed": 8}} strikes only runs whose input says so.
+    At "webhook", for the run that is created next: "twice", "late" by `seconds`, "early" (before the create call is
+    answered, too), "never", "wrong_secret", "unknown_run", or "newest", the body of the newest documentation.
     """
 
     def __init__(self) -> None:
@@ -294,7 +296,9 @@ class Api(_Handler):
 
     def _create(self) -> tuple[int, bytes]:
         body = self._checked("/v1/prediction")
-        return 200, as_json(self.double.service.create(body, self.double.faults.take("run", body.get("input"))))
+        faults = self.double.faults
+        orders = faults.take("run", body.get("input"))
+        return 200, as_json(self.double.service.create(body, orders, faults.take("webhook")))
 
     def _delete(self, file_id: str) -> bytes:
         self.double.service.delete(file_id)
@@ -311,6 +315,10 @@ class Api(_Handler):
             case "POST", "/_standin/settings":
                 for name, value in self.json().items():
                     setattr(self.double.service, name, value)
+                return 200, b"{}"
+            case "POST", "/_standin/outside":
+                for name, value in self.json().items():
+                    setattr(self.double.service.outside, name, value)
                 return 200, b"{}"
             case "DELETE", "/_standin/faults":
                 self.double.faults.clear()

@@ -2,7 +2,6 @@
 """What the double knows and refuses: uploads, runs, caps. No HTTP in here; each call answers (status, headers, body)."""
 
 import json
-import re
 import secrets
 import threading
 import time
@@ -11,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from . import model
+from .outside import Outside, is_public
 
 MODEL = "mmaudio"
 PUBLIC_HOST = "cdn.standin.example"
@@ -69,6 +68,9 @@ class Run:
     reason: str = ""
     clip: dict[str, Any] = field(default_factory=dict)
     orders: list[dict[str, Any]] = field(default_factory=list)
+    webhook_url: str = ""
+    webhook_secret: str = ""
+    calls: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def under_way(self) -> bool:
@@ -86,6 +88,7 @@ class Service:
         self.runs: dict[str, Run] = {}
         self.most_under_way = 0
         self.cancelled: list[str] = []
+        self.outside = Outside()
         self._folder = folder
         self._creates: list[float] = []
         self._lock = threading.Lock()
@@ -144,18 +147,29 @@ class Service:
             upload.deleted = True
             upload.path.unlink(missing_ok=True)
 
-    def create(self, body: dict[str, Any], orders: list[dict[str, Any]]) -> dict[str, Any]:
+    def create(
+        self, body: dict[str, Any], orders: list[dict[str, Any]], calls: list[dict[str, Any]] | None = None
+    ) -> dict[str, Any]:
+        """`orders` are for the run, `calls` for the webhook; see `Faults`."""
         if body.get("model") != MODEL:
             raise Refused(404, {"error": "model not found"})
         fields = body.get("input")
         if not isinstance(fields, dict):
             raise Refused(400, {"error": "input is required"})
         self._check_fields(fields)
+        webhook_url, webhook_secret = body.get("webhook_url", ""), body.get("webhook_secret", "")
+        if webhook_url and not (is_public(webhook_url) and isinstance(webhook_secret, str)):
+            raise Refused(
+                400, {"status": 400, "error": "invalid input", "details": "webhook_url must be a public https URL"}
+            )
         with self._lock:
             self._check_caps()
             run = Run(uuid.uuid4().hex, fields, time.time(), datetime.now(UTC).isoformat(), orders=orders)
+            run.webhook_url, run.webhook_secret, run.calls = webhook_url, webhook_secret, calls or []
             self.runs[run.id] = run
             self.most_under_way = max(self.most_under_way, self._under_way())
+        if any(order["do"] == "early" for order in run.calls):
+            self.outside.call(run.webhook_url, run.webhook_secret, run.id, _told(run, self.files_url))
         threading.Thread(target=self._work, args=(run,), daemon=True).start()
         return {"status": "success", "message": "Prediction created successfully", "predictionID": run.id}
 
@@ -245,6 +259,7 @@ class Service:
             ],
             "cancelled": self.cancelled,
             "most_under_way": self.most_under_way,
+            "calls": self.outside.calls,
         }
 
     def _run(self, run_id: str) -> Run:
@@ -279,32 +294,56 @@ class Service:
         self._check_video(fields["video"])
 
     def _check_video(self, url: str) -> None:
-        parts = urlsplit(url)
-        local = re.match(r"(localhost|127\.|10\.|192\.168\.|\[?::1)", parts.hostname or "")
-        if parts.scheme != "https" or local:
+        if not is_public(url) and not self.outside.reaches_loopback(url):
             raise Refused(400, {"status": 400, "error": "invalid input", "details": "video must be a public https URL"})
-        upload = next((upload for upload in self.uploads.values() if upload.url == url), None)
-        if upload is None or not upload.live or time.time() > upload.issued + upload.life:
+        if self._video(url) is None:
             raise Refused(400, {"status": 400, "error": "invalid input", "details": "video could not be fetched"})
+
+    def _video(self, url: str) -> bytes | None:
+        """What the model would read there now."""
+        upload = next((upload for upload in self.uploads.values() if upload.url == url), None)
+        if upload is None:
+            return self.outside.video(url)
+        live = upload.live and time.time() <= upload.issued + upload.life
+        return upload.path.read_bytes() if live else None
 
     def _work(self, run: Run) -> None:
         """One run, from start to end, on a thread of its own."""
+        self._carry_out(run)
+        if run.webhook_url and run.status in ("success", "error"):
+            self._call_back(run)
+
+    def _call_back(self, run: Run) -> None:
+        orders = {order["do"]: order for order in run.calls}
+        if "never" in orders:
+            return
+        time.sleep(orders.get("late", {}).get("seconds", 0))
+        secret = "not the secret" if "wrong_secret" in orders else run.webhook_secret
+        body = _told(run, self.files_url, newest="newest" in orders)
+        if "unknown_run" in orders:
+            body["exec_id"] = uuid.uuid4().hex
+        for _ in range(2 if "twice" in orders else 1):
+            self.outside.insist(run.webhook_url, secret, run.id, body)
+
+    def _carry_out(self, run: Run) -> None:
         orders = {order["do"]: order for order in run.orders}
         for status in ("starting", "processing"):
             time.sleep(self.run_seconds / 2)
             if not run.under_way:
                 return
             run.status = status
-        upload = next(upload for upload in self.uploads.values() if upload.url == run.input["video"])
+        video = self._video(run.input["video"])
+        clip = self._folder / f"{run.id}-clip.mp4"
         target = self._folder / f"{run.id}-result.mp4"
         try:
             if "fail" in orders:
                 raise model.RunFailed(str(orders["fail"].get("reason", "out of memory")))
-            if not upload.live:
+            if video is None:
                 raise model.RunFailed("video could not be fetched")
-            run.clip = model.describe(upload.path)
+            clip.write_bytes(video)
+            run.clip = model.describe(clip)
             model.score(
-                upload.path,
+                clip,
                 target,
                 duration=float(run.input.get("duration", 8)) - orders.get("short", {}).get("seconds", 0),
                 seed=int(run.input.get("seed", 0)),
@@ -319,6 +358,21 @@ class Service:
         run.seconds = max(time.time() - run.began, 0.001)
         if run.under_way:
             run.status = "success"
+
+
+def _told(run: Run, files_url: str, *, newest: bool = False) -> dict[str, Any]:
+    """What a webhook is sent: as the brief has it, or as the newest documentation does."""
+    well = run.status == "success"
+    url = f"{files_url}/outputs/{run.id}.mp4" if well else ""
+    body: dict[str, Any] = {
+        "exec_id": run.id,
+        "status": "succeeded" if well else "failed",
+        "output": url,
+        "error": run.reason,
+    }
+    if newest:
+        body |= {"flow_id": uuid.uuid4().hex, "output": [url] if well else [{"error": run.reason}]}
+    return body
 
 
 def as_json(body: object) -> bytes:

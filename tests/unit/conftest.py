@@ -28,6 +28,7 @@ from addon.service.eachlabs import Eachlabs  # noqa: E402
 from addon.service.storage.eachlabs import EachlabsStorage  # noqa: E402
 
 from .parts import RUN_SECONDS, Double, Quick, unheard, write_clip  # noqa: E402
+from .servers import S3Server, Scripted, answering, rclone_s3, seaweedfs  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +41,15 @@ def _double() -> Iterator[Double]:
 
 
 @pytest.fixture
-def double(_double: Double, monkeypatch: pytest.MonkeyPatch) -> Double:
-    """The double, well-behaved and without a memory of other tests."""
-    # A proxy of this machine has no say over loopback.
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of this machine has no say over loopback."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+
+
+@pytest.fixture
+def double(_double: Double, direct: None) -> Double:
+    """The double, well-behaved and without a memory of other tests."""
     _double.begin()
     return _double
 
@@ -64,6 +69,30 @@ def service(double: Double, transport: Quick) -> Eachlabs:
 @pytest.fixture
 def storage(service: Eachlabs, transport: Quick) -> EachlabsStorage:
     return EachlabsStorage(service, transport)
+
+
+@pytest.fixture
+def any_service(transport: Quick) -> Eachlabs:
+    """For storages that ask nothing of the service; nobody answers there."""
+    return Eachlabs("k3y", "http://127.0.0.1:9", transport)
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with rclone_s3(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with seaweedfs(tmp_path_factory.mktemp("weed")) as server:
+        yield server
+
+
+@pytest.fixture
+def scripted(direct: None) -> Iterator[Scripted]:
+    with answering() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -36,9 +36,10 @@ class Double(StandIn):
         self.clear()
         # What would reach from one test into the next: runs in flight, and the count of creates a minute.
         self.set(run_seconds=RUN_SECONDS, concurrent=10, runs={}, cancelled=[], most_under_way=0, _creates=[])
+        self.outside(tunnels={}, storages=[], pause=0.01)
         self._before = {}
         state = self.state()
-        self._before = {name: len(state[name]) for name in ("requests", "uploads", "violations")}
+        self._before = {name: len(state[name]) for name in ("requests", "uploads", "violations", "calls")}
 
     def state(self) -> dict[str, Any]:
         state = super().state()

@@ -1,23 +1,48 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a file to a public HTTPS URL, and away again. No bpy. Each way is one module with one class."""
+"""From a file to a public HTTPS URL, and away again. No bpy.
 
+Each way is one module, with its settings and its class, and one entry in `ways.py`.
+"""
+
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from ..http import Progress
+from ...failure import Failure
+from ..eachlabs import Eachlabs
+from ..http import Progress, Transport
+
+CONTENT_TYPE = "video/mp4"
+SETTINGS_HINT = "Set it in Preferences > Add-ons > MMAudio for the Sequencer > Storage."
 
 
 @dataclass(frozen=True)
 class Published:
-    """A clip in storage. Whoever has the URL can read it, so it is a secret."""
+    """A clip in storage; all that is needed to delete it later, also after a restart.
+
+    id       the storage's own name for it
+    url      whoever has it can read the clip, so it is a secret
+    expires  when the URL stops to answer, in seconds since 1970; 0 for never or not known
+    """
 
     id: str
-    url: str
+    url: str = field(repr=False)
+    expires: float = 0.0
 
 
 class Storage(Protocol):
+    @property
+    def needs_clip(self) -> bool:
+        """False where the artist has published it by hand: nothing is exported, and `publish` looks at no file."""
+        ...
+
+    @property
+    def deletes(self) -> bool:
+        """Whether `delete` takes the clip away; False where it stays."""
+        ...
+
     def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
         """Uploads an mp4 and returns where it can be read. Raises Failure, Cancelled.
 
@@ -28,3 +53,34 @@ class Storage(Protocol):
     def delete(self, published: Published) -> None:
         """Deletes it. What is gone already counts as deleted. Raises Failure."""
         ...
+
+
+class Config(Protocol):
+    """The settings of one way. What is secret in them shows in no repr."""
+
+    label: ClassVar[str]
+
+    def open(self, service: Eachlabs, transport: Transport) -> Storage:
+        """The storage, ready for one job. Sends nothing. Raises Failure where the settings can't be right."""
+        ...
+
+
+def object_name() -> str:
+    """A new name for a clip: 128 random bits, and nothing of the project's."""
+    return f"{secrets.token_hex(16)}.mp4"
+
+
+def check_life(seconds: int, least: int, most: int) -> None:
+    """Raises Failure unless a clip's life, in seconds, is within the storage's limits."""
+    if not least <= seconds <= most:
+        text = f"This storage keeps a clip for {least} to {most} seconds, not for {seconds}."
+        raise Failure("storage_setup", text, SETTINGS_HINT)
+
+
+def elsewhere() -> Failure:
+    """The clip was published with other settings than today's; nothing is asked of a storage it never was in."""
+    return Failure(
+        "storage_changed",
+        "The clip lies in a storage that is no longer the one that is set up, so it could not be deleted.",
+        "Delete it there by hand, or wait until it lapses.",
+    )

@@ -1,24 +1,46 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """each::storage, the default: nothing is needed but the key. No bpy."""
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
 from ...failure import Failure
 from ..eachlabs import Eachlabs
-from ..http import Progress, Transport, TryAgain
-from . import Published
+from ..faults import TryAgain
+from ..http import Progress, Transport
+from . import CONTENT_TYPE, Published, check_life
 
 BYTES_MAX = 100_000_000
 LIFE_SECONDS = 3600
-CONTENT_TYPE = "video/mp4"
+LIFE_LEAST = 60
+LIFE_MOST = 365 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class EachlabsConfig:
+    """`life` is how long the service keeps a clip that nobody deletes, in seconds."""
+
+    label: ClassVar[str] = "each::storage"
+
+    life: int = LIFE_SECONDS
+
+    def open(self, service: Eachlabs, transport: Transport) -> "EachlabsStorage":
+        check_life(self.life, LIFE_LEAST, LIFE_MOST)
+        return EachlabsStorage(service, transport, self.life)
 
 
 class EachlabsStorage:
-    def __init__(self, service: Eachlabs, transport: Transport) -> None:
+    needs_clip = True
+    deletes = True
+
+    def __init__(self, service: Eachlabs, transport: Transport, life: int = LIFE_SECONDS) -> None:
         self._service = service
         self._transport = transport
+        self._life = life
 
     def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
         size = clip.stat().st_size
@@ -39,15 +61,16 @@ class EachlabsStorage:
 
     def _publish_once(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
         """Asks for a fresh address on each try: one takes a single file, for 15 minutes."""
+        expires = time.time() + self._life
         ticket = self._service.call_once(
             "POST",
             "/v1/upload/presign",
-            {"content_type": CONTENT_TYPE, "file_type": "video", "expires_in_seconds": LIFE_SECONDS},
+            {"content_type": CONTENT_TYPE, "file_type": "video", "expires_in_seconds": self._life},
         )
         required = ticket.get("required_headers")
         try:
             headers = {str(name): str(value) for name, value in (required or {}).items()}
-            published = Published(str(ticket["id"]), str(ticket["public_url"]))
+            published = Published(str(ticket["id"]), str(ticket["public_url"]), expires)
             target = str(ticket["presigned_url"])
         except (KeyError, AttributeError):
             raise Failure("bad_answer", "Eachlabs gave an incomplete address for the upload.", "Retry in a while.") from None

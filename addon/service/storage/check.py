@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Test Connection: the whole way of a clip with a file of a kilobyte, and which step of it fails. No bpy."""
+
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ...failure import Failure
+from ..faults import TryAgain, host_of
+from ..http import Transport
+from . import Published, Storage
+from .refusals import refusal
+
+_START_BYTES = 1024
+# The boxes that an mp4 begins with: what it is, and room that is left free.
+_FILE_TYPE = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp41"
+_FREE = b"\x00\x00\x04\x08free"
+
+T = TypeVar("T")
+
+
+def check_storage(storage: Storage, transport: Transport) -> str:
+    """Uploads a file, reads it back as the service would, deletes it; says in a sentence that all went well.
+
+    Of an address by hand it reads the start. Raises Failure, whose message begins with the step, and Cancelled.
+    """
+    if not storage.needs_clip:
+        return _check_address(storage, transport)
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "check.mp4"
+        clip.write_bytes(_FILE_TYPE + _FREE + secrets.token_bytes(_START_BYTES))
+        begun: list[Published] = []
+        try:
+            published = _step("Upload", lambda: storage.publish(clip, lambda done, total: None, begun.append))
+            _step("Read back", lambda: transport.retry(lambda: _read_back(published, clip.read_bytes(), transport)))
+        except Failure:
+            _leave_nothing(storage, begun)
+            raise
+        return _check_deletion(storage, published, transport)
+
+
+def _check_address(storage: Storage, transport: Transport) -> str:
+    """An address by hand leads to an mp4."""
+
+    def read() -> str:
+        url = storage.publish(Path(), lambda done, total: None, lambda begun: None).url
+        answer = transport.read(url, _START_BYTES, {"Range": f"bytes=0-{_START_BYTES - 1}"})
+        if answer.status not in (200, 206):
+            raise refusal(answer, "the reading", url)
+        if answer.body[4:8] != b"ftyp":
+            text = f"{host_of(url)} answers, but not with an mp4 video."
+            raise Failure("not_a_video", text, "Give the address of the file itself, not of a page that shows it.")
+        return f"{host_of(url)} answers with an mp4 video."
+
+    return _step("Read", lambda: transport.retry(read))
+
+
+def _read_back(published: Published, sent: bytes, transport: Transport) -> None:
+    url = published.url
+    answer = transport.read(url, len(sent) + 1)
+    if answer.status == 404:
+        # A CDN may need a moment to know of it.
+        fault = refusal(answer, "the reading", url)
+        raise TryAgain(fault.code, fault.message, fault.hint)
+    if answer.status != 200:
+        raise refusal(answer, "the reading", url)
+    if answer.body != sent:
+        text = f"{host_of(url)} answers, but not with the file that was uploaded."
+        raise Failure("not_the_clip", text, "Check that the public address leads to what the upload address takes.")
+
+
+def _check_deletion(storage: Storage, published: Published, transport: Transport) -> str:
+    host = host_of(published.url)
+    if not storage.deletes:
+        return f"Uploaded and read back from {host}; the file stays there, since deleting is off."
+    _step("Delete", lambda: storage.delete(published))
+    answer = _step("Delete", lambda: transport.read(published.url, 1))
+    if answer.status == 200:
+        # What a cache in between still knows is no fault of the settings, but the artist should hear of it.
+        return f"Uploaded, read back and deleted, but {host} still hands the file out: a cache may keep it for a while."
+    return f"Uploaded, read back from {host} and deleted."
+
+
+def _step(name: str, act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except Failure as failure:
+        raise Failure(failure.code, f"{name}: {failure.message}", failure.hint) from None
+
+
+def _leave_nothing(storage: Storage, begun: list[Published]) -> None:
+    """After a failure that is told already; a second one would hide it."""
+    for published in begun:
+        try:
+            storage.delete(published)
+        except Failure:
+            return

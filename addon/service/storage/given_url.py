@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Address by hand: the artist has published the clip, and says where. No bpy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from ...failure import Failure
+from ..eachlabs import Eachlabs
+from ..http import Progress, Transport
+from . import Published
+
+LENGTH_NOTE = "The video at this address must show what the strip shows, from its left handle to its right one."
+
+
+@dataclass(frozen=True)
+class GivenUrlConfig:
+    """The public address of one strip's clip; often one with a signature, so it is kept out of sight."""
+
+    label: ClassVar[str] = "Address by hand"
+
+    url: str = field(default="", repr=False)
+
+    def open(self, service: Eachlabs, transport: Transport) -> "GivenUrl":
+        url = self.url.strip()
+        hint = "Give the public https address of the clip's mp4."
+        if not url:
+            raise Failure("storage_setup", "The strip has no address of a clip.", hint)
+        transport.check(url, hint)
+        return GivenUrl(url)
+
+
+class GivenUrl:
+    needs_clip = False
+    deletes = False
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
+        """The given address, as it is. `clip` may be anything: nothing is read, nothing sent."""
+        published = Published("", self._url)
+        begun(published)
+        return published
+
+    def delete(self, published: Published) -> None:
+        """The clip is the artist's own: it stays."""

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server that takes files by PUT: a CDN's ingest, WebDAV, Nextcloud, Azure Blob with a SAS. No bpy."""
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from ...failure import Failure
+from ..eachlabs import Eachlabs
+from ..http import Progress, Transport
+from . import CONTENT_TYPE, SETTINGS_HINT, Published, elsewhere, object_name
+from .refusals import refusal
+
+NAME = "{name}"
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]*")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+# These are the transport's own; set by hand they would break the request.
+_HEADERS_RESERVED = {"host", "content-length", "transfer-encoding", "connection", "expect"}
+
+
+@dataclass(frozen=True)
+class HttpPutConfig:
+    """Where clips go and where they are then read.
+
+    upload    an address in which {name} stands for the clip's name; it may carry a query, such as a SAS
+    public    the address at which anyone can read what was uploaded, with {name} too
+    headers   sent with the upload and the deletion: (name, value)
+    user      and password: a basic login
+    token     a bearer login, in the place of user and password
+    delete    whether DELETE at the upload address takes a clip away
+    """
+
+    label: ClassVar[str] = "HTTP PUT"
+
+    upload: str = field(default="", repr=False)
+    public: str = field(default="", repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    delete: bool = True
+
+    def open(self, service: Eachlabs, transport: Transport) -> "HttpPut":
+        tidied = replace(self, upload=self.upload.strip(), public=self.public.strip(), token=self.token.strip())
+        for template, what in ((tidied.upload, "upload"), (tidied.public, "public")):
+            _check_template(template, what)
+            transport.check(template.replace(NAME, object_name()), f"Check the {what} address of the storage.")
+        return HttpPut(tidied, _checked_headers(tidied), transport)
+
+
+def parse_headers(text: str) -> tuple[tuple[str, str], ...]:
+    """Headers from one line of settings: `Name: value`, several of them parted by `|` or line breaks. Raises Failure."""
+    lines = [line.strip() for line in re.split(r"[|\n]", text)]
+    pairs = [line.partition(":") for line in lines if line]
+    if not all(colon for _, colon, _ in pairs):
+        raise Failure("storage_setup", "An extra header has no colon.", "Write headers as Name: value, parted by |.")
+    return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+
+class HttpPut:
+    needs_clip = True
+
+    def __init__(self, config: HttpPutConfig, headers: dict[str, str], transport: Transport) -> None:
+        self._config = config
+        self._headers = headers
+        self._transport = transport
+
+    @property
+    def deletes(self) -> bool:
+        return self._config.delete
+
+    def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
+        name = object_name()
+        published = Published(name, self._config.public.replace(NAME, name))
+        begun(published)
+        self._transport.retry(lambda: self._put_once(name, clip, progress))
+        return published
+
+    def delete(self, published: Published) -> None:
+        if not self._config.delete:
+            return
+        if published.url != self._config.public.replace(NAME, published.id):
+            raise elsewhere()
+        self._transport.retry(lambda: self._delete_once(published.id))
+
+    def _put_once(self, name: str, clip: Path, progress: Progress) -> None:
+        url = self._config.upload.replace(NAME, name)
+        answer = self._transport.put_file(url, clip, {"Content-Type": CONTENT_TYPE, **self._headers}, progress)
+        if answer.status not in (200, 201, 204):
+            raise refusal(answer, "the upload", url)
+
+    def _delete_once(self, name: str) -> None:
+        url = self._config.upload.replace(NAME, name)
+        answer = self._transport.send("DELETE", url, headers=self._headers)
+        if not 200 <= answer.status < 300 and answer.status not in (404, 410):
+            raise refusal(answer, "the deletion", url)
+
+
+def _check_template(template: str, what: str) -> None:
+    """Raises Failure unless it makes an address of its own for each clip."""
+    hint = f"Write {NAME} where the clip's name belongs, such as https://HOST/clips/{NAME}."
+    try:
+        parts = urlsplit(template)
+    except ValueError:
+        parts = urlsplit("")
+    if not template or not re.fullmatch(r"[\x21-\x7e]+", template) or NAME in parts.netloc:
+        raise Failure("storage_setup", f"The {what} address of the storage is no address.", hint)
+    if NAME not in parts.path + parts.query:
+        raise Failure("storage_setup", f"The {what} address of the storage has no {NAME} in it.", hint)
+    if re.search(r"[{}]", template.replace(NAME, "")):
+        raise Failure("storage_setup", f"The {what} address of the storage has braces that are no {NAME}.", hint)
+
+
+def _checked_headers(config: HttpPutConfig) -> dict[str, str]:
+    """The extra headers and the login. Raises Failure for what can't be sent, without telling it."""
+    for name, value in config.headers:
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value) or name.lower() in _HEADERS_RESERVED:
+            raise Failure("storage_setup", "An extra header of the storage can't be sent.", SETTINGS_HINT)
+    headers = dict(config.headers)
+    if config.token and (config.user or config.password):
+        raise Failure("storage_setup", "The storage has two logins.", "Give a user and password, or a token, not both.")
+    if config.token:
+        if not _TOKEN.fullmatch(config.token):
+            raise Failure("storage_setup", "The token of the storage can't be sent.", SETTINGS_HINT)
+        headers["Authorization"] = f"Bearer {config.token}"
+    elif config.user or config.password:
+        login = f"{config.user}:{config.password}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+    return headers

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A clip on a server that takes files by PUT: a real WebDAV with a login, and one that writes down what it is sent."""
+
+import base64
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon.failure import Cancelled, Failure
+from addon.service.eachlabs import Eachlabs
+from addon.service.http import Progress, Transport
+from addon.service.storage import Published, Storage
+from addon.service.storage.check import check_storage
+from addon.service.storage.http_put import HttpPutConfig, parse_headers
+
+from .parts import Quick, unheard
+from .servers import Reply, Scripted, files_for_anyone, rclone
+
+pytestmark = pytest.mark.usefixtures("direct")
+
+NAME = re.compile(r"[0-9a-f]{32}\.mp4")
+USER, PASSWORD = "jülia", "pa:ss wörd"
+# As Azure writes them: escapes, colons and equals signs that must arrive as they are.
+SAS = "sv=2025-05-05&se=2026-12-01T00%3A00%3A00Z&sr=c&sp=rcwd&sig=a%2Fb%2Bc%3D"
+
+
+@dataclass(frozen=True)
+class Dav:
+    folder: Path
+    config: HttpPutConfig
+
+
+@pytest.fixture(scope="session")
+def _dav(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dav]:
+    folder = tmp_path_factory.mktemp("dav")
+    files = folder / "files"
+    (files / "für Julia").mkdir(parents=True)
+    login = ("--user", USER, "--pass", PASSWORD)
+    with (
+        rclone("webdav", *login, folder=files, log=folder / "log") as private,
+        files_for_anyone(files) as public,
+    ):
+        path = "f%C3%BCr%20Julia/{name}"
+        yield Dav(files / "für Julia", HttpPutConfig(f"{private}/{path}", f"{public}/{path}", (), USER, PASSWORD))
+
+
+@pytest.fixture
+def dav(_dav: Dav) -> Iterator[Dav]:
+    yield _dav
+    assert list(_dav.folder.iterdir()) == []
+
+
+@pytest.fixture
+def opened(any_service: Eachlabs, transport: Quick) -> Callable[[HttpPutConfig], Storage]:
+    return lambda config: config.open(any_service, transport)
+
+
+def at(scripted: Scripted, path: str = "/{name}") -> HttpPutConfig:
+    return HttpPutConfig(scripted.address + path, scripted.address + path)
+
+
+def failure_of(act: Callable[[], object]) -> Failure:
+    with pytest.raises(Failure) as told:
+        act()
+    assert told.value.hint.endswith(".")
+    return told.value
+
+
+def test_a_clip_goes_to_a_webdav_and_is_read_by_anyone(
+    dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick, clip: Path
+) -> None:
+    storage = opened(dav.config)
+    begun: list[Published] = []
+    seen: list[tuple[float, float]] = []
+    published = storage.publish(clip, lambda done, total: seen.append((done, total)), begun.append)
+    assert begun == [published]
+    assert NAME.fullmatch(published.id)
+    assert published.expires == 0
+    assert seen[-1] == (clip.stat().st_size, clip.stat().st_size)
+    answer = transport.read(published.url, 1_000_000)
+    assert (answer.status, answer.body) == (200, clip.read_bytes())
+    assert [path.name for path in dav.folder.iterdir()] == [published.id]
+    storage.delete(published)
+    assert transport.read(published.url, 1).status == 404
+    storage.delete(published)
+
+
+@pytest.mark.parametrize(
+    "change", [{"password": "wr0ng-w0rd"}, {"user": "", "password": ""}, {"user": "", "password": "", "token": "t0ken"}]
+)
+def test_a_wrong_login_is_told_so(
+    *, change: dict[str, str], dav: Dav, opened: Callable[[HttpPutConfig], Storage], clip: Path, transport: Quick
+) -> None:
+    told = failure_of(lambda: opened(replace(dav.config, **change)).publish(clip, *unheard))
+    assert told.code == "storage_login"
+    assert told.message == "127.0.0.1 refused the upload: the login is missing or wrong (HTTP 401)."
+    assert transport.waited == []
+
+
+def test_a_wrong_folder_is_told_so(dav: Dav, opened: Callable[[HttpPutConfig], Storage], clip: Path) -> None:
+    upload = dav.config.upload.replace("Julia", "Ida")
+    told = failure_of(lambda: opened(replace(dav.config, upload=upload)).publish(clip, *unheard))
+    assert told.code == "no_folder"
+    assert told.message == "127.0.0.1 refused the upload: the folder of that address does not exist (HTTP 409)."
+
+
+def test_an_upload_that_is_cancelled_leaves_nothing(dav: Dav, any_service: Eachlabs, tmp_path: Path) -> None:
+    clip = tmp_path / "big.mp4"
+    clip.write_bytes(bytes(8_000_000))
+    cancel = threading.Event()
+    begun: list[Published] = []
+    transport = Quick(cancel)
+    with pytest.raises(Cancelled):
+        dav.config.open(any_service, transport).publish(clip, lambda done, total: cancel.set(), begun.append)
+    transport.close()
+    # What the server has kept of it goes the way of every clip; at first it may still hold on to it.
+    other = Transport(threading.Event(), loopback_allowed=True)
+    dav.config.open(any_service, other).delete(begun[0])
+    assert other.read(begun[0].url, 1).status == 404
+    other.close()
+
+
+def test_test_connection_goes_the_whole_way(dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick) -> None:
+    assert check_storage(opened(dav.config), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
+
+
+def test_test_connection_says_that_a_file_stays(
+    dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+) -> None:
+    said = check_storage(opened(replace(dav.config, delete=False)), transport)
+    assert "the file stays there, since deleting is off" in said
+    [kept] = dav.folder.iterdir()
+    kept.unlink()
+
+
+@pytest.mark.parametrize(
+    ("public", "code", "words"),
+    [
+        ("{private}", "storage_login", "refused the reading: the login is missing"),
+        ("{scripted}", "not_the_clip", "not with the file that was uploaded"),
+        ("{nowhere}", "not_found", "there is nothing at that address"),
+    ],
+)
+def test_a_public_address_that_shows_something_else_fails_the_reading(
+    *,
+    public: str,
+    code: str,
+    words: str,
+    dav: Dav,
+    scripted: Scripted,
+    opened: Callable[[HttpPutConfig], Storage],
+    transport: Quick,
+) -> None:
+    scripted.replies = [Reply(200, b"<html>Sign in</html>")]
+    nowhere = dav.config.public.replace("Julia", "Ida")
+    address = {"{private}": dav.config.upload, "{scripted}": scripted.address + "/{name}", "{nowhere}": nowhere}[public]
+    told = failure_of(lambda: check_storage(opened(replace(dav.config, public=address)), transport))
+    assert told.code == code
+    assert told.message.startswith("Read back: 127.0.0.1 ")
+    assert words in told.message
+
+
+@pytest.mark.parametrize(
+    ("method", "reply", "step", "code"),
+    [
+        ("PUT", Reply(403), "Upload", "storage_denied"),
+        ("PUT", Reply(405), "Upload", "storage_setup"),
+        ("PUT", Reply(413), "Upload", "too_large"),
+        ("PUT", Reply(507), "Upload", "storage_full"),
+        ("PUT", Reply(503), "Upload", "storage_down"),
+        ("PUT", Reply(302, headers={"Location": "https://sign-in.example/"}), "Upload", "redirected"),
+        ("PUT", Reply(202), "Upload", "bad_answer"),
+        ("GET", Reply(403), "Read back", "storage_denied"),
+        ("GET", Reply(404), "Read back", "not_found"),
+        ("GET", Reply(500), "Read back", "storage_down"),
+        ("GET", Reply(302, headers={"Location": "http://10.0.0.1/"}), "Read back", "unsafe_url"),
+        ("DELETE", Reply(403), "Delete", "storage_denied"),
+        ("DELETE", Reply(405), "Delete", "storage_setup"),
+        ("DELETE", Reply(503), "Delete", "storage_down"),
+    ],
+)
+def test_test_connection_names_the_step(
+    *,
+    method: str,
+    reply: Reply,
+    step: str,
+    code: str,
+    scripted: Scripted,
+    opened: Callable[[HttpPutConfig], Storage],
+    transport: Quick,
+) -> None:
+    scripted.instead[method] = reply
+    told = failure_of(lambda: check_storage(opened(at(scripted)), transport))
+    assert (told.code, told.message.partition(": ")[0]) == (code, step)
+    # What was uploaded is taken away again, whatever went wrong with it.
+    last = scripted.seen[-1]
+    assert last.method == "DELETE"
+    assert last.target == scripted.seen[0].target
+
+
+def test_what_a_cache_still_hands_out_is_said(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+) -> None:
+    scripted.instead["DELETE"] = Reply(204)
+    assert "still hands the file out" in check_storage(opened(at(scripted)), transport)
+
+
+def test_a_cdn_may_need_a_moment_to_know_of_a_clip(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+) -> None:
+    scripted.late = 2
+    assert check_storage(opened(at(scripted)), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
+    assert [seen.method for seen in scripted.seen] == ["PUT", "GET", "GET", "GET", "DELETE", "GET"]
+
+
+def test_a_public_address_may_redirect(
+    scripted: Scripted, dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+) -> None:
+    storage = opened(dav.config)
+
+    class Behind:
+        """The real one, whose clips are read through another address."""
+
+        needs_clip = deletes = True
+        real: Published
+
+        def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
+            self.real = storage.publish(clip, progress, begun)
+            scripted.replies = [Reply(302, headers={"Location": self.real.url}), Reply(404)]
+            return replace(self.real, url=scripted.address + "/clip.mp4")
+
+        def delete(self, published: Published) -> None:
+            storage.delete(self.real)
+
+    assert check_storage(Behind(), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
+
+
+def test_a_query_and_extra_headers_arrive_as_they_are(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
+) -> None:
+    headers = parse_headers(" x-ms-blob-type: BlockBlob | X-Note: a:b; c ")
+    config = replace(at(scripted, f"/clips/{{name}}?{SAS}"), headers=headers)
+    storage = opened(config)
+    published = storage.publish(clip, *unheard)
+    storage.delete(published)
+    put, delete = scripted.seen
+    target = f"/clips/{published.id}?{SAS}"
+    assert [(seen.method, seen.target) for seen in scripted.seen] == [("PUT", target), ("DELETE", target)]
+    assert published.url == scripted.address + target
+    assert (put.body, put.headers["content-type"]) == (clip.read_bytes(), "video/mp4")
+    for seen in (put, delete):
+        assert (seen.headers["x-ms-blob-type"], seen.headers["x-note"]) == ("BlockBlob", "a:b; c")
+        assert "authorization" not in seen.headers
+
+
+@pytest.mark.parametrize(
+    ("login", "sent"),
+    [
+        ({"token": "t0k3n=="}, "Bearer t0k3n=="),
+        ({"user": USER, "password": PASSWORD}, "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()),
+        ({"password": "only"}, "Basic " + base64.b64encode(b":only").decode()),
+        ({"headers": (("AccessKey", "b-unny"),)}, None),
+    ],
+)
+def test_a_login_goes_to_the_upload_address_alone(
+    *,
+    login: dict[str, Any],
+    sent: str | None,
+    scripted: Scripted,
+    opened: Callable[[HttpPutConfig], Storage],
+    transport: Quick,
+) -> None:
+    check_storage(opened(replace(at(scripted), **login)), transport)
+    heard = [(seen.method, seen.headers.get("authorization"), seen.headers.get("accesskey")) for seen in scripted.seen]
+    key = None if sent else "b-unny"
+    assert heard == [("PUT", sent, key), ("GET", None, None), ("DELETE", sent, key), ("GET", None, None)]
+
+
+def test_a_header_of_ones_own_goes_before_ours(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
+) -> None:
+    opened(replace(at(scripted), headers=(("content-type", "application/mp4"),))).publish(clip, *unheard)
+    assert scripted.seen[0].headers["content-type"] == "application/mp4"
+
+
+def test_trouble_that_passes_is_waited_out(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path, transport: Quick
+) -> None:
+    scripted.replies = [Reply(503, headers={"Retry-After": "9"}), Reply(429), Reply(201)]
+    opened(at(scripted)).publish(clip, *unheard)
+    assert [seen.body for seen in scripted.seen] == [clip.read_bytes()] * 3
+    assert len({seen.target for seen in scripted.seen}) == 1
+    assert transport.waited[0] >= 9
+
+
+def test_a_file_that_is_not_to_be_deleted_stays(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
+) -> None:
+    storage = opened(replace(at(scripted), delete=False))
+    storage.delete(storage.publish(clip, *unheard))
+    assert [seen.method for seen in scripted.seen] == ["PUT"]
+
+
+def test_a_clip_of_other_settings_is_not_deleted(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
+) -> None:
+    published = opened(at(scripted)).publish(clip, *unheard)
+    told = failure_of(lambda: opened(at(scripted, "/other/{name}")).delete(published))
+    assert told.code == "storage_changed"
+    assert [seen.method for seen in scripted.seen] == ["PUT"]
+
+
+GOOD = "https://cdn.example/{name}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "",
+        "https://cdn.example/clips/",
+        "https://cdn.example/{file}",
+        "https://cdn.example/{name}/{id}",
+        "https://{name}.cdn.example/a",
+        "https://{name}.cdn.example/{name}",
+        "https://cdn.example/#{name}",
+        "https://cdn.example/{name} b",
+        "https://cdn.example/ü/{name}",
+        "https://[::1/{name}",
+    ],
+)
+@pytest.mark.parametrize("which", ["upload", "public"])
+def test_a_template_that_cannot_be_right_is_refused_before_anything_is_sent(
+    which: str, template: str, opened: Callable[[HttpPutConfig], Storage]
+) -> None:
+    told = failure_of(lambda: opened(replace(HttpPutConfig(GOOD, GOOD), **{which: template})))
+    assert told.code == "storage_setup"
+    assert which in told.message
+    assert "{name}" in told.hint
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "http://cdn.example/{name}",
+        "https://10.0.0.1/{name}",
+        "ftp://cdn.example/{name}",
+        "https://me:word@cdn.example/{name}",
+    ],
+)
+@pytest.mark.parametrize("which", ["upload", "public"])
+def test_only_public_https_addresses_are_used(which: str, template: str, any_service: Eachlabs) -> None:
+    config = replace(HttpPutConfig(GOOD, GOOD), **{which: template})
+    told = failure_of(lambda: config.open(any_service, Transport(threading.Event())))
+    assert (told.code, which in told.hint) == ("unsafe_url", True)
+    assert "word" not in told.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"headers": (("X-A", "b\r\nX-Evil: 1"),)},
+        {"headers": (("X A", "b"),)},
+        {"headers": (("", "b"),)},
+        {"headers": (("X-A", "日本"),)},
+        {"headers": (("Content-Length", "1"),)},
+        {"headers": (("host", "elsewhere"),)},
+        {"token": "a b"},
+        {"token": "a\r\nb"},
+        {"token": "a", "user": "b"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_sent_is_refused_before_anything_is_sent(
+    change: dict[str, Any], opened: Callable[[HttpPutConfig], Storage]
+) -> None:
+    assert failure_of(lambda: opened(replace(HttpPutConfig(GOOD, GOOD), **change))).code == "storage_setup"
+
+
+@pytest.mark.parametrize(
+    ("text", "headers"),
+    [
+        ("", ()),
+        ("X-A: b", (("X-A", "b"),)),
+        ("X-A:b:c|X-D: e\nX-F:", (("X-A", "b:c"), ("X-D", "e"), ("X-F", ""))),
+        (" | \n", ()),
+    ],
+)
+def test_headers_are_written_in_one_line(text: str, headers: tuple[tuple[str, str], ...]) -> None:
+    assert parse_headers(text) == headers
+
+
+def test_a_line_that_is_no_header_is_told_so() -> None:
+    assert failure_of(lambda: parse_headers("X-A: b | BlockBlob")).code == "storage_setup"

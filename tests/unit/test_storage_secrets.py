@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What opens a storage, and what opens a clip, is in no repr, no message and no log."""
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from addon.failure import Failure
+from addon.service.eachlabs import Eachlabs
+from addon.service.storage import Config, Published
+from addon.service.storage.check import check_storage
+from addon.service.storage.given_url import GivenUrlConfig
+from addon.service.storage.http_put import HttpPutConfig
+from addon.service.storage.s3 import S3Config
+
+from .parts import Quick
+from .servers import Reply, Scripted
+
+SECRET = re.compile(r"(?i)s3cret|X-Amz-|[0-9a-f]{32}")
+
+
+def s3_config(address: str) -> S3Config:
+    return S3Config(address, "media", access_key="AKs3cret", secret_key="keys3cret", session_token="tokens3cret")
+
+
+def azure_config(address: str) -> HttpPutConfig:
+    template = address + "/{name}?sig=sass3cret"
+    return HttpPutConfig(template, template, headers=(("AccessKey", "headers3cret"),), token="tokens3cret")
+
+
+def dav_config(address: str) -> HttpPutConfig:
+    return HttpPutConfig(address + "/{name}", address + "/{name}", user="users3cret", password="words3cret")
+
+
+def given_config(address: str) -> GivenUrlConfig:
+    return GivenUrlConfig(address + "/shot.mp4?sig=sigs3cret")
+
+
+ALL = pytest.mark.parametrize("config_at", [s3_config, azure_config, dav_config, given_config])
+ECHO = (
+    b"<Error><Code>AccessDenied</Code><Message>keys3cret tokens3cret sass3cret https://a.example/?s3cret</Message></Error>"
+)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    return "\n".join(f"{record.getMessage()} {record.msg!r} {record.args!r}" for record in caplog.records)
+
+
+@ALL
+def test_no_repr_shows_what_opens_a_storage(
+    config_at: Callable[[str], Config], any_service: Eachlabs, transport: Quick
+) -> None:
+    config = config_at("https://storage.example")
+    published = Published("name", "https://storage.example/clip.mp4?X-Amz-Signature=s3cret", 7.0)
+    shown = f"{config!r} {config} {config.open(any_service, transport)!r} {published!r} {published}"
+    assert SECRET.findall(shown) == []
+    assert "name" in shown
+
+
+@ALL
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        Reply(200, ECHO),
+        *(Reply(status, ECHO) for status in (301, 400, 401, 403, 404, 500)),
+        Reply(302, ECHO, {"Location": "https://10.0.0.1/?X-Amz-Signature=s3cret"}),
+        # A line without a colon among the headers: urllib3 warns of it and spells out the whole address.
+        Reply(200, ECHO, {"X-A": "b\r\nno header at all"}),
+        Reply(403, ECHO, {"X-Request-Id": "s3cret", "x-amz-bucket-region": "S3cret", "Retry-After": "s3cret"}),
+    ],
+)
+def test_neither_messages_nor_logs_do(
+    *,
+    config_at: Callable[[str], Config],
+    reply: Reply | None,
+    any_service: Eachlabs,
+    transport: Quick,
+    scripted: Scripted,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("urllib3", "urllib3.connectionpool", "requests", "addon"):
+        caplog.set_level(logging.DEBUG, name)
+    if reply is not None:
+        scripted.replies = [reply]
+    try:
+        said = check_storage(config_at(scripted.address).open(any_service, transport), transport)
+    except Failure as failure:
+        said = f"{failure.message} {failure.hint} {failure!r}"
+    assert scripted.seen != []
+    assert SECRET.findall(said + logged(caplog)) == []
+
+
+@ALL
+def test_a_server_that_is_gone_is_told_of_by_its_name_alone(
+    config_at: Callable[[str], Config], any_service: Eachlabs, transport: Quick, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(Failure) as told:
+        check_storage(config_at("http://127.0.0.1:9").open(any_service, transport), transport)
+    assert told.value.code == "connection"
+    assert SECRET.findall(told.value.message + told.value.hint + logged(caplog)) == []
+
+
+def test_what_is_asked_for_is_as_secret_as_it_looks(scripted: Scripted, any_service: Eachlabs, transport: Quick) -> None:
+    # The test above looks for the right thing: what is sent does hold all of it.
+    for config in (s3_config, azure_config, dav_config):
+        check_storage(config(scripted.address).open(any_service, transport), transport)
+    sent = "\n".join(f"{seen.target} {seen.headers}" for seen in scripted.seen)
+    assert {found.lower() for found in SECRET.findall(sent)} >= {"s3cret", "x-amz-"}
+    assert Path(scripted.seen[0].target.partition("?")[0]).suffix == ".mp4"

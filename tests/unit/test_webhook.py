@@ -1,0 +1,468 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A call of the service ends a wait early; whatever else comes to the port is refused and changes nothing."""
+
+import http.client
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from addon.failure import Cancelled, Failure
+from addon.service import webhook
+from addon.service.eachlabs import Eachlabs
+from addon.service.webhook import BODY_MAX, CONNECTIONS_MAX, Call, Webhook
+
+from .parts import Double, fields, finished, until
+
+HOST = "hook.studio.example"
+PUBLIC = f"https://{HOST}/mmaudio"
+RUN = "run-1"
+SOON = 10.0
+"""Seconds that nobody waits out: what is waited for comes at once."""
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    hook = Webhook(PUBLIC, 0)
+    yield hook
+    hook.stop()
+
+
+def body_for(run: str, **more: object) -> bytes:
+    return json.dumps(
+        {"exec_id": run, "status": "succeeded", "output": "https://cdn.example/a.mp4", "error": "", **more}
+    ).encode()
+
+
+def post(port: int, secret: str | None, body: bytes, method: str = "POST", path: str = "/mmaudio") -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SOON)
+    try:
+        connection.request(method, path, body, {} if secret is None else {"X-Webhook-Secret": secret})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def said_to(port: int, request: bytes) -> bytes:
+    """Everything that is answered to a raw request."""
+    with socket.create_connection(("127.0.0.1", port), SOON) as connection:
+        connection.sendall(request)
+        return _rest(connection)
+
+
+def _rest(connection: socket.socket) -> bytes:
+    answer = b""
+    try:
+        while block := connection.recv(65536):
+            answer += block
+    except ConnectionError:
+        pass
+    return answer
+
+
+def woken(call: Call, seconds: float = SOON) -> bool:
+    return call.wait(seconds, threading.Event())
+
+
+def test_a_call_ends_the_wait_at_once(hook: Webhook) -> None:
+    with hook.expect() as call:
+        call.meant_for(RUN)
+        began = time.monotonic()
+        caller = threading.Thread(target=lambda: post(hook.port, call.secret, body_for(RUN)))
+        caller.start()
+        assert woken(call)
+        assert time.monotonic() - began < SOON / 2
+        caller.join()
+        assert not woken(call, 0)
+
+
+@pytest.mark.parametrize("name", ["exec_id", "execution_id", "predictionID", "id", "flow_id"])
+def test_the_run_is_known_by_any_of_its_names(name: str, hook: Webhook) -> None:
+    with hook.expect() as call:
+        call.meant_for(RUN)
+        body = json.dumps({name: RUN, "status": "failed", "output": [{"error": "no"}]}).encode()
+        assert post(hook.port, call.secret, body) == 204
+        assert woken(call, 0)
+
+
+def test_a_call_before_the_run_is_known_counts(hook: Webhook) -> None:
+    with hook.expect() as call:
+        for run in ("other", RUN):
+            assert post(hook.port, call.secret, body_for(run)) == 204
+        assert not woken(call, 0)
+        call.meant_for(RUN)
+        assert woken(call, 0)
+
+
+def test_a_call_for_another_run_before_ours_is_known_does_not(hook: Webhook) -> None:
+    with hook.expect() as call:
+        assert post(hook.port, call.secret, body_for("other")) == 204
+        call.meant_for(RUN)
+        assert not woken(call, 0)
+
+
+def test_the_same_call_may_come_again(hook: Webhook) -> None:
+    with hook.expect() as call:
+        call.meant_for(RUN)
+        for _ in range(2):
+            assert post(hook.port, call.secret, body_for(RUN)) == 204
+        assert woken(call, 0)
+        assert not woken(call, 0)
+        assert post(hook.port, call.secret, body_for(RUN)) == 204
+        assert woken(call, 0)
+
+
+def test_each_job_is_woken_by_its_own_call(hook: Webhook) -> None:
+    calls = [hook.expect() for _ in range(4)]
+    assert len({call.secret for call in calls}) == 4
+    for number, call in enumerate(calls):
+        call.meant_for(f"run-{number}")
+    # The right run with another job's secret is no call for it.
+    assert post(hook.port, calls[1].secret, body_for("run-2")) == 404
+    assert post(hook.port, calls[2].secret, body_for("run-2")) == 204
+    assert [woken(call, 0) for call in calls] == [False, False, True, False]
+
+
+def test_a_wait_ends_when_it_is_cancelled(hook: Webhook) -> None:
+    cancel = threading.Event()
+    with hook.expect() as call:
+        threading.Timer(0.05, cancel.set).start()
+        began = time.monotonic()
+        with pytest.raises(Cancelled):
+            call.wait(SOON, cancel)
+        assert time.monotonic() - began < SOON / 2
+
+
+def test_without_a_call_the_wait_lasts_as_long_as_it_should(hook: Webhook) -> None:
+    with hook.expect() as call:
+        began = time.monotonic()
+        assert not woken(call, 0.25)
+        assert 0.25 <= time.monotonic() - began < SOON / 2
+
+
+def wrong(**changes: object) -> Callable[[int, str], int]:
+    """A request that is right but for what is given."""
+
+    def send(port: int, secret: str) -> int:
+        right: dict[str, object] = {"secret": secret, "body": body_for(RUN), "method": "POST"}
+        return post(port, **(right | changes))  # pyright: ignore[reportArgumentType]  # as given
+
+    return send
+
+
+def raw(head: str, body: bytes = b"") -> Callable[[int, str], int]:
+    """A request with lines of its own; `{secret}` and `{length}` are filled in."""
+
+    def send(port: int, secret: str) -> int:
+        lines = head.format(secret=secret, length=len(body_for(RUN))).replace("\n", "\r\n")
+        answer = said_to(port, f"POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n".encode() + (body or body_for(RUN)))
+        return int(answer.split()[1])
+
+    return send
+
+
+SECRET = "X-Webhook-Secret: {secret}"
+LENGTH = "Content-Length: {length}"
+REFUSED = [
+    ("wrong secret", wrong(secret="wrong"), 403),
+    ("no secret", wrong(secret=None), 403),
+    ("empty secret", wrong(secret=""), 403),
+    ("odd secret", wrong(secret="\xff\xfe"), 403),
+    ("two secrets", raw(f"{LENGTH}\n{SECRET}\n{SECRET}"), 403),
+    ("unknown run", wrong(body=body_for("another-run")), 404),
+    ("no run", wrong(body=b'{"status": "succeeded"}'), 400),
+    ("a number for a run", wrong(body=b'{"exec_id": 1}'), 400),
+    ("an empty run", wrong(body=b'{"exec_id": ""}'), 400),
+    ("no object", wrong(body=b'["exec_id", "run-1"]'), 400),
+    ("no JSON", wrong(body=b"exec_id=run-1"), 400),
+    ("deep JSON", wrong(body=b"[" * BODY_MAX), 400),
+    ("no UTF-8", wrong(body=b'{"exec_id": "\xff"}'), 400),
+    *((method, wrong(method=method), 405) for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "FOO")),
+    ("too long", raw(f"Content-Length: {BODY_MAX + 1}\n{SECRET}", b" "), 413),
+    ("a length of many digits", raw(f"Content-Length: {'9' * 5000}\n{SECRET}", b" "), 413),
+    ("a negative length", raw(f"Content-Length: -1\n{SECRET}"), 411),
+    ("a length that is none", raw(f"Content-Length: 0x10\n{SECRET}"), 411),
+    ("no length", raw(SECRET), 411),
+    ("two lengths", raw(f"{LENGTH}\n{LENGTH}\n{SECRET}"), 411),
+    ("chunks", raw(f"Transfer-Encoding: chunked\n{SECRET}", b"1\r\n \r\n0\r\n\r\n"), 411),
+    ("chunks with a length", raw(f"Transfer-Encoding: chunked\n{LENGTH}\n{SECRET}"), 411),
+]
+
+
+@pytest.mark.parametrize(("send", "status"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_whatever_is_no_call_is_refused_and_nothing_changes(
+    *, send: Callable[[int, str], int], status: int, hook: Webhook
+) -> None:
+    with hook.expect() as call:
+        call.meant_for(RUN)
+        assert send(hook.port, call.secret) == status
+        assert not woken(call, 0)
+        assert post(hook.port, call.secret, body_for(RUN)) == 204
+        assert woken(call, 0)
+
+
+def test_a_refusal_repeats_nothing(hook: Webhook) -> None:
+    with hook.expect():
+        answer = said_to(hook.port, b"FOO /<script> HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"script" not in answer
+    assert b"Python" not in answer
+
+
+def test_the_largest_body_is_taken(hook: Webhook) -> None:
+    body = body_for(RUN, padding="")
+    body = body_for(RUN, padding="x" * (BODY_MAX - len(body)))
+    assert len(body) == BODY_MAX
+    with hook.expect() as call:
+        call.meant_for(RUN)
+        assert post(hook.port, call.secret, body) == 204
+        assert woken(call, 0)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"POST / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_who_says_nothing_more_is_hung_up_on(start: bytes, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "READ_SECONDS", 0.1)
+    with hook.expect():
+        began = time.monotonic()
+        assert b"204" not in said_to(hook.port, start)
+        assert time.monotonic() - began < SOON / 2
+
+
+def test_who_drips_is_hung_up_on(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "REQUEST_SECONDS", 0.3)
+    with hook.expect(), socket.create_connection(("127.0.0.1", hook.port), SOON) as connection:
+        began = time.monotonic()
+        connection.sendall(b"POST / HTTP/1.1\r\nX-Long: ")
+        connection.settimeout(0.02)
+        open_still = True
+        while open_still and time.monotonic() - began < SOON:
+            try:
+                connection.sendall(b"x")
+                open_still = connection.recv(1) != b""
+            except TimeoutError:
+                continue
+            except OSError:
+                open_still = False
+        assert 0.2 < time.monotonic() - began < SOON / 2
+
+
+def test_only_so_many_are_heard_at_a_time(hook: Webhook) -> None:
+    with hook.expect() as call:
+        call.meant_for(RUN)
+        others = set(threading.enumerate())
+
+        def hearing() -> int:
+            fresh = set(threading.enumerate()) - others
+            return sum("process_request_thread" in thread.name for thread in fresh)
+
+        crowd = [socket.create_connection(("127.0.0.1", hook.port), SOON) for _ in range(CONNECTIONS_MAX)]
+        until(lambda: hearing() == CONNECTIONS_MAX)
+        assert said_to(hook.port, b"") == b""
+        assert hearing() == CONNECTIONS_MAX
+        for one in crowd:
+            one.close()
+        until(lambda: hearing() == 0)
+        assert post(hook.port, call.secret, body_for(RUN)) == 204
+
+
+def heard(port: int, host: str = "127.0.0.1") -> bool:
+    try:
+        socket.create_connection((host, port), 2).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_it_listens_from_the_first_job_to_the_last(hook: Webhook) -> None:
+    assert not hook.listening
+    first, second = hook.expect(), hook.expect()
+    port = hook.port
+    assert heard(port)
+    first.close()
+    first.close()
+    assert hook.listening
+    assert heard(port)
+    second.close()
+    assert not hook.listening
+    assert not heard(port)
+    with hook.expect() as third:
+        # The same port as before, since that is where the tunnel leads.
+        assert hook.port == port
+        third.meant_for(RUN)
+        assert post(port, first.secret, body_for(RUN)) == 403
+        assert post(port, third.secret, body_for(RUN)) == 204
+
+
+def test_it_stops_with_the_addon(hook: Webhook) -> None:
+    call = hook.expect()
+    call.meant_for(RUN)
+    for _ in range(2):
+        hook.stop()
+        assert not heard(hook.port)
+    assert not woken(call, 0.01)
+    call.close()
+
+
+def test_jobs_may_come_and_go_at_the_same_time(hook: Webhook) -> None:
+    statuses: list[int] = []
+
+    def job(number: int) -> None:
+        for round_ in range(5):
+            with hook.expect() as call:
+                run = f"run-{number}-{round_}"
+                call.meant_for(run)
+                statuses.append(post(hook.port, call.secret, body_for(run)))
+                assert woken(call)
+                statuses.append(0)
+
+    jobs = [threading.Thread(target=job, args=(number,)) for number in range(6)]
+    for one in jobs:
+        one.start()
+    for one in jobs:
+        one.join(60)
+    assert (statuses.count(204), statuses.count(0)) == (30, 30)
+    assert not hook.listening
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="only Linux hears all of 127.0.0.0/8 on a wildcard address")
+def test_it_is_heard_on_this_machine_alone(hook: Webhook) -> None:
+    with hook.expect():
+        assert heard(hook.port)
+        assert not heard(hook.port, "127.0.0.2")
+
+
+def test_a_port_that_is_taken_is_told_of(hook: Webhook) -> None:
+    with hook.expect():
+        other = Webhook(PUBLIC, hook.port)
+        with pytest.raises(Failure) as told:
+            other.expect()
+        assert told.value.code == "webhook_port"
+        assert str(hook.port) in told.value.message
+        assert "another port" in told.value.hint
+        assert not other.listening
+    with other.expect():
+        assert other.listening
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(Failure, match="no port"):
+        Webhook(PUBLIC, port)
+
+
+@pytest.mark.parametrize("url", ["", "http://hook.example", "https://localhost/a", "https://127.0.0.1:8787", "hook.example"])
+def test_the_public_address_must_be_public(url: str) -> None:
+    with pytest.raises(Failure) as told:
+        Webhook(url, 0)
+    assert (told.value.code, "webhook" in told.value.hint) == ("unsafe_url", True)
+
+
+@pytest.fixture
+def tunnelled(hook: Webhook, double: Double) -> Iterator[Call]:
+    """A call that the double can reach, as through the user's tunnel."""
+    with hook.expect() as call:
+        double.outside(tunnels={HOST: hook.port})
+        yield call
+
+
+def calls_of(double: Double) -> list[int]:
+    return [call["status"] for call in double.state()["calls"]]
+
+
+def test_the_service_calls_and_the_poll_tells_the_rest(
+    tunnelled: Call, service: Eachlabs, double: Double, video: str
+) -> None:
+    run = service.create(fields(video), webhook=tunnelled.fields)
+    tunnelled.meant_for(run)
+    assert woken(tunnelled)
+    seen = service.get(run)
+    assert (seen.status, seen.output_url is not None) == ("success", True)
+    until(lambda: calls_of(double) == [204])
+    assert double.state()["violations"] == []
+
+
+@pytest.mark.parametrize(
+    ("order", "wakes", "statuses"),
+    [
+        ({"do": "twice"}, True, [204, 204]),
+        ({"do": "late", "seconds": 0.3}, True, [204]),
+        ({"do": "newest"}, True, [204]),
+        ({"do": "early"}, True, [204, 204]),
+        ({"do": "wrong_secret"}, False, [403, 403, 403]),
+        ({"do": "unknown_run"}, False, [404, 404, 404]),
+        ({"do": "never"}, False, []),
+    ],
+    ids=lambda value: value["do"] if isinstance(value, dict) else "",
+)
+def test_however_the_service_calls_the_run_is_fetched(
+    *,
+    order: dict[str, object],
+    wakes: bool,
+    statuses: list[int],
+    tunnelled: Call,
+    service: Eachlabs,
+    double: Double,
+    video: str,
+) -> None:
+    double.order("webhook", **order)  # pyright: ignore[reportArgumentType]  # as given
+    run = service.create(fields(video), webhook=tunnelled.fields)
+    tunnelled.meant_for(run)
+    assert finished(service, run).output_url is not None
+    until(lambda: len(calls_of(double)) == len(statuses))
+    assert calls_of(double) == statuses
+    assert woken(tunnelled, SOON if wakes else 0) is wakes
+
+
+def test_a_failed_run_calls_too_and_a_cancelled_one_does_not(
+    tunnelled: Call, service: Eachlabs, double: Double, video: str
+) -> None:
+    double.set(run_seconds=0.4)
+    run = service.create(fields(video), webhook=tunnelled.fields)
+    service.cancel(run)
+    double.set(run_seconds=0.05)
+    double.order("run", "fail", reason="out of memory")
+    failed = service.create(fields(video), webhook=tunnelled.fields)
+    tunnelled.meant_for(failed)
+    assert woken(tunnelled)
+    assert service.get(failed).status == "error"
+    assert {call["run"] for call in double.state()["calls"]} == {failed}
+
+
+def test_a_call_that_nobody_hears_is_tried_three_times(hook: Webhook, service: Eachlabs, double: Double, video: str) -> None:
+    with hook.expect() as call:
+        double.outside(tunnels={HOST: hook.port})
+    assert not hook.listening
+    run = service.create(fields(video), webhook=call.fields)
+    assert finished(service, run).output_url is not None
+    until(lambda: calls_of(double) == [0, 0, 0])
+
+
+@pytest.mark.parametrize("url", ["http://hook.studio.example", "https://localhost:8787/a", "https://127.0.0.1", "nowhere"])
+def test_the_double_refuses_what_the_service_could_not_call(url: str, service: Eachlabs, video: str) -> None:
+    with pytest.raises(Failure) as told:
+        service.create(fields(video), webhook={"webhook_url": url, "webhook_secret": "s"})
+    assert (told.value.code, "webhook_url" in told.value.message) == ("invalid_input", True)
+
+
+def test_the_secret_is_nowhere_to_be_read(
+    *, tunnelled: Call, hook: Webhook, service: Eachlabs, double: Double, video: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    double.answer("create", {"error": f"no webhook with {tunnelled.secret}"}, 400)
+    with pytest.raises(Failure) as told:
+        service.create(fields(video), webhook=tunnelled.fields)
+    assert "no webhook with [key]" in told.value.message
+    run = service.create(fields(video), webhook=tunnelled.fields)
+    tunnelled.meant_for(run)
+    assert woken(tunnelled)
+    logs = "\n".join(f"{record.getMessage()} {record.args!r}" for record in caplog.records)
+    assert tunnelled.secret not in f"{hook!r} {tunnelled!r} {service!r} {told.value!r} {logs}"
+    assert double.requests("POST", "/v1/prediction")
