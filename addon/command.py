@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 
 import bpy
 
-from . import generation
+from . import generation, resuming
 from .failure import Failure
 from .jobs.job import Job, Stage
+from .jobs.journal import Entry, Holder
 from .jobs.request import TAKES_MAX, Options, Source
 from .service import mmaudio
 from .timeline import compat, strips
@@ -28,6 +29,7 @@ WRONG_USAGE = 2
 NO_ACCESS = 3
 
 _TICK_SECONDS = 0.05
+_WORKED_ON = {Holder.OURS: "here", Holder.OTHER: "by another Blender", Holder.NOBODY: "by nobody"}
 
 _registered: Any = None
 
@@ -65,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return SOME_FAILED
     finally:
-        generation.runner.stop(seconds=10)
+        generation.leave(seconds=10)
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -78,6 +80,11 @@ def _generate(options: argparse.Namespace) -> int:
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
     chosen_options = Options(takes=options.takes, source=Source(options.source), split=options.long_clips == "split")
     jobs = generation.start(scene, chosen, settings, preferences.setup(bpy.context), chosen_options)
+    return _finish(jobs, options)
+
+
+def _finish(jobs: Sequence[Job], options: argparse.Namespace) -> int:
+    """Drives the jobs to their end, saves what came of them, and tells of it."""
     jobs = _wait_for(jobs)
     if any(take.sound for job in jobs for take in job.takes):
         _save(options)
@@ -86,8 +93,38 @@ def _generate(options: argparse.Namespace) -> int:
     return ALL_DONE if all(job.stage is Stage.DONE for job in jobs) else SOME_FAILED
 
 
-def _not_yet(options: argparse.Namespace) -> int:
-    raise _UsageError(f"{options.command}: not yet in this version.")
+def _resume(options: argparse.Namespace) -> int:
+    _check_target(options)
+    jobs = resuming.opened(preferences.setup(bpy.context))
+    for project in resuming.elsewhere:
+        _say(f"There are jobs waiting for {project}: open it to go on with them.", 0)
+    return _finish(jobs, options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    journal = generation.runner.open(preferences.setup(bpy.context).own).journal
+    if journal.note:
+        _say(journal.note, 0)
+    entries = [_listed(entry) for entry in journal.all()]
+    if options.json:
+        print(json.dumps({"jobs": entries}), flush=True)
+    else:
+        for entry in entries:
+            print("\t".join(str(entry[name]) for name in ("state", "strip", "project", "worked_on", "id")), flush=True)
+    return ALL_DONE
+
+
+def _listed(entry: Entry) -> dict[str, object]:
+    job = entry.job
+    return {
+        "id": entry.id,
+        "project": entry.project,
+        "scene": job.request.scene if job else "",
+        "strip": job.request.strip if job else "",
+        "state": str(job.stage) if job else f"unreadable: {entry.fault}",
+        "worked_on": _WORKED_ON[entry.holder],
+        "takes": job.as_json() if job else [],
+    }
 
 
 def _check_target(options: argparse.Namespace) -> None:
@@ -177,13 +214,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_output(generate)
     generate.set_defaults(action=_generate)
 
-    resume = commands.add_parser("resume", help="go on with jobs that were interrupted (not yet)")
+    resume = commands.add_parser("resume", help="go on with the jobs of the opened file that were interrupted")
     _add_output(resume)
-    resume.set_defaults(action=_not_yet)
+    resume.set_defaults(action=_resume)
 
-    jobs = commands.add_parser("jobs", help="list the jobs that are known (not yet)")
+    jobs = commands.add_parser("jobs", help="list the jobs that are known, of all files")
     jobs.add_argument("--json", action="store_true")
-    jobs.set_defaults(action=_not_yet)
+    jobs.set_defaults(action=_list)
     return parser
 
 

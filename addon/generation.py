@@ -36,7 +36,7 @@ _PLAIN = Options()
 _snapshots: set[Snapshot] = set()
 
 # Jobs that were started in a file that is no longer open: their sounds must not land in another one.
-_left_behind: set[str] = set()
+left_behind: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def start(
     Raises Failure where nothing can be sent at all.
     """
     check_access(setup.key, setup.base_url)
-    tools = _tools(setup)
+    runner.open(setup.own)
+    tools = tools_for(setup)
     shared = _snapshot_to_take(tools)
     asked = _Asked(settings, options, shared, setup)
     jobs = [Job.new(asked.of(scene, strip), bpy.data.filepath) for strip in chosen]
@@ -96,21 +97,23 @@ def retry(job: Job, setup: Setup) -> Job:
         runner.put(again)
         return again
     check_access(setup.key, setup.base_url)
+    runner.open(setup.own)
     if job.paid:
-        runner.add([again], _tools(setup))
+        runner.add([again], tools_for(setup))
         return again
-    again = _anew(job, setup)
+    again = anew(job, setup)
     runner.forget(job.id)
     return again
 
 
-def _anew(job: Job, setup: Setup) -> Job:
+def anew(job: Job, setup: Setup) -> Job:
+    """The same asked for once more, of the strip as it is now. Raises Failure where that is gone."""
     old = job.request
     scene, strip = strips.find_marked(old.scene, old.strip, old.mark)
-    if job.id in _left_behind or scene is None or strip is None:
+    if job.id in left_behind or scene is None or strip is None:
         text = f"The strip “{old.strip}” is not in the file that is open."
         raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
-    tools = _tools(setup)
+    tools = tools_for(setup)
     request = _Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip)
     again = Job.new(request, bpy.data.filepath)
     _send_off([again], tools)
@@ -119,7 +122,7 @@ def _anew(job: Job, setup: Setup) -> Job:
 
 def insert(job: Job) -> None:
     """Has the finished sounds of an ended job placed once more, in the file that is open now."""
-    _left_behind.discard(job.id)
+    left_behind.discard(job.id)
     takes = tuple(replace(take, sound=None) for take in job.takes)
     runner.put(replace(job, stage=Stage.PLACING, takes=takes, error=None))
 
@@ -127,7 +130,9 @@ def insert(job: Job) -> None:
 def advance() -> list[Job]:
     """Takes what the workers say and places at most one finished sound; returns the states gone through, in order."""
     states = runner.drain()
-    waiting = next((job for job in runner.jobs if job.stage is Stage.PLACING), None)
+    # A job of another saved file waits until that is open.
+    placing = [job for job in runner.jobs if job.stage is Stage.PLACING]
+    waiting = next((job for job in placing if not waits_for_its_file(job)), None)
     if waiting is not None and not _edit_in_use():
         _place(waiting)
         states += [job for job in runner.jobs if job.id == waiting.id]
@@ -135,14 +140,15 @@ def advance() -> list[Job]:
     return states
 
 
-@bpy.app.handlers.persistent
-def on_load(*_: object) -> None:
-    """Blender has opened a file: jobs of another one keep their sound until theirs is open again."""
-    for job in runner.jobs:
-        if job.project and job.project == bpy.data.filepath:
-            _left_behind.discard(job.id)
-        else:
-            _left_behind.add(job.id)
+def waits_for_its_file(job: Job) -> bool:
+    """Whether the job belongs to a saved .blend that isn't the open one."""
+    return job.id in left_behind and bool(job.project)
+
+
+def leave(seconds: float) -> None:
+    """Stops working and cancels nothing: the journal has what there is to go on with. Waits at most `seconds`."""
+    runner.leave(seconds)
+    left_behind.clear()
 
 
 def background_blender() -> tuple[str, ...]:
@@ -152,7 +158,7 @@ def background_blender() -> tuple[str, ...]:
     return (sys.executable,)
 
 
-def _tools(setup: Setup) -> Tools:
+def tools_for(setup: Setup) -> Tools:
     return Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
 
 
@@ -211,8 +217,9 @@ def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
 
 def _place(job: Job) -> None:
     try:
-        if job.id in _left_behind:
-            raise _other_file(job)
+        if job.id in left_behind:
+            text = f"The edit that it belongs to was never saved; the sound is kept in {job.request.folder}."
+            raise Failure("other_file", text, "Insert Result puts it into the edit that is open.")
         sounds = place.place(job)
     except Failure as failure:
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
@@ -227,15 +234,10 @@ def _place(job: Job) -> None:
     note = "" if clip is not None else "The clip is gone; its sound is where it was."
     for number, sound in sounds.items():
         job = job.with_take(number, sound=sound, note=f"{job.takes[number].note} {note}".strip())
-    runner.put(replace(job, stage=Stage.FAILED if job.fault else Stage.DONE, error=job.fault))
+    # The journal hears of it when the file is saved: until then a crash would take the strip away.
+    runner.put(replace(job, stage=Stage.FAILED if job.fault else Stage.DONE, error=job.fault), keep=False)
     if not bpy.app.background:
         bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.strip}")
-
-
-def _other_file(job: Job) -> Failure:
-    project = Path(job.project).name
-    where = f"Open {project}, then Retry." if project else "Add the file as a sound strip."
-    return Failure("other_file", f"Its project is no longer open; the sound is kept in {job.request.folder}.", where)
 
 
 def _results(setup: Setup) -> Path:

@@ -6,6 +6,7 @@ A job that has been on its way before goes on where it was: each step looks firs
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,12 +23,13 @@ from ..service.storage.eachlabs import EachlabsStorage
 from . import scoring
 from .crew import Crew, Line
 from .job import Job, JobError, Part, Progress, Stage
+from .journal import Journal
+from .journal_file import JournalFile
+from .limits import FLIGHTS_MAX, Limits, account_of
 from .names import file_name
 from .record import Record, as_failure
 from .request import Source
 
-RUNS_MAX = 10
-"""Runs in flight at once: so many the service lets a key have."""
 EXPORTS_MAX = 1
 """Background renders at once; one keeps a machine busy that its artist is working on."""
 
@@ -61,24 +63,32 @@ class Tools:
             transport.close()
 
 
-@dataclass(frozen=True)
-class Turns:
-    """What all jobs share: how many may render, and how many runs may be in flight, at once."""
+class Shared:
+    """What all jobs of this Blender share: the journal, the limits of the service, the turn to render."""
 
-    exports: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(EXPORTS_MAX))
-    runs: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(RUNS_MAX))
+    def __init__(self, file: JournalFile, exports: int = EXPORTS_MAX) -> None:
+        self.journal = Journal(file)
+        self.limits = Limits(file)
+        self.exports = threading.Semaphore(exports)
+
+
+class Stop(threading.Event):
+    """Asks a job's threads to end: the artist doesn't want it any more.
+
+    Or, `leaving`, Blender closes: then nothing is cancelled, and whoever opens the file again goes on.
+    """
+
+    leaving = False
 
 
 class Pipeline:
     """One job on its way. `publish` is handed each new state of it, from threads of the job's own."""
 
-    def __init__(
-        self, job: Job, tools: Tools, publish: Callable[[Job], None], cancel: threading.Event, turns: Turns
-    ) -> None:
-        self._record = Record(job, publish)
+    def __init__(self, job: Job, tools: Tools, publish: Callable[[Job], None], stop: Stop, shared: Shared) -> None:
+        self._record = Record(job, publish, shared.journal.save)
         self._tools = tools
-        self._cancel = cancel
-        self._turns = turns
+        self._stop = stop
+        self._shared = shared
         self._folder = tools.folder(job.id)
 
     @property
@@ -96,7 +106,8 @@ class Pipeline:
             stage = Stage.PLACING if self.job.to_place else Stage.FAILED
             self._record.change(stage=stage, progress=None, error=self.job.fault)
         except Cancelled:
-            self._record.change(stage=Stage.CANCELLED, progress=None)
+            if not self._stop.leaving:
+                self._record.change(stage=Stage.CANCELLED, progress=None)
         except Exception as fault:
             error = JobError.of(as_failure(fault, self.job.id), self.job.request.strip)
             self._record.change(stage=Stage.FAILED, progress=None, error=error)
@@ -110,14 +121,14 @@ class Pipeline:
         unrendered = [window for window in windows if self.job.wants_clip(window) and not self._has_clip(window)]
         for part in missing:
             self._record.change_run(part, stage=Stage.QUEUED, result=None, error=None)
-        size = min(RUNS_MAX, len(missing))
-        with Crew(size, f"mmaudio {self.job.id[:8]}", partial(self._tools.line, self._cancel)) as crew:
+        size = min(FLIGHTS_MAX, len(missing))
+        with Crew(size, f"mmaudio {self.job.id[:8]}", partial(self._tools.line, self._stop)) as crew:
             for window in windows:
                 if window not in unrendered:
                     crew.put(partial(self._score_window, crew, window))
             if unrendered:
                 waiting = [part for part in missing if part.window in unrendered]
-                with self._record.keeping_faults(waiting), self._turn(self._turns.exports):
+                with self._record.keeping_faults(waiting), self._render_turn():
                     self._export(unrendered, waiting, lambda window: crew.put(partial(self._score_window, crew, window)))
         self._check_cancel()
 
@@ -147,7 +158,7 @@ class Pipeline:
             self._tools.blender,
             lambda done, of: self._record.progress(done, of, "frames"),
             lambda number: finished(windows[number]),
-            self._cancel,
+            self._stop,
         )
 
     def _score_window(self, crew: Crew, window: int, line: Line) -> None:
@@ -171,8 +182,11 @@ class Pipeline:
         scoring.delete_clip(self._record, line, part.window)
 
     def _run(self, part: Part, line: Line) -> None:
-        with self._turn(self._turns.runs):
-            scoring.order(self._record, line, part)
+        account = account_of(self._tools.key, self._tools.base_url)
+        under_way = self.job.run(part).prediction_id is not None
+        name = f"{self.job.id}/{part.window}/{part.take}"
+        with self._shared.limits.flight(account, name, line.transport.wait, under_way=under_way) as flight:
+            scoring.order(self._record, line, part, flight)
             output_url = scoring.output_of(self._record, line, part)
         result = self._folder / f"result-{part.window:03}-{part.take + 1}.mp4"
         scoring.fetch(self._record, line, part, output_url, result)
@@ -201,6 +215,8 @@ class Pipeline:
 
     def _clear_up(self) -> None:
         """Takes the clips away from the service, ends runs that nobody waits for, and removes what no retry needs."""
+        if self._stop.leaving:
+            return
         if any(self.job.clips):
             with self._tools.line(threading.Event()) as line:
                 for part in self.job.parts:
@@ -213,14 +229,14 @@ class Pipeline:
             self._tools.clear(self.job.id)
 
     @contextmanager
-    def _turn(self, turns: threading.Semaphore) -> Generator[None]:
-        while not turns.acquire(timeout=0.1):
+    def _render_turn(self) -> Generator[None]:
+        while not self._shared.exports.acquire(timeout=0.1):
             self._check_cancel()
         try:
             self._check_cancel()
             yield
         finally:
-            turns.release()
+            self._shared.exports.release()
 
     def _is_missing(self, part: Part) -> bool:
         result = self.job.run(part).result
@@ -231,8 +247,9 @@ class Pipeline:
 
     def _has_clip(self, window: int) -> bool:
         """Whether it need not be rendered: it is in storage, or on this disk."""
-        return self.job.clips[window] is not None or self._clip(window).is_file()
+        published = self.job.clips[window]
+        return (published is not None and published.is_live(time.time())) or self._clip(window).is_file()
 
     def _check_cancel(self) -> None:
-        if self._cancel.is_set():
+        if self._stop.is_set():
             raise Cancelled

@@ -21,12 +21,18 @@ _OF_ONE_RUN = ("run_failed", "run_cancelled", "run_timeout", "no_result", "resul
 
 
 class Record:
-    """Holds the newest state in `job`; `publish` is handed each, in order, from whichever thread has made it."""
+    """Holds the newest state in `job`, from whichever thread has made it.
 
-    def __init__(self, job: Job, publish: Callable[[Job], None]) -> None:
+    publish  is handed each state, in order
+    keep     puts it on disk, before whatever comes next begins; may raise Failure
+    """
+
+    def __init__(self, job: Job, publish: Callable[[Job], None], keep: Callable[[Job], None]) -> None:
         self.job = job
         self.lock = threading.RLock()
         self._publish = publish
+        self._keep = keep
+        self._unkept: Failure | None = None
         self._reported = 0.0
         self._stopped: Failure | None = None
 
@@ -35,8 +41,18 @@ class Record:
 
     def change(self, **changes: Any) -> None:
         with self.lock:
-            self.job = replace(self.job, **changes)
-            self._publish(self.job)
+            self._set(replace(self.job, **changes))
+
+    def _set(self, job: Job) -> None:
+        self.job = job
+        self._publish(job)
+        try:
+            self._keep(job)
+            self._unkept = None
+        except Failure as failure:
+            # What is under way goes on: only what costs waits for the disk.
+            log.warning("job %s is not on disk: %s", job.id, failure.message)
+            self._unkept = failure
 
     def change_run(self, part: Part, **changes: Any) -> None:
         """Changes one run; the job is as far as the last of them, until it has ended itself."""
@@ -48,8 +64,7 @@ class Record:
                 if len(runs) > 1 and stage is not Stage.EXPORTING:
                     progress = Progress(sum(run.stage.ended for run in runs), len(runs), "runs")
                 job = replace(job, stage=stage, progress=progress)
-            self.job = job
-            self._publish(job)
+            self._set(job)
 
     def forget_run(self, part: Part) -> None:
         """Nothing can be fetched of it any more: the next time, a new one is ordered."""
@@ -95,9 +110,10 @@ class Record:
                     self.change_run(part, stage=Stage.FAILED, error=error)
 
     def check_may_order(self) -> None:
-        """Raises the first fault that a new run would meet too."""
-        if self._stopped is not None:
-            raise self._stopped
+        """Raises what keeps a new run from being ordered: a fault that it would meet too, or a disk that keeps no record."""
+        fault = self._stopped or self._unkept
+        if fault is not None:
+            raise fault
 
 
 def as_failure(fault: Exception, job_id: str) -> Failure:

@@ -1,28 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many jobs: threads, limits, cancel, and the messages that the main thread takes. No bpy.
+"""Many jobs: threads, cancel, the journal, and the messages that the main thread takes. No bpy.
 
 A worker thread never touches a job that others hold: it sends whole new ones through a queue. All methods here are
 for one thread, Blender's main thread.
 """
 
+import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
+from ..failure import Failure
 from .job import Job, Stage
-from .pipeline import RUNS_MAX, Pipeline, Tools, Turns
+from .journal_file import JournalFile
+from .limits import FLIGHTS_MAX
+from .pipeline import Pipeline, Shared, Stop, Tools
 
-WORKERS_MAX = RUNS_MAX
+log = logging.getLogger(__name__)
+
+WORKERS_MAX = FLIGHTS_MAX
 """Jobs under way at once: more could have no run in flight."""
+JOURNAL = "jobs.sqlite3"
 
 
 @dataclass
 class _Worker:
     thread: threading.Thread
-    cancel: threading.Event
+    stop: Stop
 
 
 class Runner:
@@ -31,9 +39,21 @@ class Runner:
         self._tools: dict[str, Tools] = {}
         self._waiting: list[str] = []
         self._workers: dict[str, _Worker] = {}
-        # With the cancel event of the worker that says it: one that has been replaced by a retry isn't heard any more.
-        self._messages: queue.SimpleQueue[tuple[threading.Event, Job]] = queue.SimpleQueue()
-        self._turns = Turns()
+        # With what stops the worker that says it: one that has been replaced by a retry isn't heard any more.
+        self._messages: queue.SimpleQueue[tuple[Stop, Job]] = queue.SimpleQueue()
+        self._shared: Shared | None = None
+
+    def open(self, own: Path) -> Shared:
+        """The journal in the extension's folder `own`, opened where it isn't."""
+        if self._shared is None:
+            own.mkdir(parents=True, exist_ok=True)
+            self._shared = Shared(JournalFile.open(own / JOURNAL))
+        return self._shared
+
+    @property
+    def note(self) -> str:
+        """What the artist should know of the journal; empty as a rule."""
+        return self._shared.journal.note if self._shared else ""
 
     @property
     def jobs(self) -> list[Job]:
@@ -48,34 +68,65 @@ class Runner:
     def job(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
-    def add(self, jobs: Iterable[Job], tools: Tools) -> None:
+    def add(self, jobs: Sequence[Job], tools: Tools) -> None:
+        """Has them done; `open` comes first."""
         for job in jobs:
             self._jobs[job.id] = job
             self._tools[job.id] = tools
             self._waiting.append(job.id)
+        # Each save waits for the disk, and a click may ask for hundreds of sounds.
         self._start_waiting()
+        waiting = [job for job in jobs if job.id in self._waiting]
+        threading.Thread(target=self._keep_all, args=(waiting,), name="mmaudio journal", daemon=True).start()
+
+    def show(self, jobs: Iterable[Job], tools: Tools) -> None:
+        """Lists jobs as they are."""
+        for job in jobs:
+            self._jobs[job.id] = job
+            self._tools[job.id] = tools
 
     def cancel(self, job_id: str) -> None:
         """Ends the job for its viewers at once; its thread stops, and clears up, as soon as it can."""
         job = self._jobs[job_id]
         if job.stage.ended:
             return
-        self.put(replace(job, stage=Stage.CANCELLED, progress=None))
+        worker = self._workers.get(job_id)
+        # A thread keeps the journal itself: it may know of a run that isn't known here yet.
+        self.put(replace(job, stage=Stage.CANCELLED, progress=None), keep=worker is None)
         if job_id in self._waiting:
             self._waiting.remove(job_id)
-        if worker := self._workers.get(job_id):
-            worker.cancel.set()
+        if worker:
+            worker.stop.set()
 
     def forget(self, job_id: str) -> None:
         """Drops a job that has ended, with what it kept for another try."""
-        if self._jobs[job_id].stage.ended:
-            del self._jobs[job_id]
-            if tools := self._tools.pop(job_id, None):
-                tools.clear(job_id)
+        if not self._jobs[job_id].stage.ended:
+            return
+        del self._jobs[job_id]
+        if self._shared is not None:
+            try:
+                self._shared.journal.forget(job_id)
+            except Failure as failure:
+                log.warning("%s", failure.message)
+        if tools := self._tools.pop(job_id, None):
+            tools.clear(job_id)
 
-    def put(self, job: Job) -> None:
-        """Sets a job's state from the main thread."""
+    def put(self, job: Job, *, keep: bool = True) -> None:
+        """Sets a job's state from the main thread; `keep=False` leaves the journal as it is."""
         self._jobs[job.id] = job
+        if keep:
+            self._keep_all([job])
+
+    def saved(self, jobs: Iterable[Job], project: str) -> None:
+        """The .blend of these jobs was saved as `project`: what is placed in it is safe."""
+        jobs = [replace(job, project=project) for job in jobs]
+        for job in jobs:
+            self.put(job, keep=job.stage.ended)
+        if self._shared is not None:
+            try:
+                self._shared.journal.move([job.id for job in jobs], project)
+            except Failure as failure:
+                log.warning("%s", failure.message)
 
     def drain(self, seconds: float = 0.005) -> list[Job]:
         """Takes the workers' messages for at most `seconds`; returns each state that a job went through, in order."""
@@ -88,41 +139,77 @@ class Runner:
                 speaker, job = self._messages.get_nowait()
             except queue.Empty:
                 break
-            known, worker = self._jobs.get(job.id), self._workers.get(job.id)
-            if known is None or worker is None or worker.cancel is not speaker:
-                continue
-            if known.stage is Stage.CANCELLED:
-                # It stays so, whatever its thread did until it heard of it; but what it has paid for is not forgotten.
-                self._jobs[job.id] = replace(job, stage=Stage.CANCELLED, progress=None)
-            elif not known.stage.ended:
-                self._jobs[job.id] = job
-                states.append(job)
+            if state := self._heard(speaker, job):
+                states.append(state)
         if self._messages.empty():
             for job_id in dead:
                 del self._workers[job_id]
         self._start_waiting()
         return states
 
+    def _heard(self, speaker: Stop, job: Job) -> Job | None:
+        """Takes one state over, unless it is no longer of interest."""
+        known, worker = self._jobs.get(job.id), self._workers.get(job.id)
+        if known is None or worker is None or worker.stop is not speaker:
+            return None
+        # The file may have been saved under another name since its thread began.
+        job = replace(job, project=known.project)
+        if known.stage is Stage.CANCELLED:
+            # It stays so, whatever its thread did until it heard of it; but what it has paid for is not forgotten.
+            self._jobs[job.id] = replace(job, stage=Stage.CANCELLED, progress=None)
+            return None
+        if known.stage.ended:
+            return None
+        self._jobs[job.id] = job
+        return job
+
     def stop(self, seconds: float) -> None:
         """Cancels all jobs and waits at most `seconds` for their threads to clear up."""
         for job in self.jobs:
             self.cancel(job.id)
+        self._join(seconds)
+
+    def leave(self, seconds: float) -> None:
+        """Stops working, and cancels nothing: whoever opens the file next goes on. Waits at most `seconds`."""
+        self._waiting.clear()
+        for worker in self._workers.values():
+            worker.stop.leaving = True
+            worker.stop.set()
+        self._join(seconds)
+        if self._shared is not None:
+            self._shared.journal.close()
+            self._shared = None
+        self._jobs.clear()
+        self._tools.clear()
+        self._workers.clear()
+
+    def _join(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         for worker in self._workers.values():
             worker.thread.join(max(0.0, end - time.monotonic()))
+
+    def _keep_all(self, jobs: Sequence[Job]) -> None:
+        """What isn't on disk can't be gone on with after a crash; it isn't worth ending the job for."""
+        for job in jobs:
+            try:
+                if self._shared is not None:
+                    self._shared.journal.save(job)
+            except Failure as failure:
+                log.warning("job %s is not on disk: %s", job.id, failure.message)
 
     def _start_waiting(self) -> None:
         # The thread of a job that is tried again may still be clearing up after the first try.
         ready = [job_id for job_id in self._waiting if job_id not in self._workers]
         for job_id in ready[: max(0, WORKERS_MAX - len(self._workers))]:
             self._waiting.remove(job_id)
-            cancel = threading.Event()
-            publish = partial(self._say, cancel)
-            pipeline = Pipeline(self._jobs[job_id], self._tools[job_id], publish, cancel, self._turns)
+            assert self._shared is not None  # `open` came first
+            stop = Stop()
+            publish = partial(self._say, stop)
+            pipeline = Pipeline(self._jobs[job_id], self._tools[job_id], publish, stop, self._shared)
             # A daemon, so that closing Blender never waits for the network.
             thread = threading.Thread(target=pipeline.go, name=f"mmaudio {job_id[:8]}", daemon=True)
-            self._workers[job_id] = _Worker(thread, cancel)
+            self._workers[job_id] = _Worker(thread, stop)
             thread.start()
 
-    def _say(self, speaker: threading.Event, job: Job) -> None:
+    def _say(self, speaker: Stop, job: Job) -> None:
         self._messages.put((speaker, job))

@@ -7,13 +7,14 @@ Each step looks first at what is there already, so a run goes on where it was.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..failure import Failure
 from ..service import eachlabs, mmaudio
-from ..service.eachlabs import Prediction
+from ..service.eachlabs import Prediction, Turn
 from .crew import Line
-from .job import Part, Stage
+from .job import Part, Run, Stage
 from .record import Record
 
 log = logging.getLogger(__name__)
@@ -27,21 +28,26 @@ _POLL_FAST_FOR_SECONDS = 20.0
 
 def upload(record: Record, line: Line, window: int, clip: Path, parts: Sequence[Part]) -> None:
     """Puts the window's clip into storage, unless it is there."""
-    if record.job.clips[window] is not None:
+    here = record.job.clips[window]
+    if here is not None and here.is_live(time.time()):
         return
+    if here is not None:
+        # Begun before a crash, or lapsed by now.
+        record.set_clip(window, None)
+        attempt(lambda: line.storage.delete(here))
     record.check_may_order()
     for part in parts:
         record.change_run(part, stage=Stage.UPLOADING)
     record.detail(0, clip.stat().st_size, "bytes")
-    begun = line.storage.publish(
+    published = line.storage.publish(
         clip,
         lambda done, total: record.detail(done, total, "bytes"),
         lambda begun: record.set_clip(window, begun),
     )
-    record.set_clip(window, begun)
+    record.set_clip(window, replace(published, whole=True))
 
 
-def order(record: Record, line: Line, part: Part) -> None:
+def order(record: Record, line: Line, part: Part, turn: Turn) -> None:
     """Starts the run, unless it has been started; one whose start was never answered is looked for first."""
     run, clip = record.run(part), record.job.clips[part.window]
     if run.prediction_id is not None:
@@ -50,11 +56,12 @@ def order(record: Record, line: Line, part: Part) -> None:
     assert clip is not None  # it has been uploaded
     settings = record.job.takes[part.take].settings
     fields = mmaudio.run_input(clip.url, record.job.request.windows[part.window].duration, settings)
-    record.change_run(part, stage=Stage.PREDICTING, ordered=run.ordered or time.time())
+    record.change_run(part, stage=Stage.PREDICTING, ordered=run.ordered or time.time(), video=clip.url)
     record.detail(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
     try:
-        started = None if run.ordered is None else line.service.find_run(fields, run.ordered, run.spent)
-        started = started or line.service.create(fields, run.spent)
+        record.check_may_order()
+        started = None if run.ordered is None else _find(record, line, part, run)
+        started = started or line.service.create(fields, run.spent, turn=turn)
     except Failure as failure:
         if failure.code != "unsettled":
             # It is certain that nothing was started.
@@ -99,14 +106,19 @@ def fetch(record: Record, line: Line, part: Part, output_url: str, result: Path)
 
 def cancel(record: Record, line: Line, part: Part) -> None:
     """Ends the run, also one whose start was still to be settled."""
-    run, clip = record.run(part), record.job.clips[part.window]
-    prediction_id = run.prediction_id
-    if prediction_id is None and run.ordered is not None and clip is not None:
-        fields = mmaudio.run_input(clip.url, mmaudio.LONGEST_SECONDS, record.job.takes[part.take].settings)
-        prediction_id = line.service.find_run(fields, run.ordered, run.spent)
+    run = record.run(part)
+    prediction_id = run.prediction_id or _find(record, line, part, run)
     if prediction_id is not None:
         line.service.cancel(prediction_id)
     record.forget_run(part)
+
+
+def _find(record: Record, line: Line, part: Part, run: Run) -> str | None:
+    """The run that was ordered, if it was, and whose number never came."""
+    if run.ordered is None:
+        return None
+    fields = mmaudio.run_input(run.video, mmaudio.LONGEST_SECONDS, record.job.takes[part.take].settings)
+    return line.service.find_run(fields, run.ordered, run.spent)
 
 
 def delete_clip(record: Record, line: Line, window: int, *, job_ended: bool = False) -> None:

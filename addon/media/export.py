@@ -6,8 +6,9 @@ import os
 import re
 import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,6 +45,7 @@ class Order:
 
     first, frames  the strip's left handle and the number of frames it shows; beyond them its last picture is held
     whole_edit     render the edit as it is seen there, instead of the strip alone
+    token          sets its unfinished files apart from those of a render whose Blender was killed
     """
 
     blend: str
@@ -55,6 +57,7 @@ class Order:
     short_side_max: int
     whole_edit: bool
     scenes_as_they_are: bool
+    token: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
 
 def export_clips(

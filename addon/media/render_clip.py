@@ -55,7 +55,7 @@ def render(order: dict[str, Any]) -> None:
         scene.frame_end = scene.frame_start + stretch["frames"] - 1
         scene.frame_step = 1
         # The name appears when the file is whole.
-        part = Path(stretch["output"] + ".part")
+        part = Path(f"{stretch['output']}.{order['token']}.part")
         scene.render.filepath = str(part)
         bpy.ops.render.render(animation=True, scene=scene.name)
         part.replace(stretch["output"])

@@ -9,10 +9,11 @@ import contextlib
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from requests import PreparedRequest
@@ -53,6 +54,26 @@ _CLOCK_SECONDS = 60.0
 # The list of executions comes in pages; in a minute a key can start a hundred runs, and an organization has several keys.
 _PAGE = 100
 _PAGES_MAX = 10
+
+
+class Turn(Protocol):
+    """A place in the line of those who want a run created."""
+
+    def creating(self) -> AbstractContextManager[None]:
+        """Around each call that creates the run; waits until it may be sent."""
+        ...
+
+    def refused(self, said: str, after: float) -> None:
+        """The service would not: `said` is why, `after` for how many seconds it wants to be left alone."""
+        ...
+
+
+class Refused(TryAgain):
+    """Too many runs, or too many created a minute: nothing was created."""
+
+    def __init__(self, message: str, said: str, after: float) -> None:
+        super().__init__("rate_limited", message, "Retry when other runs have ended.", sent=False, after=after)
+        self.said = said
 
 
 @dataclass(frozen=True)
@@ -99,12 +120,14 @@ class Eachlabs:
         fields: Mapping[str, str | int | float],
         spent: Collection[str] = (),
         *,
+        turn: Turn | None = None,
         webhook: Mapping[str, str] | None = None,
     ) -> str:
         """Starts a run, exactly one, and returns its id.
 
         fields   the model's `input`
         spent    see `find_run`
+        turn     waits until one more may be created, before each time it is asked for
         webhook  `Call.fields`, for the service to call back
         """
         began = time.time()
@@ -113,7 +136,12 @@ class Eachlabs:
 
         def attempt() -> str:
             try:
-                return self._create_once(order)
+                with turn.creating() if turn else contextlib.nullcontext():
+                    return self._create_once(order)
+            except Refused as refused:
+                if turn:
+                    turn.refused(refused.said, refused.after)
+                raise
             except TryAgain as fault:
                 started = self.find_run(fields, began, spent) if fault.sent else None
                 if started is None:
@@ -196,7 +224,7 @@ class Eachlabs:
         if answer.status == 429:
             text = f"Eachlabs has too many runs of this key under way{tail}"
             # The one refusal that promises that nothing was created.
-            return TryAgain("rate_limited", text, "Retry when other runs have ended.", sent=False, after=answer.retry_after)
+            return Refused(text, said, answer.retry_after)
         if answer.status == 409:
             text = f"Eachlabs is not yet done with this file{tail}"
             return TryAgain("busy", text, "Retry in a while.", sent=False, after=answer.retry_after)

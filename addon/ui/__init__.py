@@ -3,7 +3,6 @@
 
 import bpy
 
-from .. import generation
 from . import menus, operators, panels, preferences, settings, ticker
 
 # In the order in which they need one another; undone in reverse.
@@ -15,12 +14,11 @@ def register() -> None:
         bpy.utils.register_class(cls)
     settings.attach()
     menus.attach()
-    bpy.app.handlers.load_post.append(generation.on_load)
+    ticker.attach()
 
 
 def unregister() -> None:
-    bpy.app.handlers.load_post.remove(generation.on_load)
-    ticker.stop()
+    ticker.detach()
     menus.detach()
     settings.detach()
     for cls in reversed(_CLASSES):

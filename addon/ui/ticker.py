@@ -6,13 +6,16 @@ import time
 
 import bpy
 
-from .. import generation
+from .. import generation, resuming
+from ..failure import Failure
+from . import preferences
 
 log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 0.1
 _REDRAW_SECONDS = 0.25
-# How long a closing Blender, or the add-on's removal, waits for uploads to be deleted and runs to be cancelled.
+_LOOK_SECONDS = 0.5
+# How long a closing Blender, or the add-on's removal, waits for threads to see that they are to end.
 _FAREWELL_SECONDS = 2.0
 
 # Whether something changed that the sidebars don't show yet, and when they were last drawn anew.
@@ -25,10 +28,48 @@ def start() -> None:
         bpy.app.timers.register(_tick, first_interval=_BUSY_SECONDS, persistent=True)
 
 
-def stop() -> None:
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
-    generation.runner.stop(_FAREWELL_SECONDS)
+def attach() -> None:
+    bpy.app.handlers.load_post.append(_on_load)
+    bpy.app.handlers.save_post.append(_on_save)
+    if not bpy.app.background:
+        # Not at once: while Blender starts, its file isn't there yet.
+        bpy.app.timers.register(_look, first_interval=_LOOK_SECONDS, persistent=True)
+
+
+def detach() -> None:
+    bpy.app.handlers.load_post.remove(_on_load)
+    bpy.app.handlers.save_post.remove(_on_save)
+    for timer in (_tick, _look):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+    generation.leave(_FAREWELL_SECONDS)
+
+
+@bpy.app.handlers.persistent
+def _on_load(*_: object) -> None:
+    resuming.mark_left_behind()
+    # In background, the command line says itself when it goes on with jobs.
+    if not bpy.app.background:
+        _look()
+
+
+@bpy.app.handlers.persistent
+def _on_save(*_: object) -> None:
+    resuming.saved()
+
+
+def _look() -> None:
+    """Goes on with the jobs of the file that was opened."""
+    setup = preferences.setup(bpy.context)
+    try:
+        resuming.clear_leftovers(setup)
+        resuming.opened(setup)
+    except Failure as failure:
+        # Without a key or online access they wait; the panel says what is missing.
+        log.info("%s", failure.message)
+    except Exception:
+        log.exception("going on with jobs")
+    start()
 
 
 def redraw() -> None:

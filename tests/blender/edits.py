@@ -2,7 +2,7 @@
 """Edits to try the product on, and how far a sound is from its picture."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -119,6 +119,14 @@ def finish(addon: Any, ids: list[str], seconds: float = 90.0) -> list[Any]:
         if all(job.stage.ended for job in jobs) and not addon.generation.runner.busy:
             return jobs
         assert time.monotonic() < end, [str(job.stage) for job in jobs]
+        time.sleep(0.02)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Waits for other processes to bring it about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
         time.sleep(0.02)
 
 

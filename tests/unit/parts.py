@@ -15,7 +15,8 @@ import numpy as np
 
 from addon.failure import Cancelled
 from addon.jobs.job import Job
-from addon.jobs.pipeline import Pipeline, Tools, Turns
+from addon.jobs.journal_file import JournalFile
+from addon.jobs.pipeline import Pipeline, Shared, Stop, Tools
 from addon.jobs.request import Options, Request, Snapshot, Span
 from addon.jobs.runner import Runner
 from addon.service.eachlabs import Eachlabs, Prediction
@@ -132,15 +133,24 @@ def tools_for(double: Double, folder: Path, how: str = "render") -> Tools:
     return Tools(double.key, double.base_url, (sys.executable, str(BACKGROUND), how), folder / "work")
 
 
+def shared_in(folder: Path, exports: int = 1) -> Shared:
+    """What jobs share, with its journal in `folder`; to be closed by `journal.close`."""
+    return Shared(JournalFile.open(folder / "jobs.sqlite3"), exports)
+
+
 def go(job: Job, tools: Tools, *, cancel_when: Callable[[Job], bool] = lambda job: False) -> list[Job]:
     """Runs one job on this thread, cancelled as soon as it is seen in a given state; returns all its states."""
-    cancel = threading.Event()
+    stop = Stop()
     states: list[Job] = []
 
     def publish(state: Job) -> None:
         states.append(state)
         if cancel_when(state):
-            cancel.set()
+            stop.set()
 
-    Pipeline(job, tools, publish, cancel, Turns()).go()
+    shared = shared_in(tools.work.parent)
+    try:
+        Pipeline(job, tools, publish, stop, shared).go()
+    finally:
+        shared.journal.close()
     return states

@@ -16,10 +16,10 @@ import pytest
 
 from addon.jobs import scoring
 from addon.jobs.job import Job, Run, Stage
-from addon.jobs.pipeline import EXPORTS_MAX, Pipeline, Turns
+from addon.jobs.pipeline import EXPORTS_MAX, Pipeline, Stop
 from addon.jobs.runner import WORKERS_MAX, Runner
 
-from .parts import Double, drained, go, new_job, tools_for, until
+from .parts import Double, drained, go, new_job, shared_in, tools_for, until
 
 WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
 
@@ -31,10 +31,12 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def runner() -> Iterator[Runner]:
+def runner(tmp_path: Path) -> Iterator[Runner]:
     made = Runner()
+    made.open(tmp_path)
     yield made
     made.stop(20)
+    made.leave(0)
 
 
 def only(job: Job) -> Run:
@@ -230,13 +232,13 @@ def test_a_run_that_starts_while_its_job_is_cancelled_is_ended_too(
 ) -> None:
     double.set(run_seconds=30)
     double.order("create", **fault)
-    cancel = threading.Event()
+    stop = Stop()
     states: list[Job] = []
-    job = Pipeline(new_job(tmp_path), tools_for(double, tmp_path), states.append, cancel, Turns())
+    job = Pipeline(new_job(tmp_path), tools_for(double, tmp_path), states.append, stop, shared_in(tmp_path))
     thread = threading.Thread(target=job.go)
     thread.start()
     until(lambda: len(double.requests("POST", "/v1/prediction")) == 1 and len(double.state()["runs"]) == runs)
-    cancel.set()
+    stop.set()
     thread.join(20)
     assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
     assert nothing_left(double, tmp_path)
@@ -244,10 +246,9 @@ def test_a_run_that_starts_while_its_job_is_cancelled_is_ended_too(
 
 def test_a_job_that_waits_for_its_turn_to_render_can_be_cancelled(double: Double, tmp_path: Path) -> None:
     states: list[Job] = []
-    cancel = threading.Event()
-    cancel.set()
-    turns = Turns(exports=threading.Semaphore(0))
-    Pipeline(new_job(tmp_path), tools_for(double, tmp_path), states.append, cancel, turns).go()
+    stop = Stop()
+    stop.set()
+    Pipeline(new_job(tmp_path), tools_for(double, tmp_path), states.append, stop, shared_in(tmp_path, exports=0)).go()
     assert stages(states) == [Stage.QUEUED, Stage.CANCELLED]
     assert double.requests() == []
 

@@ -23,8 +23,9 @@ MAY_IMPORT = {
     "jobs": _FIRST,
     "timeline": _SECOND - {"timeline"},
     "generation": _SECOND,
-    "ui": {*_SECOND, "generation"},
-    "command": {*_SECOND, "generation", "ui"},
+    "resuming": {*_SECOND, "generation"},
+    "ui": {*_SECOND, "generation", "resuming"},
+    "command": {*_SECOND, "generation", "resuming", "ui"},
     "__init__": {"ui", "command"},
 }
 # aud is Blender's too, but a library of sound alone: it has no data of Blender's.

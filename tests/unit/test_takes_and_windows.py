@@ -15,7 +15,7 @@ import pytest
 
 from addon.jobs import scoring
 from addon.jobs.job import Job, Stage
-from addon.jobs.pipeline import RUNS_MAX
+from addon.jobs.limits import FLIGHTS_MAX
 from addon.jobs.request import Options
 from addon.service.mmaudio import LONGEST_SECONDS, Settings, clip_frames, windows
 
@@ -107,7 +107,7 @@ def test_more_runs_than_the_service_takes_at_once_wait(double: Double, tmp_path:
     assert go(job, tools_for(double, tmp_path))[-1].stage is Stage.PLACING
     state = double.state()
     assert len(state["runs"]) == 12
-    assert state["most_under_way"] <= RUNS_MAX
+    assert state["most_under_way"] <= FLIGHTS_MAX
     assert len(double.requests("POST", "/v1/prediction")) == 12
 
 
@@ -158,7 +158,7 @@ def test_what_the_next_run_would_meet_too_ends_the_ordering(status: int, code: s
     assert end.error is not None
     assert end.error.code == code
     # Ten threads may have asked before the first had its answer.
-    assert len(double.requests("POST", "/v1/prediction")) <= RUNS_MAX
+    assert len(double.requests("POST", "/v1/prediction")) <= FLIGHTS_MAX
     assert not end.paid
     assert all(upload["deleted"] for upload in double.state()["uploads"])
 

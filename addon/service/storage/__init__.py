@@ -14,6 +14,9 @@ from ...failure import Failure
 from ..eachlabs import Eachlabs
 from ..http import Progress, Transport
 
+# A run may wait for its turn before it reads its clip.
+_TIME_TO_READ_SECONDS = 120.0
+
 CONTENT_TYPE = "video/mp4"
 SETTINGS_HINT = "Set it in Preferences > Add-ons > MMAudio for the Sequencer > Storage."
 
@@ -25,11 +28,17 @@ class Published:
     id       the storage's own name for it
     url      whoever has it can read the clip, so it is a secret
     expires  when the URL stops to answer, in seconds since 1970; 0 for never or not known
+    whole    whether the upload has ended; until then there is something to be deleted, and nothing to be read
     """
 
     id: str
     url: str = field(repr=False)
     expires: float = 0.0
+    whole: bool = False
+
+    def is_live(self, now: float) -> bool:
+        """Whether a run that is ordered now can still read it."""
+        return self.whole and (not self.expires or now < self.expires - _TIME_TO_READ_SECONDS)
 
 
 class Storage(Protocol):

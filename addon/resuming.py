@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Goes on with what was under way when Blender was closed, or killed. Main thread only; nothing here waits.
+
+A file that is opened takes its jobs up again; those of other files wait for theirs.
+"""
+
+import logging
+import shutil
+import time
+from dataclasses import replace
+from typing import Any
+
+import bpy
+
+from . import generation
+from .failure import Failure
+from .generation import Setup, left_behind, runner
+from .jobs.job import Job, JobError, PlacedSound, Stage
+from .timeline import compat, strips
+
+log = logging.getLogger(__name__)
+
+# What another Blender has just begun to write may not be in the journal yet.
+_LEFTOVER_SECONDS = 3600.0
+
+elsewhere: list[str] = []
+"""The .blend files that have jobs waiting for them, as the journal had it when a file was opened last."""
+
+
+def opened(setup: Setup) -> list[Job]:
+    """To be called when Blender has opened a file, or the add-on was enabled: goes on with the file's jobs.
+
+    Returns those that go on. Raises Failure where nothing can be sent; then the jobs wait.
+    """
+    mark_left_behind()
+    journal = runner.open(setup.own).journal
+    project = bpy.data.filepath
+    elsewhere[:] = sorted({job.project for job in journal.others(project) if job.project})
+    known = {job.id for job in runner.jobs}
+    ended = [job for job in journal.ended(project) if job.paid and job.stage is not Stage.DONE]
+    runner.show([job for job in ended if job.id not in known], generation.tools_for(setup))
+    generation.check_access(setup.key, setup.base_url)
+    return [job for claimed in journal.claim(project) if (job := _go_on(claimed, setup)) is not None]
+
+
+def mark_left_behind() -> None:
+    """Blender has opened a file: jobs of another one keep their sound until theirs is open again."""
+    for job in runner.jobs:
+        if job.project and job.project == bpy.data.filepath:
+            left_behind.discard(job.id)
+        else:
+            left_behind.add(job.id)
+
+
+def saved() -> None:
+    """To be called when Blender has saved the file, under this name or another."""
+    runner.saved([job for job in runner.jobs if job.id not in left_behind], bpy.data.filepath)
+
+
+def clear_leftovers(setup: Setup) -> None:
+    """Removes work files that no job of the journal needs any more: those of Blenders that were killed."""
+    work = generation.tools_for(setup).work
+    entries = runner.open(setup.own).journal.all()
+    if not work.is_dir() or any(entry.job is None for entry in entries):
+        return
+    snapshots = {entry.job.request.snapshot.blend.name for entry in entries if entry.job is not None}
+    needed = {entry.id for entry in entries} | snapshots
+    for path in work.iterdir():
+        if path.name in needed or time.time() - path.stat().st_mtime < _LEFTOVER_SECONDS:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _go_on(job: Job, setup: Setup) -> Job | None:
+    """Takes one job up where it was; None where nothing is left of it."""
+    if not job.project:
+        if not job.paid:
+            # Of an edit that was never saved, and is gone.
+            _forget(job, setup)
+            return None
+        left_behind.add(job.id)
+    tools = generation.tools_for(setup)
+    if job.stage is Stage.PLACING:
+        job = _with_what_is_there(job)
+        runner.show([job], tools)
+        runner.put(replace(job, stage=Stage.PLACING if job.to_place else Stage.DONE))
+        return runner.job(job.id)
+    if not job.paid and not job.request.snapshot.blend.is_file():
+        return _anew(job, setup)
+    again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
+    runner.add([again], tools)
+    return again
+
+
+def _anew(job: Job, setup: Setup) -> Job | None:
+    try:
+        again = generation.anew(job, setup)
+    except Failure as failure:
+        runner.show([job], generation.tools_for(setup))
+        runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
+        return runner.job(job.id)
+    _forget(job, setup)
+    return again
+
+
+def _forget(job: Job, setup: Setup) -> None:
+    runner.open(setup.own).journal.forget(job.id)
+    generation.tools_for(setup).clear(job.id)
+
+
+def _with_what_is_there(job: Job) -> Job:
+    """The job with the takes that the file has already: it may have been saved after they were placed."""
+    scene = strips.find_marked(job.request.scene, job.request.strip, job.request.mark)[0]
+    edit: Any = scene.sequence_editor if scene is not None else None
+    for strip in edit.strips_all if edit is not None else ():
+        kept = strips.made_with(strip)
+        for number in job.to_place:
+            take = job.takes[number]
+            if kept.get("job") == job.id and kept.get("seed") == take.settings.seed and take.file is not None:
+                start, end = compat.left_handle(strip), compat.right_handle(strip)
+                job = job.with_take(number, sound=PlacedSound(strip.name, strip.channel, start, end, take.file))
+    return job
