@@ -100,6 +100,8 @@ class _OnLine:
         except (OSError, ValueError, HTTPException) as fault:
             self.line.check()
             raise untunnelled(fault, self._tunnel_host, self._via()) from None
+        # Headers that were cut off by hanging up look as if they had ended.
+        self.line.check()
         self.line.peer = self._tunnel_host
         self._tunnelled = True
 
