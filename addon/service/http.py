@@ -215,17 +215,10 @@ class Transport:
                 )
             except NETWORK_FAULTS as fault:
                 raise unreachable(fault, url, sent=self._line.sent) from None
+            # Leaving this closes a connection of which not all was read.
             with response:
-                self._check_final(response)
+                _check_final(response)
                 yield response
-
-    def _check_final(self, response: requests.Response) -> None:
-        """http.client takes 103 Early Hints for the answer; what then follows must not be taken for that of the next."""
-        if response.status_code < 200:
-            response.close()
-            self._session.close()
-            text = f"{host_of(response.url)} answered with HTTP {response.status_code}, which is no answer."
-            raise TryAgain("bad_answer", text, "Retry in a while.")
 
     def _blocks(self, response: requests.Response) -> Iterator[bytes]:
         try:
@@ -256,6 +249,13 @@ class _Upload:
             raise Failure("files", text, "Check the disk, then retry.") from None
         self._progress(self._file.tell(), self._size)
         return block
+
+
+def _check_final(response: requests.Response) -> None:
+    """http.client takes 103 Early Hints for the answer; what follows it must not be taken for that to the next request."""
+    if response.status_code < 200:
+        text = f"{host_of(response.url)} answered with HTTP {response.status_code}, which is no answer."
+        raise TryAgain("bad_answer", text, "Retry in a while.")
 
 
 def _pointed_to(response: requests.Response) -> str:
