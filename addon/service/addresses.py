@@ -5,42 +5,54 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+import idna
+
 from ..failure import Failure
 
 SERVICE_HINT = "Check the service's address in the add-on's preferences."
+
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+# Systems read 2130706433, 0x7f.1 and 127.1 as addresses (WHATWG URL, 3.5: a host that ends in a number is one).
+_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")
+# RFC 6052, 2.1: below it lies the whole of IPv4.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_V4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check_url(url: str, *, loopback_allowed: bool, hint: str = SERVICE_HINT) -> None:
     """Raises Failure unless `url` is https to a public name, or, if allowed, plain http to this machine.
 
-    `hint` says where the address is set.
+    What a public name resolves to is seen to where it is connected to. `hint` says where the address is set.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    host = parts.hostname or ""
-    plain_names = parts.username is None and parts.password is None
-    if plain_names and is_loopback(host):
-        if loopback_allowed and parts.scheme in ("http", "https"):
+    scheme, host = _scheme_and_host(url)
+    if host and is_loopback(host):
+        if loopback_allowed and scheme in ("http", "https"):
             return
-    elif plain_names and parts.scheme == "https" and host and _is_public(host):
+    elif scheme == "https" and host and _may_be_public(host):
         return
-    raise Failure(
-        "unsafe_url",
-        f"The address {parts.scheme}://{host} is not a public https address, so nothing was sent there.",
-        hint,
-    )
+    shown = f"{scheme}://{host}" if host else "that was given"
+    raise Failure("unsafe_url", f"The address {shown} is not a public https address, so nothing was sent there.", hint)
 
 
 def is_loopback(host: str) -> bool:
     """Whether the name is this machine's own; all names below `localhost` are (RFC 6761, 6.3)."""
+    host = host.removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+    ip = _literal(host)
+    return ip is not None and ip.is_loopback
+
+
+def may_reach(host: str, address: str, *, loopback_allowed: bool) -> bool:
+    """Whether `address`, one of those that `host` resolves to, may be spoken to under that name."""
+    ip = _literal(address)
+    if ip is None:
         return False
+    if ip.is_loopback:
+        return loopback_allowed
+    return _is_public(ip) and not is_loopback(host)
 
 
 def redact(text: str, *secrets: str) -> str:
@@ -51,8 +63,39 @@ def redact(text: str, *secrets: str) -> str:
     return re.sub(r"(?i)\b([a-z][a-z0-9+.-]*://)(?:[^\s/@\"']*@)?([^\s/?#\"']+)[^\s\"']*", r"\1\2/…", text)
 
 
-def _is_public(host: str) -> bool:
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    """Both in lower case, the host as it is looked up; no host where it could be read in more than one way."""
     try:
-        return ipaddress.ip_address(host).is_global
+        parts = urlsplit(url)
+        # requests maps a name to ASCII in this way, after which 127。0。0。1 is this machine.
+        host = parts.hostname or ""
+        host = host if host.isascii() else idna.encode(host, uts46=True).decode()
+        plain = url.isprintable() and parts.username is None and parts.password is None and parts.port != 0
     except ValueError:
-        return True
+        return "", ""
+    sound = _NAME.fullmatch(host.removesuffix(".")) or _literal(host)
+    return parts.scheme, host if plain and sound else ""
+
+
+def _may_be_public(host: str) -> bool:
+    ip = _literal(host)
+    return _is_public(ip) if ip else not _NUMBER.fullmatch(host.removesuffix("."))
+
+
+def _literal(host: str) -> IPAddress | None:
+    """The address that `host` spells out; of an IPv4 address in IPv6's clothes the former."""
+    try:
+        ip = ipaddress.ip_address(host.removesuffix("."))
+    except ValueError:
+        return None
+    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+
+
+def _is_public(ip: IPAddress) -> bool:
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.sixtofour
+        if ip in _NAT64 or ip in _V4_COMPATIBLE:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None and not _is_public(inner):
+            return False
+    return ip.is_global and not ip.is_multicast

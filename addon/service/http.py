@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one way to the network: timeouts, retries, cancel, bounded bodies, redaction. No bpy.
+"""The one way to the network: deadlines, retries, cancel, bounded bodies, redaction. No bpy.
 
 Redirects are followed for downloads only, by hand, since requests would carry an `X-API-Key` to wherever
 one points. `.netrc` is kept from replacing the key: every request brings its own `auth`.
@@ -8,8 +8,11 @@ one points. `.netrc` is kept from replacing the key: every request brings its ow
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import urljoin
@@ -20,26 +23,25 @@ from requests.auth import AuthBase
 
 from ..failure import Cancelled, Failure
 from .addresses import check_url
+from .body import NETWORK_FAULTS, blocks
+from .connection import CONNECT_SECONDS, session
+from .deadline import READ_SECONDS, Line
+from .download import Progress, save
 from .faults import TryAgain, host_of, unreachable
-
-Progress = Callable[[float, float], None]
-"""Told (done, total) of a transfer, in bytes; total is 0 while it is not known."""
 
 T = TypeVar("T")
 
 _ours = threading.local()
 """`speaking` is true on threads that have a Transport: what urllib3 logs there is about our requests."""
+_LOGGERS = ("connection", "connectionpool", "poolmanager", "response", "util.retry")
 
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 30.0
 BODY_MAX = 4 * 1024**2
 """Bytes of an answer that is no file."""
-FILE_MAX = 512 * 1024**2
-"""Bytes of a file that is fetched; a result of ten minutes has about 50 MB."""
 ATTEMPTS = 5
+STAGE_SECONDS = 5 * 60.0
+"""After this long no attempt is begun any more; outages that end by themselves are shorter, and nobody waits for longer."""
 RETRY_AFTER_MAX = 60.0
 _REDIRECTS_MAX = 5
-_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,21 @@ class Answer:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a `Retry-After` asks for, within bounds; 0 where there is none, or a date."""
+    """Seconds that a `Retry-After` asks for, as a number or a date, within bounds; 0 where there is none."""
+    told = headers.get("Retry-After", "")
     try:
-        seconds = float(headers.get("Retry-After", 0))
+        seconds = float(told)
     except ValueError:
-        return 0.0
+        seconds = _seconds_until(told, headers.get("Date", ""))
     return min(max(seconds, 0.0), RETRY_AFTER_MAX) if math.isfinite(seconds) else 0.0
+
+
+def _seconds_until(date: str, now: str) -> float:
+    """By the clock of who tells the date, if it tells its time; 0 for what is no date."""
+    try:
+        return parsedate_to_datetime(date).timestamp() - (parsedate_to_datetime(now).timestamp() if now else time.time())
+    except (ValueError, TypeError, OverflowError, OSError):
+        return 0.0
 
 
 class NoAuth(AuthBase):
@@ -76,13 +87,15 @@ class Transport:
     def __init__(self, cancel: threading.Event, *, loopback_allowed: bool = False) -> None:
         self.cancel = cancel
         self._loopback_allowed = loopback_allowed
-        self._session = requests.Session()
+        self._line = Line(cancel, loopback_allowed=loopback_allowed)
+        self._session = session(self._line)
         _ours.speaking = True
-        for name in ("urllib3.connectionpool", "urllib3.connection"):
-            logging.getLogger(name).addFilter(_hide_urls)
+        for name in _LOGGERS:
+            logging.getLogger(f"urllib3.{name}").addFilter(_hide_urls)
 
     def close(self) -> None:
         self._session.close()
+        self._line.close()
         _ours.speaking = False
 
     def wait(self, seconds: float) -> None:
@@ -90,8 +103,8 @@ class Transport:
         if self.cancel.wait(seconds):
             raise Cancelled
 
-    def retry(self, attempt: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
-        """Calls `attempt` until it no longer raises `TryAgain`, at most `attempts` times."""
+    def retry(self, attempt: Callable[[], T], *, attempts: int = ATTEMPTS, seconds: float = STAGE_SECONDS) -> T:
+        """Calls `attempt` until it no longer raises `TryAgain`, at most `attempts` times, none begun after `seconds`."""
         backoff = tenacity.wait_random_exponential(multiplier=0.5, max=15)
 
         def pause(state: tenacity.RetryCallState) -> float:
@@ -102,7 +115,7 @@ class Transport:
         policy = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TryAgain),
             wait=pause,
-            stop=tenacity.stop_after_attempt(attempts),
+            stop=tenacity.stop_any(tenacity.stop_after_attempt(attempts), tenacity.stop_before_delay(seconds)),
             sleep=self.wait,
             reraise=True,
         )
@@ -123,10 +136,10 @@ class Transport:
 
         `heed_cancel=False` reads the answer to its end all the same, since it tells of something to be undone.
         """
-        with self._open(method, url, auth=auth, headers=headers, json=json, data=data) as response:
+        with self._asked(method, url, auth=auth, headers=headers, json=json, data=data, heed_cancel=heed_cancel) as response:
             body = bytearray()
-            for chunk in self._chunks(response, heed_cancel=heed_cancel):
-                body += chunk
+            for block in self._blocks(response):
+                body += block
                 if len(body) > BODY_MAX:
                     raise Failure("bad_answer", f"{host_of(url)} sent an answer of more than {BODY_MAX} bytes.")
             return Answer(response.status_code, response.headers, bytes(body))
@@ -134,7 +147,7 @@ class Transport:
     def put_file(self, url: str, path: Path, headers: Mapping[str, str], progress: Progress) -> Answer:
         """Sends the file at `path` as the body of one PUT, without any key."""
         with path.open("rb") as file:
-            return self.send("PUT", url, headers=headers, data=_Upload(file, path.stat().st_size, self.cancel, progress))
+            return self.send("PUT", url, headers=headers, data=_Upload(file, path.stat().st_size, self._line, progress))
 
     def fetch(self, url: str, path: Path, progress: Progress) -> None:
         """Downloads `url` to `path`, which appears only when it is whole. Sends no key."""
@@ -142,10 +155,10 @@ class Transport:
 
     def read(self, url: str, bytes_max: int, headers: Mapping[str, str] | None = None) -> Answer:
         """The first bytes of what anyone can read at `url`, whatever its status. Sends no key."""
-        with self._open_public(url, headers) as response:
+        with self._asked_publicly(url, headers) as response:
             body = bytearray()
-            for chunk in self._chunks(response):
-                body += chunk
+            for block in self._blocks(response):
+                body += block
                 if len(body) >= bytes_max:
                     break
             return Answer(response.status_code, response.headers, bytes(body[:bytes_max]))
@@ -155,34 +168,25 @@ class Transport:
         check_url(url, loopback_allowed=self._loopback_allowed, hint=hint)
 
     def _fetch_once(self, url: str, path: Path, progress: Progress) -> None:
-        with self._open_public(url) as response:
+        with self._asked_publicly(url) as response:
             _check_fetched(response, response.url)
-            self._save(response, response.url, path, progress)
+            save(response, self._blocks(response), path, progress)
 
-    def _open_public(self, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
+    @contextmanager
+    def _asked_publicly(
+        self, url: str, headers: Mapping[str, str] | None = None
+    ) -> Generator[requests.Response, None, None]:
+        """Follows redirects, each address as wary as the first."""
         for _ in range(_REDIRECTS_MAX + 1):
-            response = self._open("GET", url, headers=headers)
-            if not response.is_redirect:
-                return response
-            response.close()
-            url = urljoin(url, response.headers["Location"])
+            with self._asked("GET", url, headers=headers) as response:
+                if not response.is_redirect:
+                    yield response
+                    return
+                url = _pointed_to(response)
         raise Failure("bad_answer", f"What should be at {host_of(url)} is redirected without end.")
 
-    def _save(self, response: requests.Response, url: str, path: Path, progress: Progress) -> None:
-        total = int(response.headers.get("Content-Length") or 0)
-        part = path.with_name(path.name + ".part")
-        done = 0
-        with part.open("wb") as file:
-            for chunk in self._chunks(response):
-                done += file.write(chunk)
-                if max(done, total) > FILE_MAX:
-                    raise Failure("bad_answer", f"{host_of(url)} sent a file of more than {FILE_MAX} bytes.")
-                progress(done, total)
-        if total and done != total:
-            raise TryAgain("connection", f"The download from {host_of(url)} broke off after {done} of {total} bytes.")
-        part.replace(path)
-
-    def _open(
+    @contextmanager
+    def _asked(
         self,
         method: str,
         url: str,
@@ -191,56 +195,75 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         json: object = None,
         data: object = None,
-    ) -> requests.Response:
-        if self.cancel.is_set():
-            raise Cancelled
+        heed_cancel: bool = True,
+    ) -> Generator[requests.Response, None, None]:
+        """A request whose answer has begun; it is over, or hung up, at the end of the block."""
         check_url(url, loopback_allowed=self._loopback_allowed)
-        try:
-            return self._session.request(
-                method,
-                url,
-                auth=auth or NoAuth(),
-                headers={"Accept-Encoding": "identity", **(headers or {})},
-                json=json,
-                data=data,  # pyright: ignore[reportArgumentType]  # a file-like with a length, as requests takes it
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-                allow_redirects=False,
-                stream=True,
-            )
-        except (requests.RequestException, OSError) as fault:
-            raise unreachable(fault, url) from None
-        except ValueError:
-            # requests looks at where a redirect points even if it is not to follow it.
-            raise Failure("bad_answer", f"{host_of(url)} points to an address that is none.", "Retry in a while.") from None
+        with self._line.request(host_of(url), heed_cancel=heed_cancel):
+            self._line.check()
+            try:
+                response = self._session.request(
+                    method,
+                    url,
+                    auth=auth or NoAuth(),
+                    headers={"Accept-Encoding": "identity", **(headers or {})},
+                    json=json,
+                    data=data,  # pyright: ignore[reportArgumentType]  # a file-like with a length, as requests takes it
+                    timeout=(CONNECT_SECONDS, READ_SECONDS),
+                    allow_redirects=False,
+                    stream=True,
+                )
+            except NETWORK_FAULTS as fault:
+                raise unreachable(fault, url, sent=self._line.sent) from None
+            # Leaving this closes a connection of which not all was read.
+            with response:
+                _check_final(response)
+                yield response
 
-    def _chunks(self, response: requests.Response, *, heed_cancel: bool = True) -> Iterator[bytes]:
+    def _blocks(self, response: requests.Response) -> Iterator[bytes]:
         try:
-            for chunk in response.iter_content(_CHUNK):
-                if heed_cancel and self.cancel.is_set():
-                    raise Cancelled
-                yield chunk
-        except (requests.RequestException, OSError) as fault:
-            raise unreachable(fault, response.url) from None
+            yield from blocks(response, self._line.moved)
+        except NETWORK_FAULTS as fault:
+            raise unreachable(fault, response.url, sent=True) from None
 
 
 class _Upload:
     """A file as requests reads it: its length known, each block reported, ended by a cancel."""
 
-    def __init__(self, file: BinaryIO, size: int, cancel: threading.Event, progress: Progress) -> None:
+    def __init__(self, file: BinaryIO, size: int, line: Line, progress: Progress) -> None:
         self._file = file
         self._size = size
-        self._cancel = cancel
+        self._line = line
         self._progress = progress
 
     def __len__(self) -> int:
         return self._size
 
     def read(self, size: int = -1) -> bytes:
-        if self._cancel.is_set():
-            raise Cancelled
-        block = self._file.read(size)
+        self._line.moved(self._file.tell())
+        try:
+            block = self._file.read(size)
+        except OSError as fault:
+            # Told apart from a fault of the network here, or never.
+            text = f"The clip could not be read: {fault.strerror or fault}."
+            raise Failure("files", text, "Check the disk, then retry.") from None
         self._progress(self._file.tell(), self._size)
         return block
+
+
+def _check_final(response: requests.Response) -> None:
+    """http.client takes 103 Early Hints for the answer; what follows it must not be taken for that to the next request."""
+    if response.status_code < 200:
+        text = f"{host_of(response.url)} answered with HTTP {response.status_code}, which is no answer."
+        raise TryAgain("bad_answer", text, "Retry in a while.")
+
+
+def _pointed_to(response: requests.Response) -> str:
+    try:
+        return urljoin(response.url, response.headers["Location"])
+    except ValueError:
+        text = f"{host_of(response.url)} points to an address that is none."
+        raise Failure("bad_answer", text, "Retry in a while.") from None
 
 
 def _check_fetched(response: requests.Response, url: str) -> None:

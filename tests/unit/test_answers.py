@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.service import eachlabs, http
+from addon.service import download, eachlabs, http
 from addon.service.eachlabs import Eachlabs
 
 from .parts import Double, Quick, fields, finished
@@ -176,7 +176,7 @@ def test_an_answer_beyond_all_bounds_is_cut_short(
 def test_a_result_beyond_all_bounds_is_cut_short(
     result: str, transport: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "FILE_MAX", 500)
+    monkeypatch.setattr(download, "FILE_MAX", 500)
     with pytest.raises(Failure, match="more than 500 bytes"):
         fetch(transport, result, tmp_path / "result.mp4")
     assert not (tmp_path / "result.mp4").exists()

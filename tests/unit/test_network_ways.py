@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is spoken to: public addresses alone, through the proxy that is set, with a certificate that holds; or nobody."""
+
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon.failure import Failure
+from addon.service import http
+from addon.service.addresses import check_url, may_reach
+from addon.service.eachlabs import KeyAuth
+from addon.service.faults import TryAgain
+from addon.service.http import Transport
+
+from .parts import Quick
+from .wire import (
+    KEY,
+    NAME,
+    PASSWORD,
+    PATH,
+    SECRETS,
+    Act,
+    Authority,
+    Wire,
+    failure_of,
+    goes_on,
+    hangs_up,
+    proxy_to,
+    refusing_port,
+    resets,
+    says,
+    wire,
+)
+
+WELL = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+PROXY = "127.0.0.1"
+
+
+@pytest.fixture
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
+    return authority
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+class Public(Quick):
+    """As in the field: this machine's own addresses are not spoken to."""
+
+    def __init__(self) -> None:
+        Transport.__init__(self, threading.Event())
+        self.waited = []
+
+
+@pytest.fixture
+def public() -> Iterator[Public]:
+    made = Public()
+    yield made
+    made.close()
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Every name has these addresses, as far as this machine is asked."""
+
+    def found(_host: str, port: int, *_: object, **__: object) -> list[tuple[Any, ...]]:
+        families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
+        return [
+            (family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address in zip(families, addresses, strict=True)
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+PRIVATE = [
+    *("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
+    *("255.255.255.255", "240.0.0.1", "198.18.0.1", "192.0.2.1"),
+    *("::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"),
+    *("::127.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b::127.0.0.1", "2002:7f00:1::", "2002:a00:1::", "2001:db8::1"),
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_a_public_name_that_leads_to_a_private_address_is_not_spoken_to(
+    address: str, public: Public, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with wire(says(WELL)) as server:
+        resolve_to(monkeypatch, address)
+        url = f"https://{NAME}:{server.port}{PATH}"
+        told = failure_of(lambda: public.send("POST", url, auth=KeyAuth(KEY), json={}))
+    assert told.code == "unsafe_url"
+    assert not isinstance(told, TryAgain)
+    assert NAME in told.message
+    assert server.connections == 0
+
+
+def test_of_several_addresses_only_the_public_ones_are_tried(public: Public, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def connect(_line: object, sock: socket.socket, address: tuple[str, int], _options: object) -> socket.socket:
+        tried.append(address[0])
+        sock.close()
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("addon.service.connection._connected", connect)
+    resolve_to(monkeypatch, "127.0.0.1", "8.8.8.8", "10.0.0.1", "2606:4700::1111")
+    assert failure_of(lambda: public.send("GET", f"https://{NAME}/")).code == "connection"
+    assert tried == ["8.8.8.8", "2606:4700::1111"]
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
+def test_a_public_name_may_lead_to_every_public_address(address: str) -> None:
+    assert may_reach(NAME, address, loopback_allowed=False)
+    # What goes to this machine may be plain http: it must not get elsewhere.
+    assert not may_reach("localhost", address, loopback_allowed=True)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("2130706433", "0x7f000001", "0x7f.1", "127.1", "0177.0.0.1", "017700000001", "10.1", "1.2.3", "0", "0x"),
+        *("127.0.0.1.", "10.0.0.1.", "localhost.", "a.localhost.", "LOCALHOST", "[::ffff:7f00:1]", "[::ffff:10.0.0.1]"),
+        *(
+            "[fe80::1%25eth0]",
+            "[::]",
+            "0.0.0.0",
+            "１２７.０.０.１",
+            "127。0。0。1",
+            "127．0．0．1",
+            "ⓛocalhost",
+            "①②⑦.⓪.⓪.①",
+        ),
+        *("%31%32%37.0.0.1", "a b.example", "a\\.example", "a..example", ".example", "-" * 70 + ".example", "ex\tample.com"),
+        *("user@cdn.example", "user:word@cdn.example", "@cdn.example", "127.0.0.1\\@cdn.example", "cdn.example:99999"),
+        *("cdn.example:0", "cdn.example:port", "cdn\u200b.example\n", "\u202ecdn.example", "xn--.example\u00ad.\u00ad"),
+    ],
+)
+def test_a_host_that_is_no_plain_public_name_is_refused(host: str) -> None:
+    with pytest.raises(Failure) as told:
+        check_url(f"https://{host}/clip.mp4", loopback_allowed=False)
+    assert told.value.code == "unsafe_url"
+    assert "word" not in told.value.message
+
+
+@pytest.mark.parametrize("scheme", ["http", "file", "ftp", "ws", "data", "http+unix", "javascript", ""])
+def test_a_scheme_other_than_https_is_refused(scheme: str) -> None:
+    with pytest.raises(Failure):
+        check_url(f"{scheme}://{NAME}/clip.mp4", loopback_allowed=True)
+
+
+@pytest.mark.parametrize(
+    "url", ["HTTPS://CDN.EXAMPLE/a", "https://cdn.example./a", "https://müller.example/ä b", "https://1e100.net/"]
+)
+def test_unusual_public_addresses_are_fine(url: str) -> None:
+    check_url(url, loopback_allowed=False)
+
+
+def through(monkeypatch: pytest.MonkeyPatch, server: Wire, variable: str = "HTTPS_PROXY") -> None:
+    monkeypatch.setenv(variable, f"http://artist:{PASSWORD}@{PROXY}:{server.port}")
+
+
+def ask(transport: Transport, url: str = f"https://{NAME}{PATH}") -> http.Answer:
+    return transport.send("POST", url, auth=KeyAuth(KEY), json={"prompt": "rain"})
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_the_proxy_that_is_set_leads_to_where_only_it_can(
+    variable: str, public: Public, trusted: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with wire(says(WELL), trusted.server(NAME)) as server, wire(proxy_to(server.port)) as proxy:
+        through(monkeypatch, proxy, variable)
+        assert ask(public).body == b"{}"
+    assert proxy.heads[0].startswith(f"CONNECT {NAME}:443 ".encode())
+    assert b"Proxy-Authorization: Basic " in proxy.heads[0]
+    assert b"Proxy-Authorization" not in server.heads[0]
+    assert KEY.encode() not in proxy.heads[0]
+    assert KEY.encode() in server.heads[0]
+
+
+def test_a_host_that_goes_without_proxy_does(transport: Quick, trusted: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    with wire(says(WELL), trusted.server("localhost")) as server, wire(hangs_up) as proxy:
+        through(monkeypatch, proxy)
+        monkeypatch.setenv("NO_PROXY", "localhost")
+        assert ask(transport, server.secure_url).status == 200
+    assert proxy.connections == 0
+
+
+def test_a_proxy_is_not_asked_for_a_private_address(public: Public, monkeypatch: pytest.MonkeyPatch) -> None:
+    with wire(says(WELL)) as proxy:
+        through(monkeypatch, proxy)
+        assert failure_of(lambda: ask(public, "https://10.0.0.1/a")).code == "unsafe_url"
+    assert proxy.connections == 0
+
+
+def refuses(status: bytes) -> Act:
+    return says(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+
+
+PROXIES = {
+    "wants a login": (refuses(b"407 Proxy Authentication Required"), "proxy", "wants a login", False),
+    "forbids it": (refuses(b"403 Forbidden"), "proxy", "refuses to connect", False),
+    "cannot reach it": (refuses(b"502 Bad Gateway"), "proxy", "did not connect", True),
+    "is too busy": (refuses(b"503 Service Unavailable"), "proxy", "did not connect", True),
+    "hangs up": (hangs_up, "proxy", "did not connect", True),
+    "resets": (resets, "proxy", "did not connect", True),
+    "is none": (says(b"220 mail.example ESMTP\r\n"), "proxy", "did not connect", True),
+    "drips": (goes_on(b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n"), "timeout", "in time", True),
+    "hangs": (goes_on(b"", b""), "timeout", "in time", True),
+}
+
+
+@pytest.mark.parametrize(("act", "code", "said", "again"), PROXIES.values(), ids=PROXIES)
+def test_a_proxy_that_fails_is_named_as_the_place_to_look(
+    *, act: Act, code: str, said: str, again: bool, public: Public, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addon.service.deadline.ANSWER_SECONDS", 0.3)
+    with wire(act) as proxy:
+        through(monkeypatch, proxy)
+        told = failure_of(lambda: ask(public))
+    assert told.code == code
+    assert said in told.message
+    assert f"The proxy {PROXY} " in told.message
+    assert "HTTPS_PROXY" in told.hint
+    assert isinstance(told, TryAgain) is again
+    assert not (isinstance(told, TryAgain) and told.sent)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "code", "said"),
+    [
+        (f"http://artist:{PASSWORD}@127.0.0.1:{{port}}", "connection", "the proxy 127.0.0.1"),
+        (f"http://artist:{PASSWORD}@proxy.invalid:8080", "connection", "the proxy proxy.invalid"),
+        (f"socks5://artist:{PASSWORD}@127.0.0.1:{{port}}", "proxy", "SOCKS"),
+        (f"socks5h://artist:{PASSWORD}@127.0.0.1:{{port}}", "proxy", "SOCKS"),
+        ("http://", "proxy", "this machine's proxy"),
+    ],
+)
+def test_a_proxy_that_is_not_there_is_named(
+    proxy: str, code: str, said: str, public: Public, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.format(port=refusing_port()))
+    told = failure_of(lambda: ask(public))
+    assert told.code == code
+    assert said in told.message
+    assert "PROXY" in told.hint
+
+
+def old_tls(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    return context
+
+
+CERTIFICATES: dict[str, tuple[Callable[[Authority], ssl.SSLContext], str, str, str]] = {
+    "expired": (lambda a: a.server("localhost", from_days=-9, to_days=-1), "certificate", "has expired", "clock"),
+    "of tomorrow": (lambda a: a.server("localhost", from_days=1, to_days=9), "certificate", "not valid yet", "clock"),
+    "of another name": (lambda a: a.server("other.example"), "certificate", "another name", "address"),
+    "of an IP address": (lambda a: a.server("127.0.0.1"), "certificate", "another name", "address"),
+    "of an old protocol": (lambda a: old_tls(a.server("localhost")), "tls", "secure connection", "port"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "proxy"])
+@pytest.mark.parametrize(("make", "code", "said", "hint"), CERTIFICATES.values(), ids=CERTIFICATES)
+def test_a_certificate_that_does_not_hold_ends_it_before_anything_is_sent(
+    *,
+    make: Callable[[Authority], ssl.SSLContext],
+    code: str,
+    said: str,
+    hint: str,
+    proxied: bool,
+    transport: Quick,
+    trusted: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with wire(says(WELL), make(trusted)) as server, wire(proxy_to(server.port)) as proxy:
+        if proxied:
+            through(monkeypatch, proxy)
+        told = failure_of(lambda: ask(transport, server.secure_url))
+    assert (told.code, isinstance(told, TryAgain)) == (code, False)
+    assert "localhost" in told.message
+    assert said in told.message
+    assert "nothing was sent" in told.message
+    assert hint in told.hint
+    # urllib3 before 2 looks at the name once hands are shaken, and then hangs up.
+    assert b"".join(server.heads) == b""
+
+
+def test_an_authority_that_is_not_known_is_named_with_the_way_to_add_it(transport: Quick, authority: Authority) -> None:
+    for context in (authority.server("localhost"), authority.own()):
+        with wire(says(WELL), context) as server:
+            told = failure_of(lambda: ask(transport, server.secure_url))
+        assert told.code == "certificate"
+        assert "signed by" in told.message
+        assert "REQUESTS_CA_BUNDLE" in told.hint
+        assert server.heads == []
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_studios_own_authority_is_trusted_once_it_is_named(
+    variable: str, transport: Quick, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, str(authority.file))
+    with wire(says(WELL), authority.server("localhost")) as server:
+        assert ask(transport, server.secure_url).status == 200
+
+
+@pytest.mark.parametrize("text", [None, "", "no certificate"])
+def test_a_file_of_authorities_that_is_none_is_told(
+    text: str | None, transport: Quick, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    if text is not None:
+        bundle.write_text(text)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with wire(says(WELL), authority.server("localhost")) as server:
+        told = failure_of(lambda: ask(transport, server.secure_url))
+    assert told.code == "certificate"
+    assert "REQUESTS_CA_BUNDLE" in told.hint
+    assert server.heads == []
+
+
+HANDSHAKES = {
+    "hangs up": (hangs_up, "connection", True),
+    "resets": (resets, "connection", True),
+    "speaks plain HTTP": (lambda c, s: c.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "tls", False),
+}
+
+
+@pytest.mark.parametrize(("act", "code", "again"), HANDSHAKES.values(), ids=HANDSHAKES)
+def test_a_handshake_that_fails_has_sent_nothing(act: Act, code: str, again: bool, transport: Quick) -> None:
+    with wire(act) as server:
+        told = failure_of(lambda: ask(transport, server.secure_url))
+    assert told.code == code
+    assert isinstance(told, TryAgain) is again
+    assert not (isinstance(told, TryAgain) and told.sent)
+    assert "localhost" in told.message
+
+
+LOST = {
+    "before an answer": hangs_up,
+    "by a reset": resets,
+    "within the headers": says(b"HTTP/1.1 200 OK\r\nX-A"),
+    "within the body": says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"),
+    "within a chunk": says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{"),
+}
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("act", LOST.values(), ids=LOST)
+def test_a_request_whose_answer_was_lost_may_have_been_carried_out(
+    act: Act, tls: bool, transport: Quick, trusted: Authority
+) -> None:
+    with wire(act, trusted.server("localhost") if tls else None) as server:
+        url = server.secure_url if tls else server.url
+        if act is LOST["within the headers"]:
+            # http.client takes the headers that came for all of them; who reads JSON finds none.
+            assert ask(transport, url).body == b""
+            return
+        told = failure_of(lambda: ask(transport, url))
+    assert isinstance(told, TryAgain)
+    assert (told.code, told.sent) == ("connection", True)
+
+
+@pytest.mark.parametrize("host", ["nobody.invalid", "127.0.0.1"])
+def test_what_was_never_connected_to_has_got_nothing(host: str, public: Public, transport: Quick) -> None:
+    if host == "127.0.0.1":
+        told = failure_of(lambda: ask(transport, f"http://{host}:{refusing_port()}{PATH}"))
+    else:
+        told = failure_of(lambda: ask(public, f"https://{host}{PATH}"))
+    assert isinstance(told, TryAgain)
+    assert (told.code, told.sent) == ("connection", False)
+    assert host in told.message
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"X-A": "a\r\nX-B: b"}, {"X-A\n": "b"}, {"X-A": "ü\u2028"}],
+    ids=["fold", "name", "text"],
+)
+def test_headers_that_make_no_request_are_final(headers: dict[str, str], transport: Quick, clip: Path) -> None:
+    with wire(says(WELL)) as server:
+        told = failure_of(lambda: transport.put_file(server.url, clip, headers, lambda done, total: None))
+    assert (told.code, isinstance(told, TryAgain)) == ("bad_answer", False)
+    assert server.heads == []
+
+
+@pytest.mark.parametrize(
+    "location", ["http://cdn.example/a", "https://127.1/a", "//10.0.0.1/a", "file:///etc/passwd", "FTP://a.example/"]
+)
+def test_a_result_is_not_led_to_where_nothing_public_is(location: str, transport: Quick, tmp_path: Path) -> None:
+    with wire(says(f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\n\r\n".encode())) as server:
+        told = failure_of(lambda: transport.fetch(server.url, tmp_path / "result.mp4", lambda done, total: None))
+    assert told.code == "unsafe_url"
+    assert len(server.heads) == 1
+
+
+RECORDED: dict[str, Act] = {
+    **LOST,
+    "well": says(WELL),
+    "a line that is no header": says(b"HTTP/1.1 200 OK\r\nX-A: b\r\nno header at all\r\n\r\n"),
+    "a redirect": says(b"HTTP/1.1 302 Found\r\nLocation: " + PATH.encode() + b"\r\nContent-Length: 0\r\n\r\n"),
+    "busy": says(b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "proxy"])
+@pytest.mark.parametrize("act", RECORDED.values(), ids=RECORDED)
+def test_no_record_of_a_log_holds_a_secret(
+    *,
+    act: Act,
+    proxied: bool,
+    transport: Quick,
+    trusted: Authority,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("urllib3", "requests", "addon")):
+            caplog.set_level(logging.DEBUG, name)
+    with wire(act, trusted.server("localhost")) as server, wire(proxy_to(server.port)) as proxy:
+        if proxied:
+            through(monkeypatch, proxy)
+        for call in (
+            lambda: ask(transport, server.secure_url),
+            lambda: transport.read(server.secure_url, 10),
+        ):
+            try:
+                call()
+            except Failure as told:
+                assert [secret for secret in SECRETS if secret in f"{told!r} {told.hint}"] == []
+    assert server.connections
+    form = logging.Formatter("%(name)s %(message)s")
+    shown = " ".join(f"{form.format(record)} {record.args!r}" for record in caplog.records)
+    assert [secret for secret in SECRETS if secret in shown] == []
