@@ -115,8 +115,14 @@ def test_an_upload_that_is_cancelled_leaves_nothing(dav: Dav, any_service: Eachl
     cancel = threading.Event()
     begun: list[Published] = []
     transport = Quick(cancel)
+
+    def progress(done: float, total: float) -> None:
+        # More than the buffers on the way hold: the server has begun to write.
+        if done > total / 2:
+            cancel.set()
+
     with pytest.raises(Cancelled):
-        dav.config.open(any_service, transport).publish(clip, lambda done, total: cancel.set(), begun.append)
+        dav.config.open(any_service, transport).publish(clip, progress, begun.append)
     transport.close()
     # What the server has kept of it goes the way of every clip; at first it may still hold on to it.
     other = Transport(threading.Event(), loopback_allowed=True)
@@ -304,6 +310,18 @@ def test_a_file_that_is_not_to_be_deleted_stays(
     storage = opened(replace(at(scripted), delete=False))
     storage.delete(storage.publish(clip, *unheard))
     assert [seen.method for seen in scripted.seen] == ["PUT"]
+
+
+def test_what_appears_only_after_it_was_deleted_is_deleted_once_more(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+) -> None:
+    published = Published("a.mp4", scripted.address + "/a.mp4")
+    scripted.replies = [Reply(404), Reply(204)]
+    opened(at(scripted)).delete(published)
+    assert [seen.method for seen in scripted.seen] == ["DELETE", "DELETE"]
+    assert transport.waited == [2.0]
+    opened(at(scripted)).delete(published)
+    assert len(scripted.seen) == 3
 
 
 def test_a_clip_of_other_settings_is_not_deleted(

@@ -17,6 +17,8 @@ from .refusals import refusal
 
 NAME = "{name}"
 
+_PART_SECONDS = 2.0
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]*")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -87,7 +89,10 @@ class HttpPut:
             return
         if published.url != self._config.public.replace(NAME, published.id):
             raise elsewhere()
-        self._transport.retry(lambda: self._delete_once(published.id))
+        if not self._transport.retry(lambda: self._delete_once(published.id)):
+            # A server may make a file of an upload that broke off only after it was asked to delete it.
+            self._transport.wait(_PART_SECONDS)
+            self._transport.retry(lambda: self._delete_once(published.id))
 
     def _put_once(self, name: str, clip: Path, progress: Progress) -> None:
         url = self._config.upload.replace(NAME, name)
@@ -95,11 +100,13 @@ class HttpPut:
         if answer.status not in (200, 201, 204):
             raise refusal(answer, "the upload", url)
 
-    def _delete_once(self, name: str) -> None:
+    def _delete_once(self, name: str) -> bool:
+        """False where there was nothing to delete."""
         url = self._config.upload.replace(NAME, name)
         answer = self._transport.send("DELETE", url, headers=self._headers)
         if not 200 <= answer.status < 300 and answer.status not in (404, 410):
             raise refusal(answer, "the deletion", url)
+        return answer.status < 300
 
 
 def _check_template(template: str, what: str) -> None:
