@@ -39,8 +39,8 @@ _POST_SECONDS = 60.0
 # Who waits looks as often as there is hope: the first in line every 0.1 s, the tenth every second.
 _LOOK_SECONDS = (0.1, 2.0)
 
-# A flight waits for a place; has one, and its run may have been created; is known to have been.
-_WAITING, _PLACED, _FLYING = "waiting", "placed", "flying"
+# A flight waits for its place, or has one: then its run is in flight, or is about to be, or may be.
+_WAITING, _FLYING = "waiting", "flying"
 
 _AHEAD = "SELECT count(*) FROM flights WHERE account = ? AND (state != 'waiting' OR ticket < ?)"
 _IN_FLIGHT = "SELECT count(*) FROM flights WHERE account = ? AND state != 'waiting' AND ticket != ?"
@@ -144,7 +144,10 @@ class Flight:
             # Most who ask have to wait: they look without a lock on the file.
             ahead = self._limits.file.rows(_AHEAD, (self._account, self.ticket))[0][0]
             behind = ahead - self._limits.cap(self._account)
-            if behind < 0 and self._place():
+            if behind < 0:
+                # Whoever came later sees this one ahead of it, so nobody can have taken the place by now.
+                with self._writing() as (table, now):
+                    _set_state(table, self.ticket, _FLYING, now)
                 self._placed = True
                 return
             self._limits.remove_dead()
@@ -158,12 +161,10 @@ class Flight:
         """
         self.take_place()
         create = self._count()
-        created = False
         try:
             yield
-            created = True
         finally:
-            self._answered(create, created=created)
+            self._answered(create)
 
     def refused(self, said: str = "", after: float = 0.0) -> None:
         """A 429 came: nothing was created. The next `creating` waits for its turn again, before all who came later.
@@ -187,14 +188,6 @@ class Flight:
             _set_state(table, self.ticket, _WAITING, now)
         self._placed = False
 
-    def _place(self) -> bool:
-        with self._writing() as (table, now):
-            ahead = table.execute(_AHEAD, (self._account, self.ticket)).fetchone()[0]
-            if ahead >= _cap(table.execute(_CAP, (self._account,)).fetchall(), now):
-                return False
-            _set_state(table, self.ticket, _PLACED, now)
-            return True
-
     def _count(self) -> int:
         """Waits until one more create may be sent; returns the number under which it counts."""
         while True:
@@ -210,14 +203,12 @@ class Flight:
             until = held if count < CREATES_MAX else max(held, first)
             self._wait(min(max(_LOOK_SECONDS[0], until - now), _LOOK_SECONDS[1]))
 
-    def _answered(self, create: int, *, created: bool) -> None:
+    def _answered(self, create: int) -> None:
         """Where it can't be written down, the create counts for longer than it need: nothing to lose its answer for."""
         try:
             with self._writing() as (table, now):
                 until = now + CREATES_SECONDS
                 table.execute("UPDATE creates SET counts_until = ? WHERE number = ?", (until, create))
-                if created:
-                    _set_state(table, self.ticket, _FLYING, now)
         except Failure as failure:
             log.warning("a create counts for longer than a minute: %s", failure.message)
 

@@ -30,6 +30,9 @@ from .names import file_name
 from .record import Record, as_failure
 from .request import Source
 
+# What is less can't be heard to be missing.
+_MISSING_TOLD_SECONDS = 0.01
+
 EXPORTS_MAX = 1
 """Background renders at once; one keeps a machine busy that its artist is working on."""
 
@@ -210,7 +213,9 @@ class Pipeline:
                 error = JobError.of(failure, request.strip, self.job.name_of(part))
                 self._record.change_run(part, stage=Stage.FAILED, error=error)
                 continue
-            note = f"The result is {made.missing:.2f} s shorter than the strip; it is faded out." if made.missing else ""
+            note = ""
+            if made.missing >= _MISSING_TOLD_SECONDS:
+                note = f"The result is {made.missing:.2f} s shorter than the strip; it is faded out."
             self._record.change_take(number, file=target, note=note)
 
     def _clear_up(self) -> None:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..failure import Failure
-from ..service import eachlabs, mmaudio
-from ..service.eachlabs import Prediction, Turn
+from ..service import answers, mmaudio
+from ..service.answers import Prediction
+from ..service.eachlabs import Turn
 from .crew import Line
 from .job import Part, Run, Stage
 from .record import Record
@@ -82,9 +83,9 @@ def output_of(record: Record, line: Line, part: Part) -> str:
         record.detail(elapsed, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
         if prediction.cost is not None:
             record.change_run(part, cost=prediction.cost)
-        if prediction.status in eachlabs.SUCCEEDED:
+        if prediction.status in answers.SUCCEEDED:
             return _output(prediction)
-        if prediction.status in eachlabs.FAILED | eachlabs.CANCELLED:
+        if prediction.status in answers.FAILED | answers.CANCELLED:
             # A run that has ended without a result can't be fetched by a retry: that starts a new one.
             record.forget_run(part)
             raise _ended_badly(prediction)
@@ -149,7 +150,7 @@ def _output(prediction: Prediction) -> str:
 
 
 def _ended_badly(prediction: Prediction) -> Failure:
-    if prediction.status in eachlabs.CANCELLED:
+    if prediction.status in answers.CANCELLED:
         return Failure("run_cancelled", "The run was cancelled at Eachlabs.", "Retry starts a new one.")
     reason = f": {prediction.reason}" if prediction.reason else ""
     return Failure("run_failed", f"The run failed at Eachlabs{reason}.", "Change the prompt or settings, or retry.")

@@ -87,12 +87,12 @@ def export_clips(
         )
     try:
         total = sum(stretch.frames for stretch in order.stretches)
-        told = _watch(process, log, lambda frames: progress(min(frames, total), total), finished, cancel)
+        files = _watch(process, log, lambda frames: progress(min(frames, total), total), finished, cancel)
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
-    if process.returncode != 0 or told != len(order.stretches):
+    if process.returncode != 0 or files != len(order.stretches):
         raise _render_failure(log, process.returncode)
 
 
@@ -104,7 +104,7 @@ def _watch(
     cancel: threading.Event,
 ) -> int:
     """Follows the render through what it writes, until it ends; returns how many files it finished."""
-    frames = files = 0
+    frames = told = files = 0
     silence = 0.0
     with log.open("rb") as said:
         ended = False
@@ -112,15 +112,18 @@ def _watch(
             ended = process.poll() is not None
             if cancel.wait(0 if ended else _POLL_SECONDS):
                 raise Cancelled
-            written = 0
+            silence += _POLL_SECONDS
             for line in _whole_lines(said):
-                written += _FRAME_WRITTEN.search(line) is not None
+                if _FRAME_WRITTEN.search(line):
+                    frames, silence = frames + 1, 0.0
                 if line.startswith(_FILE_WRITTEN):
+                    # Told before: what has been finished is on its way to the service at once.
+                    told = frames
+                    progress(frames)
                     finished(files)
                     files += 1
-            frames += written
-            silence = 0.0 if written else silence + _POLL_SECONDS
-            if written:
+            if frames > told:
+                told = frames
                 progress(frames)
             if silence > _SILENCE_MAX_SECONDS:
                 raise Failure(

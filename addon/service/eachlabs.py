@@ -6,11 +6,9 @@ shape of errors and outputs); both are accepted.
 """
 
 import contextlib
-import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -22,15 +20,12 @@ from requests.auth import AuthBase
 from ..failure import Failure
 from . import mmaudio
 from .addresses import check_url, is_loopback, redact
+from .answers import Prediction, is_same, json_object, prediction_of, request_id, said
 from .faults import TryAgain
 from .http import Answer, Transport
 
 BASE_URL = "https://api.eachlabs.ai"
 KEYS_URL = "https://www.eachlabs.ai/dashboard/api-keys"
-
-SUCCEEDED = frozenset({"success", "succeeded", "completed"})
-FAILED = frozenset({"error", "failed"})
-CANCELLED = frozenset({"cancelled", "canceled"})
 
 _SET_KEY = "Set the key in Preferences > Add-ons > MMAudio for the Sequencer."
 
@@ -74,17 +69,6 @@ class Refused(TryAgain):
     def __init__(self, message: str, said: str, after: float) -> None:
         super().__init__("rate_limited", message, "Retry when other runs have ended.", sent=False, after=after)
         self.said = said
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One run as the service sees it. `cost` in US dollars, None while unknown."""
-
-    id: str
-    status: str
-    output_url: str | None = None
-    cost: float | None = None
-    reason: str = ""
 
 
 class KeyAuth(AuthBase):
@@ -151,7 +135,8 @@ class Eachlabs:
         return self._transport.retry(attempt, attempts=_CREATE_ATTEMPTS)
 
     def get(self, prediction_id: str) -> Prediction:
-        return _prediction(prediction_id, self.call("GET", f"/v1/prediction/{quote(prediction_id, safe='')}"), self._secrets)
+        body = self.call("GET", f"/v1/prediction/{quote(prediction_id, safe='')}")
+        return prediction_of(prediction_id, body, self._secrets)
 
     def cancel(self, prediction_id: str) -> None:
         """Asks for the run's end. Best effort: it may still finish, and may be billed."""
@@ -167,7 +152,7 @@ class Eachlabs:
         answer = self._transport.send(method, url, auth=KeyAuth(self._key), json=body, heed_cancel=heed_cancel)
         self._heed_clock(answer.headers)
         if 200 <= answer.status < 300:
-            return _json_object(answer, path)
+            return json_object(answer, path)
         raise self._failure(answer)
 
     def _create_once(self, order: Mapping[str, object]) -> str:
@@ -188,7 +173,7 @@ class Eachlabs:
                     if candidate in spent:
                         continue
                     sent = self.call("GET", f"/v1/prediction/{quote(candidate, safe='')}").get("input")
-                    if isinstance(sent, dict) and _is_same(sent, fields):
+                    if isinstance(sent, dict) and is_same(sent, fields):
                         return candidate
         except Failure as fault:
             raise Failure(
@@ -218,13 +203,13 @@ class Eachlabs:
             self._ahead = parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
 
     def _failure(self, answer: Answer) -> Failure:
-        said = redact(_said(answer), *self._secrets)
-        tail = f": {said}" if said else ""
-        tail += f" (HTTP {answer.status}{_request_id(answer)})."
+        told = redact(said(answer), *self._secrets)
+        tail = f": {told}" if told else ""
+        tail += redact(f" (HTTP {answer.status}{request_id(answer)}).", *self._secrets)
         if answer.status == 429:
             text = f"Eachlabs has too many runs of this key under way{tail}"
             # The one refusal that promises that nothing was created.
-            return Refused(text, said, answer.retry_after)
+            return Refused(text, told, answer.retry_after)
         if answer.status == 409:
             text = f"Eachlabs is not yet done with this file{tail}"
             return TryAgain("busy", text, "Retry in a while.", sent=False, after=answer.retry_after)
@@ -239,84 +224,3 @@ class Eachlabs:
 def is_local(base_url: str) -> bool:
     """Whether the service is this machine itself, as in tests; only then may anything else be plain http."""
     return is_loopback(urlsplit(base_url).hostname or "")
-
-
-def _json_object(answer: Answer, path: str) -> dict[str, Any]:
-    if not answer.body:
-        return {}
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        value = None
-    if isinstance(value, dict):
-        return value
-    # A proxy's or a hotspot's page in the service's place.
-    raise TryAgain(
-        "bad_answer",
-        f"The answer of Eachlabs to {path.split('?', maxsplit=1)[0].split('/')[2]} was no JSON{_request_id(answer)}.",
-        "A proxy or sign-in page may stand in between: check the connection and retry.",
-    )
-
-
-def _is_same(sent: Mapping[str, Any], fields: Mapping[str, str | int | float]) -> bool:
-    """Whether a run was asked for what `fields` ask. A seed that isn't told might be ours; numbers may come as text."""
-    seed = sent.get("seed")
-    same_seed = seed is None or str(seed).removesuffix(".0") == str(fields["seed"])
-    return sent.get("video") == fields["video"] and same_seed
-
-
-def _said(answer: Answer) -> str:
-    """What an error's body says, in at most 500 characters, from any of its three shapes."""
-    try:
-        body = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(body, dict):
-        return ""
-    parts = [body.get("error"), body.get("message"), body.get("details")]
-    texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part]
-    return "; ".join(dict.fromkeys(texts))[:500].rstrip(".")
-
-
-def _request_id(answer: Answer) -> str:
-    request_id = answer.headers.get("X-Request-Id", "")
-    return f", request {request_id[:64]}" if request_id else ""
-
-
-def _prediction(prediction_id: str, body: Mapping[str, Any], secrets: Sequence[str]) -> Prediction:
-    status = str(body.get("status", "")).lower()
-    output = body.get("output")
-    metrics = body.get("metrics")
-    return Prediction(
-        id=prediction_id,
-        status=status,
-        output_url=_output_url(output) if status in SUCCEEDED else None,
-        cost=_cost(metrics if isinstance(metrics, dict) else {}),
-        reason=redact(_reason(body, output), *secrets) if status in FAILED else "",
-    )
-
-
-def _output_url(output: object) -> str | None:
-    if isinstance(output, Sequence) and not isinstance(output, str) and output:
-        output = output[0]
-    if isinstance(output, Mapping):
-        output = output.get("url")
-    return output if isinstance(output, str) and output else None
-
-
-def _cost(metrics: Mapping[str, Any]) -> float | None:
-    cost = metrics.get("cost")
-    if isinstance(cost, int | float):
-        return float(cost)
-    seconds = metrics.get("predict_time")
-    return seconds * mmaudio.USD_PER_SECOND if isinstance(seconds, int | float) else None
-
-
-def _reason(body: Mapping[str, Any], output: object) -> str:
-    """Why a run failed, from wherever this answer puts it."""
-    inner = output[0] if isinstance(output, list) and output else output
-    inner = inner if isinstance(inner, Mapping) else {}
-    for text in (body.get("details"), body.get("message"), inner.get("error_message"), inner.get("error"), body.get("logs")):
-        if isinstance(text, str) and text.strip():
-            return text.strip()[-500:].rstrip(".")
-    return ""

@@ -214,11 +214,13 @@ def test_a_result_that_is_shorter_all_the_same_is_said_to_be(addon: Any, standin
 @pytest.mark.parametrize("offset_ms", [-200.0, 120.0])
 def test_an_offset_moves_the_sound_within_its_strip(offset_ms: float, addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=48, at=(24,))
-    addon.preferences.offset_ms = offset_ms
+    # Looked up here: another test may have had the add-on disabled and enabled.
+    preferences = addon.operators.preferences.of(bpy.context)
+    preferences.offset_ms = offset_ms
     try:
         (job,) = edits.generate(addon, strip)
     finally:
-        addon.preferences.offset_ms = 0.0
+        preferences.offset_ms = 0.0
 
     (sound,) = sounds(addon)
     assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (10, 58)

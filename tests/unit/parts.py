@@ -19,7 +19,8 @@ from addon.jobs.journal_file import JournalFile
 from addon.jobs.pipeline import Pipeline, Shared, Stop, Tools
 from addon.jobs.request import Options, Request, Snapshot, Span
 from addon.jobs.runner import Runner
-from addon.service.eachlabs import Eachlabs, Prediction
+from addon.service.answers import Prediction
+from addon.service.eachlabs import Eachlabs
 from addon.service.http import Transport
 from addon.service.mmaudio import Settings, run_input
 from tests.standin.client import StandIn

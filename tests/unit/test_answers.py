@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.service import download, eachlabs, http
+from addon.service import answers, download, http
 from addon.service.eachlabs import Eachlabs
 
 from .parts import Double, Quick, fields, finished
@@ -18,9 +18,9 @@ URL = "https://cdn-us.eachlabs.ai/out.mp4"
 @pytest.mark.parametrize(
     ("words", "meaning"),
     [
-        (("success", "succeeded", "completed", "SUCCESS"), eachlabs.SUCCEEDED),
-        (("error", "failed"), eachlabs.FAILED),
-        (("cancelled", "canceled"), eachlabs.CANCELLED),
+        (("success", "succeeded", "completed", "SUCCESS"), answers.SUCCEEDED),
+        (("error", "failed"), answers.FAILED),
+        (("cancelled", "canceled"), answers.CANCELLED),
     ],
 )
 def test_every_word_for_an_end_is_known(
@@ -35,7 +35,7 @@ def test_every_word_for_an_end_is_known(
 def test_every_other_word_is_no_end(word: str | None, service: Eachlabs, double: Double) -> None:
     double.answer("get", {"status": word, "output": URL})
     seen = service.get("run")
-    assert seen.status not in eachlabs.SUCCEEDED | eachlabs.FAILED | eachlabs.CANCELLED
+    assert seen.status not in answers.SUCCEEDED | answers.FAILED | answers.CANCELLED
     assert seen.output_url is None
 
 
