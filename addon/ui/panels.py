@@ -3,11 +3,12 @@
 
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import bpy
 
-from .. import generation
+from .. import generation, resuming
 from ..jobs.job import Job, Progress, Stage
 from ..timeline import compat, strips
 from . import operators, preferences, settings
@@ -94,6 +95,10 @@ class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout: Any = self.layout
         jobs = generation.runner.jobs
+        if generation.runner.note:
+            _draw_text(layout, generation.runner.note, context, icon="ERROR")
+        for project in resuming.elsewhere:
+            _draw_text(layout, f"Jobs wait for {Path(project).name}: open it to go on with them", context, icon="INFO")
         if not jobs:
             layout.label(text="No jobs yet")
             return
@@ -196,6 +201,8 @@ def stage_text(job: Job) -> str:
             return f"Generating {progress.done:.0f} s of about {progress.total:.0f} s"
         case Stage.DOWNLOADING:
             return f"Downloading {progress.done / 1e6:.1f} MB"
+        case Stage.PLACING if generation.waits_for_its_file(job):
+            return f"Ready: open {Path(job.project).name} to place it"
         case Stage.PLACING:
             return "Waiting to place the sound"
         case Stage.DONE:

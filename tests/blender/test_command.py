@@ -69,8 +69,8 @@ def test_a_failed_job_gives_status_1_and_the_others_are_saved(
         ["generate", "--strip", "clip", "--takes", "9", "--save"],
         ["generate", "--strip", "clip", "--long-clips", "halves", "--save"],
         ["generate", "--strip", "clip", "--source", "picture", "--save"],
-        ["resume", "--save"],
-        ["jobs"],
+        ["resume"],
+        ["jobs", "--save"],
     ],
     ids=" ".join,
 )

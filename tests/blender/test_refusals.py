@@ -123,22 +123,20 @@ def test_the_key_is_in_userpref_only_when_it_is_to_be_remembered(remember: bool,
     assert (b"a-key-to-remember" in content) is remember
 
 
-def test_a_sound_never_lands_in_another_file_and_is_placed_when_its_own_is_open_again(
-    addon: Any, standin: StandIn, project: Path
-) -> None:
+def test_a_sound_waits_for_its_own_file_and_never_lands_in_another(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     setup = addon.operators.preferences.setup(bpy.context)
     bpy.ops.wm.save_mainfile()
     (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
 
     bpy.ops.wm.read_homefile(use_empty=True)
-    (failed,) = edits.finish(addon, [job.id])
+    edits.wait_for_stage(addon, job.id, "placing")
 
-    assert (failed.stage, failed.error.code) == ("failed", "other_file")
-    assert "project.blend" in failed.error.hint and failed.takes[0].file.is_file()
+    waiting = addon.generation.runner.job(job.id)
+    addon.generation.advance()
+    assert addon.generation.waits_for_its_file(waiting) and waiting.takes[0].file.is_file()
     assert list(edits.edit().strips) == []
     bpy.ops.wm.open_mainfile(filepath=str(project / "project.blend"))
-    addon.generation.retry(failed, setup)
     (placed,) = edits.finish(addon, [job.id])
     assert placed.stage == "done"
     assert placed.takes[0].sound.strip in [part.name for part in edits.edit().strips]

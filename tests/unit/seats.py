@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several Blenders at one journal: some in the test's own process, some in processes that can be killed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from addon.jobs.job import Job, Part, Stage
+from addon.jobs.job_json import to_bytes
+from addon.jobs.journal import Journal
+
+from .blenders import Blender
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="POSIX's signals and permissions")
+
+
+class Seats:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._journals: list[Journal] = []
+        self._blenders: list[Blender] = []
+
+    def open(self) -> Journal:
+        """The journal as one more Blender has it."""
+        self._journals.append(Journal.open(self.path))
+        return self._journals[-1]
+
+    def start(self) -> Blender:
+        """One more Blender, in a process of its own."""
+        self._blenders.append(Blender(self.path))
+        return self._blenders[-1]
+
+    def leave(self, *jobs: Job) -> None:
+        """What a Blender that is gone has left."""
+        journal = Journal.open(self.path)
+        for job in jobs:
+            journal.save(job)
+        journal.close()
+
+    def close(self) -> None:
+        for journal in self._journals:
+            journal.close()
+        for blender in self._blenders:
+            if blender.process.returncode is None:
+                blender.kill()
+
+
+def paid(job: Job) -> Job:
+    return job.with_run(Part(0, 0), stage=Stage.PREDICTING, ordered=1.5, prediction_id="run-1")
+
+
+def as_words(job: Job) -> dict[str, str]:
+    """A job as a Blender in another process is told of it."""
+    return {"job_id": job.id, "record": to_bytes(job).decode()}

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read from a 429's words."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from addon.jobs.refusal import Refusal
+
+
+@pytest.mark.parametrize(
+    ("said", "of_flights", "cap"),
+    [
+        ("maximum of 2 concurrent predictions reached", True, 2),
+        ("maximum of 10 concurrent predictions reached", True, 10),
+        ("too many runs in flight; maximum of 2 concurrent predictions reached", True, 2),
+        ("Concurrency limit reached (2). Add credit at $10 or more to lift it.", True, 2),
+        ("Your balance is $8.50, so at most 2 runs may be in flight at once.", True, 2),
+        ("Accounts with a balance of $10 or less may have 2 predictions in flight", True, 2),
+        ("You have 7 runs in flight, the limit is 5", True, 5),
+        ('{"max_concurrent": 10, "in_flight": 10}', True, 10),
+        ("rate limit; 100 creates a minute", False, None),
+        ("Limit of 60 requests per minute exceeded", False, None),
+        ("100 creates a minute, and a maximum of 2 concurrent predictions reached", True, 2),
+        ("Rate limit exceeded. Try again in 5 seconds.", True, None),
+        ("limit reached, retry after 12 s", True, None),
+        ("HTTP 429, request 0af3", True, None),
+        ("maximum of 0 concurrent predictions", True, None),
+        ("maximum of 123456789 concurrent predictions", True, None),
+        ("", True, None),
+        ("x" * 500 + " limit 2", True, None),
+    ],
+)
+def test_what_a_refusal_says_is_read_with_care(said: str, of_flights: bool, cap: int | None) -> None:
+    assert Refusal.read(said) == Refusal(of_flights, cap)
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["limit", "max", "2", " ", "$", "10", "in flight", "a", "minute", ";"])).map("".join)
+)
+@settings(deadline=None)
+def test_whatever_it_says_can_be_read(said: str) -> None:
+    cap = Refusal.read(said).cap
+    assert cap is None or 1 <= cap <= 99
+
+
+def test_reading_it_takes_no_time_whatever_it_says() -> None:
+    began = time.process_time()
+    for said in ("limit " * 10**6, "max" + " " * 10**6 + "1", "1 a a a " * 10**6, "1" * 10**6):
+        Refusal.read(said)
+    assert time.process_time() - began < 1.0
