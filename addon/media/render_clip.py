@@ -19,6 +19,7 @@ from typing import Any
 import bpy
 
 _CHANNEL_MAX = 128
+_CACHE_MB = 128
 
 
 def _timeline(module: str) -> ModuleType:
@@ -40,6 +41,8 @@ isolate = _timeline("isolate")
 def render(order: dict[str, Any]) -> None:
     bpy.ops.wm.open_mainfile(filepath=order["blend"], load_ui=False, use_scripts=False)
     scene = bpy.data.scenes[order["scene"]]
+    # Each frame is rendered once: what Blender would keep of it, up to 4 GB, is never asked for again.
+    bpy.context.preferences.system.memory_cache_limit = _CACHE_MB
     held = max(stretch["first"] + stretch["frames"] for stretch in order["stretches"])
     pick = _whole_edit if order["whole_edit"] else _alone
     cut = pick(scene, order["strip"], order["first"])
