@@ -172,8 +172,10 @@ class Runner:
     def leave(self, seconds: float) -> None:
         """Stops working, and cancels nothing: whoever opens the file next goes on. Waits at most `seconds`."""
         self._waiting.clear()
-        for worker in self._workers.values():
-            worker.stop.leaving = True
+        for job_id, worker in self._workers.items():
+            job = self._jobs.get(job_id)
+            # What the artist has cancelled is still ended at the service, as far as there is time for it.
+            worker.stop.leaving = job is not None and not job.stage.ended
             worker.stop.set()
         self._join(seconds)
         if self._shared is not None:

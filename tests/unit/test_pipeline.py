@@ -293,6 +293,19 @@ def test_what_is_stopped_is_ended_at_the_service(runner: Runner, double: Double,
     assert nothing_left(double, tmp_path)
 
 
+def test_closing_blender_cancels_nothing_but_what_was_cancelled(runner: Runner, double: Double, tmp_path: Path) -> None:
+    double.set(run_seconds=30)
+    runner.add([new_job(tmp_path, "wanted"), new_job(tmp_path, "unwanted")], tools_for(double, tmp_path))
+    drained(runner, lambda: all(only(job).prediction_id for job in runner.jobs))
+    wanted, unwanted = (only(job).prediction_id for job in runner.jobs)
+    runner.cancel(runner.jobs[1].id)
+    runner.leave(20)
+    assert double.state()["cancelled"] == [unwanted]
+    journal = runner.open(tmp_path).journal
+    (left,) = journal.claim("")
+    assert (left.request.strip, left.stage, only(left).prediction_id) == ("wanted", Stage.PREDICTING, wanted)
+
+
 def test_what_is_cancelled_stays_so_whatever_its_thread_has_said_before(
     runner: Runner, double: Double, tmp_path: Path
 ) -> None:
