@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever the service answers, it becomes a value that can be trusted, or a failure in words; nothing else is raised."""
+
+import json
+import math
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from addon.failure import Failure
+from addon.service.answers import json_object, prediction_of, request_id, said
+from addon.service.http import Answer
+
+KEY = "the-key-of-the-artist"
+
+words = st.one_of(st.text(max_size=30), st.just(KEY), st.sampled_from(["success", "error", "https://cdn.example/a.mp4"]))
+numbers = st.one_of(st.integers(), st.floats(), st.booleans(), st.none())
+values = st.recursive(
+    st.one_of(words, numbers),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(words, inner, max_size=3)),
+)
+names = st.sampled_from(["status", "output", "metrics", "message", "details", "logs", "error", "id", "predictionID"])
+metrics = st.dictionaries(st.sampled_from(["cost", "predict_time"]), values)
+outputs = st.dictionaries(st.sampled_from(["url", "error", "error_message"]), values)
+bodies = st.dictionaries(names, st.one_of(values, metrics, outputs, st.lists(outputs, max_size=2)))
+
+
+@given(bodies)
+def test_a_run_is_told_in_values_of_the_right_kind(body: dict[str, Any]) -> None:
+    seen = prediction_of("run", body, [KEY])
+    assert seen.id == "run"
+    assert seen.output_url is None or (isinstance(seen.output_url, str) and seen.output_url)
+    assert seen.cost is None or (math.isfinite(seen.cost) and seen.cost >= 0)
+    assert seen.reason.isprintable() or not seen.reason
+    assert KEY not in seen.reason
+    assert len(seen.reason) <= 500 + len("[key]") * 100
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        bodies.map(lambda body: json.dumps(body).encode()),
+        values.map(lambda value: json.dumps(value).encode()),
+    )
+)
+def test_any_body_is_an_object_or_a_failure_in_words(body: bytes) -> None:
+    answer = Answer(200, {}, body)
+    try:
+        assert isinstance(json_object(answer, "/v1/prediction/run"), dict)
+    except Failure as failure:
+        assert failure.message
+        assert failure.hint
+    told = said(answer)
+    assert len(told) <= 500
+    assert told.isprintable()
+
+
+@given(st.text(max_size=200))
+def test_a_requests_number_is_one_word(value: str) -> None:
+    told = request_id(Answer(500, {"X-Request-Id": value}, b""))
+    assert told.isprintable()
+    assert len(told) <= len(", request ") + 64
+
+
+def test_json_of_ten_thousand_levels_is_a_failure_in_words() -> None:
+    deep = Answer(200, {}, b"[" * 10_000 + b"]" * 10_000)
+    assert said(deep) == ""
+    try:
+        json_object(deep, "/v1/prediction/run")
+    except Failure as failure:
+        assert failure.code == "bad_answer"
+    else:
+        raise AssertionError("it was taken for an object")
