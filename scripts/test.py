@@ -109,13 +109,15 @@ def main() -> int:
 
 
 def _groups(chosen: Sequence[str]) -> list[list[str]]:
-    """What may run at the same time: the unit tests, which wait more than they work; all else has the machine for itself."""
-    units = [name for name in chosen if name.startswith("unit")]
-    return [
-        *([name] for name in chosen if name not in units and not name.startswith(("blender", "window"))),
-        *([units] if units else []),
-        *([name] for name in chosen if name.startswith(("blender", "window"))),
-    ]
+    """What may run at the same time: tests that wait more than they work. The window has the machine for itself."""
+    together = (
+        ("lint",),
+        ("types", "unit-3.11", "unit-3.13", "unit-oldest-requests"),
+        ("blender-4.5", "blender-5.2"),
+        ("window",),
+    )
+    groups = [[name for name in group if name in chosen] for group in together]
+    return [group for group in groups if group]
 
 
 def _timed(name: str, selection: Sequence[str]) -> Outcome:
