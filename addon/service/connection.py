@@ -130,30 +130,25 @@ class _Secure(_OnLine, HTTPSConnection):
     pass
 
 
-class _PlainPool(HTTPConnectionPool):
+class _PoolOnLine(HTTPConnectionPool):
+    """Its connections know the line that they are on."""
+
+    def __init__(self, line: Line, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._line = line
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.line = self._line
+        return connection
+
+
+class _PlainPool(_PoolOnLine):
     ConnectionCls = _Plain  # pyright: ignore[reportAssignmentType]  # its protocol is narrower than its own class
 
-    def __init__(self, line: Line, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._line = line
 
-    def _new_conn(self) -> Any:
-        connection: Any = super()._new_conn()
-        connection.line = self._line
-        return connection
-
-
-class _SecurePool(HTTPSConnectionPool):
+class _SecurePool(_PoolOnLine, HTTPSConnectionPool):
     ConnectionCls = _Secure  # pyright: ignore[reportAssignmentType]
-
-    def __init__(self, line: Line, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._line = line
-
-    def _new_conn(self) -> Any:
-        connection: Any = super()._new_conn()
-        connection.line = self._line
-        return connection
 
 
 def _reach(line: Line, proxy: str, host: str, port: int, options: Sequence[Any]) -> socket.socket:

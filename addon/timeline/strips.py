@@ -104,7 +104,7 @@ def takes_of(scene: bpy.types.Scene, clip: Any) -> list[Any]:
     sounds = [
         strip
         for strip in isolate.level(scene, clip).strips
-        if strip.type == "SOUND" and made_with(strip).get("clip") == clip[MARK] and _same_place(span(strip), shown)
+        if strip.type == "SOUND" and _same_place(span(strip), shown) and made_with(strip).get("clip") == clip[MARK]
     ]
     return sorted(sounds, key=lambda sound: int(made_with(sound).get("take", 1)))
 

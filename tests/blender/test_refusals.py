@@ -76,7 +76,7 @@ def test_a_result_that_could_not_be_fetched_is_fetched_by_a_retry_without_a_new_
 def test_cancel_stops_the_render_and_leaves_nothing(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=96)
     setup = addon.operators.preferences.setup(bpy.context)
-    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+    (job,) = edits.start(addon, strip)
     edits.wait_for_stage(addon, job.id, "exporting")
 
     addon.generation.runner.cancel(job.id)
@@ -125,9 +125,8 @@ def test_the_key_is_in_userpref_only_when_it_is_to_be_remembered(remember: bool,
 
 def test_a_sound_waits_for_its_own_file_and_never_lands_in_another(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
-    setup = addon.operators.preferences.setup(bpy.context)
     bpy.ops.wm.save_mainfile()
-    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+    (job,) = edits.start(addon, strip)
 
     bpy.ops.wm.read_homefile(use_empty=True)
     edits.wait_for_stage(addon, job.id, "placing")
@@ -146,10 +145,9 @@ def test_undo_while_a_job_runs_does_not_lose_its_sound(addon: Any, standin: Stan
     strip = edits.movie(project, frames=30)
     name = strip.name
     bpy.ops.ed.undo_push(message="Add Strip")
-    setup = addon.operators.preferences.setup(bpy.context)
     strip.blend_alpha = 0.5
     bpy.ops.ed.undo_push(message="Fade")
-    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+    (job,) = edits.start(addon, strip)
 
     bpy.ops.ed.undo()
     (done,) = edits.finish(addon, [job.id])
@@ -160,8 +158,7 @@ def test_undo_while_a_job_runs_does_not_lose_its_sound(addon: Any, standin: Stan
 
 def test_the_sound_follows_a_clip_that_was_moved_meanwhile(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
-    setup = addon.operators.preferences.setup(bpy.context)
-    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+    (job,) = edits.start(addon, strip)
 
     addon.compat.move_content(strip, 100)
     (done,) = edits.finish(addon, [job.id])
@@ -172,7 +169,7 @@ def test_the_sound_follows_a_clip_that_was_moved_meanwhile(addon: Any, standin: 
 def test_a_retry_right_after_a_cancel_is_placed(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=96)
     setup = addon.operators.preferences.setup(bpy.context)
-    (job,) = addon.generation.start(bpy.context.scene, [strip], edits.settings(addon), setup)
+    (job,) = edits.start(addon, strip)
     edits.wait_for_stage(addon, job.id, "exporting")
 
     addon.generation.runner.cancel(job.id)
