@@ -89,8 +89,12 @@ def start(
 def retry(job: Job, setup: Setup) -> Job:
     """Goes on with what there is, which may have been paid for, or else starts anew with the strip as it is now.
 
-    Returns the job that does: the same one, or a new one.
+    Returns the job that does: the same one, or a new one. Raises Failure, also where another Blender works on it.
     """
+    job = runner.taken(job)
+    if job.stage is Stage.DONE:
+        runner.put(job, keep=False)
+        return job
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
     if job.to_place and all(take.file is not None for take in job.takes):
         again = replace(again, stage=Stage.PLACING)
@@ -220,7 +224,7 @@ def _place(job: Job) -> None:
         if job.id in left_behind:
             text = f"The edit that it belongs to was never saved; the sound is kept in {job.request.folder}."
             raise Failure("other_file", text, "Insert Result puts it into the edit that is open.")
-        sounds = place.place(job)
+        sounds, note = place.place(job)
     except Failure as failure:
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return
@@ -230,8 +234,6 @@ def _place(job: Job) -> None:
         failure = Failure("internal", f"The sound could not be placed: {fault}", f"It is kept in {job.request.folder}.")
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return
-    clip = strips.find_marked(job.request.scene, job.request.strip, job.request.mark)[1]
-    note = "" if clip is not None else "The clip is gone; its sound is where it was."
     for number, sound in sounds.items():
         job = job.with_take(number, sound=sound, note=f"{job.takes[number].note} {note}".strip())
     # The journal hears of it when the file is saved: until then a crash would take the strip away.

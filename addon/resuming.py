@@ -25,12 +25,14 @@ _LEFTOVER_SECONDS = 3600.0
 
 elsewhere: list[str] = []
 """The .blend files that have jobs waiting for them, as the journal had it when a file was opened last."""
+held_up: list[str] = []
+"""The strips of the open file whose jobs wait until something can be sent."""
 
 
 def opened(setup: Setup) -> list[Job]:
     """To be called when Blender has opened a file, or the add-on was enabled: goes on with the file's jobs.
 
-    Returns those that go on. Raises Failure where nothing can be sent; then the jobs wait.
+    Returns those that go on. Raises Failure where nothing can be sent; then they wait for `go_on`.
     """
     mark_left_behind()
     journal = runner.open(setup.own).journal
@@ -39,8 +41,18 @@ def opened(setup: Setup) -> list[Job]:
     known = {job.id for job in runner.jobs}
     ended = [job for job in journal.ended(project) if job.paid and job.stage is not Stage.DONE]
     runner.show([job for job in ended if job.id not in known], generation.tools_for(setup))
+    held_up[:] = [job.request.strip for job in journal.interrupted(project)]
+    return go_on(setup)
+
+
+def go_on(setup: Setup) -> list[Job]:
+    """Takes up the open file's jobs that nobody works on. Raises Failure where nothing can be sent."""
+    if not held_up:
+        return []
     generation.check_access(setup.key, setup.base_url)
-    return [job for claimed in journal.claim(project) if (job := _go_on(claimed, setup)) is not None]
+    held_up.clear()
+    claimed = runner.open(setup.own).journal.claim(bpy.data.filepath)
+    return [job for known in claimed if (job := _go_on(known, setup)) is not None]
 
 
 def mark_left_behind() -> None:
@@ -52,8 +64,11 @@ def mark_left_behind() -> None:
             left_behind.add(job.id)
 
 
-def saved() -> None:
-    """To be called when Blender has saved the file, under this name or another."""
+def saved(file: str) -> None:
+    """To be called when Blender has saved `file`: the open file, under this name or another, or a copy of it."""
+    if file != bpy.data.filepath:
+        # A copy, or the startup file: in the open file nothing is safe yet.
+        return
     runner.saved([job for job in runner.jobs if job.id not in left_behind], bpy.data.filepath)
 
 
@@ -76,9 +91,9 @@ def clear_leftovers(setup: Setup) -> None:
 
 def _go_on(job: Job, setup: Setup) -> Job | None:
     """Takes one job up where it was; None where nothing is left of it."""
-    if not job.project:
+    if not job.project and not _is_of_this_edit(job):
+        # That edit was never saved, and is gone.
         if not job.paid:
-            # Of an edit that was never saved, and is gone.
             _forget(job, setup)
             return None
         left_behind.add(job.id)
@@ -93,6 +108,12 @@ def _go_on(job: Job, setup: Setup) -> Job | None:
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
     runner.add([again], tools)
     return again
+
+
+def _is_of_this_edit(job: Job) -> bool:
+    """Whether the open file has the job's clip, whose mark no other has: so after the add-on was disabled for a while."""
+    _, clip = strips.find_marked(job.request.scene, job.request.strip, job.request.mark)
+    return clip is not None and clip.get(strips.MARK) == job.request.mark
 
 
 def _anew(job: Job, setup: Setup) -> Job | None:

@@ -90,8 +90,7 @@ class Journal:
                 raise Failure("too_large", text, "Cut the strip in two, or ask for fewer takes.")
             with self.file.writing() as table:
                 if self._is_others(table, job.id):
-                    text = f"Another Blender works on the sound of “{job.request.strip}”."
-                    raise Failure("other_blender", text, "Go on there, or close that Blender and retry.")
+                    raise _others(job)
                 table.execute(
                     """INSERT INTO jobs (id, project, owner, state, saved, record)
                     VALUES (?, ?, ?, ?, (SELECT coalesce(max(saved), 0) + 1 FROM jobs), ?)
@@ -115,20 +114,28 @@ class Journal:
             table.executemany("UPDATE jobs SET owner = ? WHERE id = ?", [(self.file.owner_id, job.id) for job in jobs])
         return jobs
 
-    def take(self, job_id: str) -> Job | None:
-        """Takes over one job, ended or not, as it is needed before a retry; None where another Blender has it."""
+    def take(self, job: Job) -> Job:
+        """Takes over one job, ended or not, before anything is done with it; returns how it stands by now.
+
+        Raises Failure("other_blender") where another Blender has it.
+        """
         with self.file.writing() as table:
             query = f"SELECT {_COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608
-            for entry in self._entries(table.execute(query, (job_id,)).fetchall()):
-                if entry.job and entry.holder is not Holder.OTHER:
-                    table.execute("UPDATE jobs SET owner = ? WHERE id = ?", (self.file.owner_id, job_id))
+            for entry in self._entries(table.execute(query, (job.id,)).fetchall()):
+                if entry.holder is Holder.OTHER:
+                    raise _others(job)
+                table.execute("UPDATE jobs SET owner = ? WHERE id = ?", (self.file.owner_id, job.id))
+                if entry.holder is Holder.NOBODY and entry.job:
                     return entry.job
-        return None
+        return job
+
+    def interrupted(self, project: str) -> list[Job]:
+        """What `claim` would take over."""
+        return self._nobodys("project = ? AND state = ?", _as_key(project), _OPEN)
 
     def others(self, project: str) -> list[Job]:
         """What is under way in other .blend files and belongs to no Blender that lives: it waits for its file."""
-        entries = self._find("project != ? AND state = ?", _as_key(project), _OPEN)
-        return [entry.job for entry in entries if entry.job and entry.holder is Holder.NOBODY]
+        return self._nobodys("project != ? AND state = ?", _as_key(project), _OPEN)
 
     def ended(self, project: str) -> list[Job]:
         """What has ended in a .blend and no other Blender that lives shows; `take` it before anything is done with it."""
@@ -155,6 +162,9 @@ class Journal:
             self._forgotten.add(job_id)
             self._saved.pop(job_id, None)
         return True
+
+    def _nobodys(self, condition: str, *values: object) -> list[Job]:
+        return [entry.job for entry in self._find(condition, *values) if entry.job and entry.holder is Holder.NOBODY]
 
     def _find(self, condition: str, *values: object) -> list[Entry]:
         return self._entries(self.file.rows(f"SELECT {_COLUMNS} FROM jobs WHERE {condition} ORDER BY rowid", values))  # noqa: S608
@@ -185,6 +195,11 @@ def _entry(job_id: str, project: bytes, holder: Holder, record: bytes | None) ->
         reason = str(fault) if isinstance(fault, UnreadableError) else "the project is no text"
         log.warning("the record of job %s can't be read: %s", job_id, reason)
         return Entry(job_id, name, holder, None, reason)
+
+
+def _others(job: Job) -> Failure:
+    text = f"Another Blender works on the sound of “{job.request.strip}”."
+    return Failure("other_blender", text, "Go on there, or close that Blender and retry.")
 
 
 def _as_key(project: str) -> bytes:

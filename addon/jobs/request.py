@@ -30,6 +30,14 @@ class Span:
     def frames(self) -> int:
         return self.end - self.start
 
+    def moved(self, frames: int) -> "Span":
+        return Span(self.start + frames, self.end + frames)
+
+    def common(self, other: "Span") -> "Span":
+        """What lies in both; of no frames where nothing does."""
+        start = max(self.start, other.start)
+        return Span(start, max(start, min(self.end, other.end)))
+
 
 @dataclass(frozen=True)
 class Snapshot:

@@ -85,6 +85,17 @@ class Runner:
             self._jobs[job.id] = job
             self._tools[job.id] = tools
 
+    def taken(self, job: Job) -> Job:
+        """The job as it stands by now, if another Blender had it since; Failure("other_blender") where one has it still."""
+        try:
+            return self._shared.journal.take(job) if self._shared is not None else job
+        except Failure as failure:
+            if failure.code != "files":
+                raise
+            # What has been paid for can be fetched all the same; nothing is ordered without the journal.
+            log.warning("%s", failure.message)
+            return job
+
     def cancel(self, job_id: str) -> None:
         """Ends the job for its viewers at once; its thread stops, and clears up, as soon as it can."""
         job = self._jobs[job_id]
@@ -163,12 +174,6 @@ class Runner:
         self._jobs[job.id] = job
         return job
 
-    def stop(self, seconds: float) -> None:
-        """Cancels all jobs and waits at most `seconds` for their threads to clear up."""
-        for job in self.jobs:
-            self.cancel(job.id)
-        self._join(seconds)
-
     def leave(self, seconds: float) -> None:
         """Stops working, and cancels nothing: whoever opens the file next goes on. Waits at most `seconds`."""
         self._waiting.clear()
@@ -177,18 +182,15 @@ class Runner:
             # What the artist has cancelled is still ended at the service, as far as there is time for it.
             worker.stop.leaving = job is not None and not job.stage.ended
             worker.stop.set()
-        self._join(seconds)
+        end = time.monotonic() + seconds
+        for worker in self._workers.values():
+            worker.thread.join(max(0.0, end - time.monotonic()))
         if self._shared is not None:
             self._shared.journal.close()
             self._shared = None
         self._jobs.clear()
         self._tools.clear()
         self._workers.clear()
-
-    def _join(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        for worker in self._workers.values():
-            worker.thread.join(max(0.0, end - time.monotonic()))
 
     def _keep_all(self, jobs: Sequence[Job]) -> None:
         """What isn't on disk can't be gone on with after a crash; it isn't worth ending the job for."""

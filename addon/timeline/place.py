@@ -2,6 +2,7 @@
 """Puts finished sounds into the edit, beside the picture that they were made for. Main thread."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,26 @@ from . import compat, isolate, strips
 _CHANNELS = range(1, 129)
 
 
-def place(job: Job) -> dict[int, PlacedSound]:
-    """Adds the job's waiting takes as sound strips, the first of them heard; returns them by the take's number from 0.
+@dataclass(frozen=True)
+class _Place:
+    """One place for sounds.
 
-    Changes nothing where it raises Failure. The caller pushes the undo step.
+    clip   the strip whose picture is heard there, None where that is gone
+    at     where the whole sound belongs
+    heard  what of it is heard: its clip may have been trimmed, or cut in two
+    """
+
+    clip: Any
+    at: Span
+    heard: Span
+
+
+def place(job: Job) -> tuple[dict[int, PlacedSound], str]:
+    """Adds the job's waiting takes as sound strips, the first of them heard.
+
+    Returns them by the take's number from 0, and what the artist should know of it, as a rule nothing. A clip that was cut
+    has its sounds under each part that was moved away, too. Changes nothing where it raises Failure. The caller pushes the
+    undo step.
     """
     request = job.request
     scene, clip = strips.find_marked(request.scene, request.strip, request.mark)
@@ -28,27 +45,32 @@ def place(job: Job) -> dict[int, PlacedSound]:
     for take in takes.values():
         if take.file is None or not take.file.is_file():
             raise Failure("no_file", "The finished sound is no longer on disk.", "Generate the sound again.")
-    at, shown = _where(request, scene, clip)
     level: Any = isolate.level(scene, clip) if clip is not None else scene.sequence_editor_create()
-    channel = clip.channel if clip is not None else request.channel
-    channels = _free_channels(level, shown, channel, len(takes), above=request.options.above)
-    before = strips.takes_of(scene, clip) if clip is not None else []
-    first_number = max((int(strips.made_with(sound).get("take", 0)) for sound in before), default=0) + 1
-    sounds: dict[int, Any] = {}
-    for count, (number, channel) in enumerate(zip(takes, channels, strict=True), first_number):
-        sounds[number] = _add(level, at, channel, takes[number], _name(request, count))
-        # Trimmed since, the clip shows less than was scored: the rest is still there, behind the sound's own handles.
-        compat.set_handles(sounds[number], shown.start, shown.end)
-        sounds[number][strips.PROPERTY] = _made_with(job, takes[number], count)
-    hear([*before, *sounds.values()], next(iter(sounds.values())))
-    if request.options.mute_own_sound and clip is not None:
-        for sound in own_sounds(level, clip):
-            sound.mute = True
-    return {
+    places = _places(request, scene, clip)
+    channels = _channels(level, places, request, len(takes))
+    added = [_add_takes(job, scene, level, spot, chosen) for spot, chosen in zip(places, channels, strict=True)]
+    placed = {
         number: PlacedSound(sound.name, sound.channel, compat.left_handle(sound), compat.right_handle(sound), file)
-        for number, sound in sounds.items()
+        for number, sound in added[0].items()
         if (file := takes[number].file) is not None
     }
+    return placed, "" if clip is not None else "The clip is gone; its sound is where it was."
+
+
+def _add_takes(job: Job, scene: bpy.types.Scene, level: Any, spot: _Place, channels: Sequence[int]) -> dict[int, Any]:
+    """Adds the waiting takes at one place; returns their strips by the take's number from 0."""
+    before = strips.takes_of(scene, spot.clip) if spot.clip is not None else []
+    first_number = max((int(strips.made_with(sound).get("take", 0)) for sound in before), default=0) + 1
+    sounds: dict[int, Any] = {}
+    for count, (number, channel) in enumerate(zip(job.to_place, channels, strict=True), first_number):
+        take = job.takes[number]
+        sounds[number] = _add(level, spot, channel, take, _name(job.request, count))
+        sounds[number][strips.PROPERTY] = _made_with(job, take, count)
+    hear([*before, *sounds.values()], next(iter(sounds.values())))
+    if job.request.options.mute_own_sound and spot.clip is not None:
+        for sound in own_sounds(level, spot.clip):
+            sound.mute = True
+    return sounds
 
 
 def hear(takes: Sequence[Any], heard: Any) -> None:
@@ -83,10 +105,15 @@ def _name(request: Request, number: int) -> str:
     return f"{request.strip} (MMAudio)" if number == 1 else f"{request.strip} (MMAudio {number})"
 
 
-def _add(level: Any, at: Span, channel: int, take: Take, name: str) -> Any:
-    sound = level.strips.new_sound(name=name, filepath=str(take.file), channel=channel, frame_start=at.start)
+def _add(level: Any, spot: _Place, channel: int, take: Take, name: str) -> Any:
+    sound = level.strips.new_sound(name=name, filepath=str(take.file), channel=channel, frame_start=spot.at.start)
     # Blender derives the length from the file and may round by a frame.
-    compat.set_right_handle(sound, at.end)
+    compat.set_right_handle(sound, spot.at.end)
+    # The rest is still there, behind the sound's own handles.
+    compat.set_handles(sound, spot.heard.start, spot.heard.end)
+    if sound.channel != channel:
+        # Where it was longer for a moment, another strip was in its way.
+        sound.channel = channel
     sound.show_waveform = True
     # The artist's selection stays what it was.
     sound.select = False
@@ -95,38 +122,49 @@ def _add(level: Any, at: Span, channel: int, take: Take, name: str) -> Any:
     return sound
 
 
-def _free_channels(level: Any, span: Span, beside: int, count: int, *, above: bool) -> list[int]:
-    """The `count` channels that are free over `span`, unlocked and heard: below `beside` first, or above it, the nearest
-    ones, and on its other side when there are no more.
+def _channels(level: Any, places: Sequence[_Place], request: Request, count: int) -> list[list[int]]:
+    """For each place, `count` channels that are free there, unlocked and heard: below the clip first, or above it, the
+    nearest ones, and on its other side when there are no more.
     """
-    taken = {
-        strip.channel
-        for strip in level.strips
-        if compat.left_handle(strip) < span.end and compat.right_handle(strip) > span.start
-    }
-    free = [
-        number
-        for number in sorted(_CHANNELS, key=lambda number: ((number > beside) != above, abs(number - beside)))
-        if number not in taken and number != beside and not level.channels[number].lock and not level.channels[number].mute
-    ]
-    if len(free) < count:
-        raise Failure("no_channel", "All channels are taken or locked there.", "Free or unlock a channel, then Retry.")
-    return free[:count]
+    above = request.options.above
+    taken = [(strip.channel, strips.span(strip)) for strip in level.strips]
+    chosen: list[list[int]] = []
+    for spot in places:
+        beside = spot.clip.channel if spot.clip is not None else request.channel
+        here = {beside, *(channel for channel, span in taken if span.common(spot.heard).frames)}
+        nearest = sorted(_CHANNELS, key=lambda number: ((number > beside) != above, abs(number - beside)))
+        usable = [number for number in nearest if not level.channels[number].lock and not level.channels[number].mute]
+        free = [number for number in usable if number not in here][:count]
+        if len(free) < count:
+            raise Failure("no_channel", "All channels are taken or locked there.", "Free or unlock a channel, then Retry.")
+        chosen.append(free)
+        taken += [(number, spot.heard) for number in free]
+    return chosen
 
 
-def _where(request: Request, scene: bpy.types.Scene, clip: Any) -> tuple[Span, Span]:
-    """Where the whole sound belongs, and which frames of it are to be heard.
+def _places(request: Request, scene: bpy.types.Scene, clip: Any) -> list[_Place]:
+    """Where the picture that was scored is now, the clip's own place first.
 
-    The picture may have been moved since, and its sound goes with it; it may have been trimmed, or cut in two.
+    It may have been moved since, and its sound goes with it; it may have been trimmed, or cut, and its parts moved.
     """
     if clip is None:
-        return request.span, request.span
-    moved = strips.moved(clip, request.span, request.content_start)
-    at = Span(request.span.start + moved, request.span.end + moved)
-    seen = [strips.span(piece) for piece in strips.pieces_of(scene, clip)]
-    start = max(at.start, min(piece.start for piece in seen))
-    end = min(at.end, max(piece.end for piece in seen))
-    return (at, Span(start, end)) if start < end else (at, at)
+        return [_Place(None, request.span, request.span)]
+
+    def moved(piece: Any) -> int:
+        return strips.moved(piece, request.span, request.content_start)
+
+    places: list[_Place] = []
+    pieces = strips.pieces_of(scene, clip)
+    for piece in sorted(pieces, key=lambda piece: (moved(piece), compat.left_handle(piece))):
+        at = request.span.moved(moved(piece))
+        heard = at.common(strips.span(piece))
+        if places and places[-1].at == at and places[-1].heard.end == heard.start:
+            both = Span(places[-1].heard.start, heard.end)
+            places[-1] = _Place(clip if piece == clip else places[-1].clip, at, both)
+        elif heard.frames:
+            places.append(_Place(piece, at, heard))
+    at = request.span.moved(moved(clip))
+    return sorted(places, key=lambda spot: spot.clip != clip) or [_Place(clip, at, at)]
 
 
 def _same_file(one: str, other: str) -> bool:

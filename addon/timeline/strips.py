@@ -65,35 +65,45 @@ def find_marked(scene_name: str, strip_name: str, mark: str) -> tuple[bpy.types.
     A copy carries the same mark: then the names decide.
     """
     scene, named = find(scene_name, strip_name)
-    # An undo to before the click takes the mark away.
-    if named is not None and named.get(MARK, mark) == mark:
+    if named is not None and named.get(MARK, "") == mark:
         return scene, named
     for other in [scene, *bpy.data.scenes]:
         edit: Any = other.sequence_editor if other is not None else None
         marked = [strip for strip in edit.strips_all if has_picture(strip) and strip.get(MARK) == mark] if edit else []
         if marked and mark:
             return other, next((strip for strip in marked if strip.name == strip_name), marked[0])
-    return scene, None
+    # An undo to before the click takes the mark away.
+    return scene, named if named is not None and MARK not in named else None
 
 
 def pieces_of(scene: bpy.types.Scene, clip: Any) -> list[Any]:
-    """The clip, with what was cut from it and left where it was."""
-    return [
-        strip
-        for strip in isolate.level(scene, clip).strips
-        if strip == clip
-        or (clip.get(MARK) and strip.get(MARK) == clip[MARK] and compat.content_start(strip) == compat.content_start(clip))
-    ]
+    """The clip, and what was cut from it, wherever that is by now. A copy has its mark too, but shows what it shows."""
+    pieces = [clip]
+    for strip in isolate.level(scene, clip).strips:
+        is_marked = has_picture(strip) and clip.get(MARK) and strip.get(MARK) == clip[MARK]
+        if strip != clip and is_marked and not any(_content(strip).common(_content(piece)).frames for piece in pieces):
+            pieces.append(strip)
+    return pieces
 
 
 def moved(strip: Any, span_then: Span, content_start_then: float) -> int:
     """By how many frames the strip's picture has moved: a trimmed strip has other handles, and the same picture there."""
     now = span(strip)
-    if now.start - span_then.start == now.end - span_then.end:
-        return now.start - span_then.start
-    if strip.type in _PLAYED or (strip.type == "IMAGE" and len(strip.elements) > 1):
+    as_one = now.start - span_then.start == now.end - span_then.end
+    # A meta strip's content also begins elsewhere when something is added inside it.
+    if _is_played(strip) and not (as_one and strip.type == "META"):
         return round(compat.content_start(strip) - content_start_then)
-    return 0
+    return now.start - span_then.start if as_one else 0
+
+
+def _content(strip: Any) -> Span:
+    """Which of its content a strip shows; of a still, whose content is one picture, where it shows it."""
+    start = round(compat.content_start(strip)) if _is_played(strip) else 0
+    return Span(compat.left_handle(strip) - start, compat.right_handle(strip) - start)
+
+
+def _is_played(strip: Any) -> bool:
+    return strip.type in _PLAYED or (strip.type == "IMAGE" and len(strip.elements) > 1)
 
 
 def takes_of(scene: bpy.types.Scene, clip: Any) -> list[Any]:
@@ -126,8 +136,7 @@ def made_with(strip: Any) -> Mapping[str, Any]:
 
 def _same_place(one: Span, other: Span) -> bool:
     """Whether they have more than half of the longer one in common: a trim leaves them together, a cut parts them."""
-    common = min(one.end, other.end) - max(one.start, other.start)
-    return common * 2 > max(one.frames, other.frames)
+    return one.common(other).frames * 2 > max(one.frames, other.frames)
 
 
 def span(strip: Any) -> Span:

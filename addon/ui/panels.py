@@ -99,6 +99,9 @@ class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
             _draw_text(layout, generation.runner.note, context, icon="ERROR")
         for project in resuming.elsewhere:
             _draw_text(layout, f"Jobs wait for {Path(project).name}: open it to go on with them", context, icon="INFO")
+        if resuming.held_up:
+            names = ", ".join(f"“{strip}”" for strip in resuming.held_up)
+            _draw_text(layout, f"Interrupted, goes on once something can be sent: {names}", context, icon="INFO")
         if not jobs:
             layout.label(text="No jobs yet")
             return
@@ -177,7 +180,8 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
         box.label(text="Cancelled")
     if job.stage is not Stage.DONE:
         box.operator(operators.MMAUDIO_OT_retry_job.bl_idname, icon="FILE_REFRESH").job = job.id
-    elif job.finished:
+    # One whose edit was never saved has no place of its own any more.
+    if job.finished and (job.stage is Stage.DONE or job.id in generation.left_behind):
         box.operator(operators.MMAUDIO_OT_insert_result.bl_idname, icon="IMPORT").job = job.id
 
 

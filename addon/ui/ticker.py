@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 _BUSY_SECONDS = 0.1
 _REDRAW_SECONDS = 0.25
 _LOOK_SECONDS = 0.5
+# How often it is looked whether there are a key and online access by now, for jobs that wait for them.
+_ACCESS_SECONDS = 2.0
 # How long a closing Blender, or the add-on's removal, waits for threads to see that they are to end.
 _FAREWELL_SECONDS = 2.0
 
@@ -31,15 +33,13 @@ def start() -> None:
 def attach() -> None:
     bpy.app.handlers.load_post.append(_on_load)
     bpy.app.handlers.save_post.append(_on_save)
-    if not bpy.app.background:
-        # Not at once: while Blender starts, its file isn't there yet.
-        bpy.app.timers.register(_look, first_interval=_LOOK_SECONDS, persistent=True)
+    _look_soon()
 
 
 def detach() -> None:
     bpy.app.handlers.load_post.remove(_on_load)
     bpy.app.handlers.save_post.remove(_on_save)
-    for timer in (_tick, _look):
+    for timer in (_tick, _look, _look_again):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
     generation.leave(_FAREWELL_SECONDS)
@@ -48,14 +48,18 @@ def detach() -> None:
 @bpy.app.handlers.persistent
 def _on_load(*_: object) -> None:
     resuming.mark_left_behind()
-    # In background, the command line says itself when it goes on with jobs.
-    if not bpy.app.background:
-        _look()
+    _look_soon()
 
 
 @bpy.app.handlers.persistent
-def _on_save(*_: object) -> None:
-    resuming.saved()
+def _on_save(file: str, *_: object) -> None:
+    resuming.saved(file)
+
+
+def _look_soon() -> None:
+    """Not at once: while Blender starts, its file isn't there yet. In background, the command line looks by itself."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_look):
+        bpy.app.timers.register(_look, first_interval=_LOOK_SECONDS, persistent=True)
 
 
 def _look() -> None:
@@ -65,11 +69,26 @@ def _look() -> None:
         resuming.clear_leftovers(setup)
         resuming.opened(setup)
     except Failure as failure:
-        # Without a key or online access they wait; the panel says what is missing.
         log.info("%s", failure.message)
     except Exception:
         log.exception("going on with jobs")
+    if resuming.held_up and not bpy.app.timers.is_registered(_look_again):
+        bpy.app.timers.register(_look_again, first_interval=_ACCESS_SECONDS, persistent=True)
     start()
+    redraw()
+
+
+def _look_again() -> float | None:
+    """Goes on with the jobs that wait, once something can be sent; the panel says what is missing."""
+    try:
+        resuming.go_on(preferences.setup(bpy.context))
+    except Failure:
+        return _ACCESS_SECONDS
+    except Exception:
+        log.exception("going on with jobs")
+    start()
+    redraw()
+    return None
 
 
 def redraw() -> None:

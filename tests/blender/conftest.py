@@ -35,6 +35,7 @@ def addon() -> Any:
     bpy.context.preferences.system.use_online_access = True
     rooms = (
         "generation",
+        "resuming",
         "command",
         "failure",
         "jobs.job",

@@ -124,7 +124,7 @@ def works_in_memory(journal: Journal, folder: Path) -> bool:
         journal.save(state)
     assert (journal.claim(""), journal.others("/a.blend"), journal.ended("")) == ([], [], [ended])
     assert [entry.job for entry in journal.all()] == [paid(job), ended]
-    assert journal.take(job.id) == paid(job)
+    assert journal.take(paid(job)) == paid(job)
     return journal.forget(job.id) and not journal.file.on_disk
 
 

@@ -108,10 +108,14 @@ class Blenders(RuleBasedStateMachine):
     @rule(seat=seats, job_id=jobs)
     def take(self, seat: int, job_id: str) -> None:
         known = self.known[job_id]
-        free = known.seat in (None, seat)
-        assert self.at(seat).take(job_id) == (known.job if free else None)
-        if free:
-            known.seat = seat
+        stale = replace(known.job, stage=Stage.QUEUED)
+        if known.seat not in (None, seat):
+            with pytest.raises(Failure):
+                self.at(seat).take(stale)
+            return
+        # What a Blender has itself it knows best.
+        assert self.at(seat).take(stale) == (stale if known.seat == seat else known.job)
+        known.seat = seat
 
     @rule(seat=seats, job_ids=st.lists(jobs, max_size=3), project=st.sampled_from(PROJECTS))
     def move(self, seat: int, job_ids: list[str], project: str) -> None:

@@ -35,8 +35,13 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     made = Runner()
     made.open(tmp_path)
     yield made
-    made.stop(20)
-    made.leave(0)
+    cancel_all(made)
+    made.leave(20)
+
+
+def cancel_all(runner: Runner) -> None:
+    for job in runner.jobs:
+        runner.cancel(job.id)
 
 
 def only(job: Job) -> Run:
@@ -281,14 +286,13 @@ def test_renders_never_overlap_while_runs_do(runner: Runner, double: Double, tmp
     assert all(upload["live"] for upload in double.state()["uploads"])
 
 
-def test_what_is_stopped_is_ended_at_the_service(runner: Runner, double: Double, tmp_path: Path) -> None:
+def test_what_is_cancelled_is_ended_at_the_service(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
     runner.add([new_job(tmp_path)], tools_for(double, tmp_path))
     drained(runner, lambda: only(runner.jobs[0]).prediction_id is not None)
-    runner.stop(20)
-    runner.drain()
+    cancel_all(runner)
     assert runner.jobs[0].stage is Stage.CANCELLED
-    assert not runner.busy
+    drained(runner, lambda: not runner.busy)
     assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
     assert nothing_left(double, tmp_path)
 
