@@ -25,8 +25,8 @@ _LEFTOVER_SECONDS = 3600.0
 
 elsewhere: list[str] = []
 """The .blend files that have jobs waiting for them, as the journal had it when a file was opened last."""
-held_up: list[str] = []
-"""The strips of the open file whose jobs wait until something can be sent."""
+held_up: dict[str, str] = {}
+"""The strips of the open file whose jobs wait until something can be sent, with what keeps them."""
 
 
 def opened(setup: Setup) -> list[Job]:
@@ -41,7 +41,8 @@ def opened(setup: Setup) -> list[Job]:
     known = {job.id for job in runner.jobs}
     ended = [job for job in journal.ended(project) if job.paid and job.stage is not Stage.DONE]
     runner.show([job for job in ended if job.id not in known], generation.tools_for(setup))
-    held_up[:] = [job.request.strip for job in journal.interrupted(project)]
+    held_up.clear()
+    held_up.update((job.request.strip, "") for job in journal.interrupted(project))
     return go_on(setup)
 
 
@@ -49,7 +50,11 @@ def go_on(setup: Setup) -> list[Job]:
     """Takes up the open file's jobs that nobody works on. Raises Failure where nothing can be sent."""
     if not held_up:
         return []
-    generation.check_access(setup.key, setup.base_url)
+    try:
+        generation.check_access(setup.key, setup.base_url)
+    except Failure as failure:
+        held_up.update(dict.fromkeys(held_up, failure.message))
+        raise
     held_up.clear()
     claimed = runner.open(setup.own).journal.claim(bpy.data.filepath)
     return [job for known in claimed if (job := _go_on(known, setup)) is not None]

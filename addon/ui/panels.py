@@ -99,9 +99,8 @@ class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
             _draw_text(layout, generation.runner.note, context, icon="ERROR")
         for project in resuming.elsewhere:
             _draw_text(layout, f"Jobs wait for {Path(project).name}: open it to go on with them", context, icon="INFO")
-        if resuming.held_up:
-            names = ", ".join(f"“{strip}”" for strip in resuming.held_up)
-            _draw_text(layout, f"Interrupted, goes on once something can be sent: {names}", context, icon="INFO")
+        for strip, reason in resuming.held_up.items():
+            _draw_text(layout, f"“{strip}” was interrupted and waits to go on. {reason}", context, icon="INFO")
         if not jobs:
             layout.label(text="No jobs yet")
             return

@@ -26,6 +26,13 @@ ROOT = Path(__file__).parents[2]
 MODULE = "bl_ext.user_default.mmaudio_vse"
 
 
+class Addon(SimpleNamespace):
+    @property
+    def preferences(self) -> Any:
+        """As they are now: disabling the add-on takes them away, and enabling it makes new ones."""
+        return bpy.context.preferences.addons[MODULE].preferences
+
+
 @pytest.fixture(scope="session")
 def addon() -> Any:
     """The modules of the installed extension."""
@@ -47,7 +54,7 @@ def addon() -> Any:
     )
     names = (*rooms, "timeline.compat", "timeline.strips", "timeline.place")
     modules = {name.rsplit(".", 1)[-1]: sys.modules[f"{MODULE}.{name}"] for name in names}
-    return SimpleNamespace(**modules, preferences=bpy.context.preferences.addons[MODULE].preferences)
+    return Addon(**modules)
 
 
 @pytest.fixture(scope="session")

@@ -195,3 +195,47 @@ def blockers(session: Any):  # type: ignore[no-untyped-def]
     session.window.workspace.sequencer_scene = edit
     preferences.base_url = "http://example.com"
     yield from look("unsafe-address")
+
+
+def interrupted(session: Any):  # type: ignore[no-untyped-def]
+    """The add-on is disabled and enabled while a job runs, its sound undone and inserted; Blender is closed on another."""
+    yield from open_edit(session)
+    seen = session.seen
+    session.run(_operators.mmaudio.generate)
+    yield from session.wait_until(lambda: session.jobs[0].stage == "predicting")
+    bpy.ops.preferences.addon_disable(module=session.module)
+    yield 0.5
+    bpy.ops.preferences.addon_enable(module=session.module)
+    yield from session.wait_until(lambda: session.jobs and session.jobs[0].stage == "done")
+    yield 0.5
+
+    def sounds() -> list[str]:
+        return sorted(strip.name for strip in session.strips if strip.get("mmaudio"))
+
+    seen["placed"] = sounds()
+    session.run(bpy.ops.ed.undo)
+    yield 0.3
+    seen["undone"] = sounds()
+    session.run(_operators.mmaudio.insert_result, job=session.jobs[0].id)
+    yield from session.wait_until(lambda: session.jobs[0].stage == "done")
+    yield 0.5
+    seen["inserted"] = sounds()
+    bpy.ops.wm.save_mainfile()
+    for strip in session.strips:
+        strip.select = strip.name == "Bunny again"
+    session.run(_operators.mmaudio.generate)
+    yield from session.wait_until(lambda: session.jobs[-1].stage == "predicting")
+
+
+def reopened(session: Any):  # type: ignore[no-untyped-def]
+    """The file is opened in a new Blender, first without online access."""
+    system = bpy.context.preferences.system
+    system.use_online_access = False
+    bpy.ops.wm.open_mainfile(filepath=str(Path(session.order["folder"]) / "project.blend"))
+    yield from session.wait_until(lambda: session.held_up() == ["Bunny again"])
+    yield from session.screenshot("held-up")
+    system.use_online_access = True
+    yield from session.wait_until(lambda: session.jobs and session.jobs[0].stage == "done")
+    yield 0.5
+    session.seen["sounds"] = sorted(strip.name for strip in session.strips if strip.get("mmaudio"))
+    yield from session.screenshot("reopened")

@@ -68,6 +68,10 @@ class Session:
     def module(self) -> str:
         return MODULE
 
+    def held_up(self) -> list[str]:
+        """The strips of the open file whose jobs wait until something can be sent."""
+        return list(sys.modules[f"{MODULE}.resuming"].held_up)
+
     def blocker(self) -> str | None:
         """The code of what keeps Generate Sound from running, as the operator's poll has it in the sidebar."""
         operators: Any = bpy.ops

@@ -62,6 +62,18 @@ def test_a_failed_run_says_why_and_leaves_edit_and_button_alive(window: Window, 
     keep_pictures(tmp_path, "error")
 
 
+def test_a_job_outlives_the_addon_and_blender(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    seen = window.play("interrupted", tmp_path, standin.environment)
+
+    sound = "Bunny (MMAudio)"
+    assert (seen["placed"], seen["undone"], seen["inserted"]) == ([sound], [], [sound])
+
+    seen = window.play("reopened", tmp_path, standin.environment)
+
+    assert seen["sounds"] == ["Bunny (MMAudio)", "Bunny again (MMAudio)"]
+    assert [run["status"] for run in standin.state()["runs"]] == ["success", "success"]
+
+
 def test_what_is_missing_is_said_where_it_is_missed(window: Window, tmp_path: Path) -> None:
     seen = window.play("blockers", tmp_path, {"EACHLABS_API_KEY": "", "EACHLABS_BASE_URL": ""})["blockers"]
 
