@@ -4,6 +4,7 @@
 import argparse
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -54,6 +55,8 @@ class _Parser(argparse.ArgumentParser):
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit status."""
+    # Blender lets the first two Ctrl-C of a background process go by.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         options = _parser().parse_args(list(arguments))
         return options.action(options)
@@ -65,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         status = NO_ACCESS if failure.code in ("no_key", "offline") else WRONG_USAGE
         return _say(f"{failure.message} {failure.hint}".rstrip(), status)
     except KeyboardInterrupt:
-        return SOME_FAILED
+        return _say("Interrupted. “mmaudio resume” goes on where it was.", SOME_FAILED)
     finally:
         generation.leave(seconds=10)
 

@@ -132,6 +132,19 @@ def is_asked(moment: Moment, requests: list[dict[str, Any]]) -> bool:
     return any(request["method"] == method and request["path"].startswith(path) for request in requests)
 
 
+def test_what_is_interrupted_by_hand_is_gone_on_with(blenders: Blenders, standin: StandIn) -> None:
+    runs = len(standin.state()["runs"])
+    process = blenders.start("generate", "--strip", "clip", "--save")
+    edits.until(lambda: len(standin.state()["runs"]) > runs)
+
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    (job,) = blenders.command("resume", "--save")["jobs"]
+
+    assert process.returncode == 1
+    assert (job["state"], len(standin.state()["runs"])) == ("done", runs + 1)
+
+
 def test_of_two_blenders_at_once_one_goes_on(blenders: Blenders, standin: StandIn) -> None:
     runs_before = len(standin.state()["runs"])
     with blenders.at_work_until("predicting", "ordered"):

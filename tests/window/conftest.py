@@ -34,7 +34,13 @@ class Window:
 
     def command(self, *arguments: object, variables: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
         """Runs Blender without a window, to its end."""
-        return subprocess.run(
+        process = self.start(*arguments, variables=variables)
+        out, _ = process.communicate(timeout=PLAY_SECONDS)
+        return subprocess.CompletedProcess(process.args, process.returncode, out)
+
+    def start(self, *arguments: object, variables: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+        """Starts Blender without a window, in a group of its own, as a shell does."""
+        return subprocess.Popen(
             [str(self._blender), *map(str, arguments)],
             cwd=ROOT,
             env=self._environment(variables or {}),
@@ -42,8 +48,7 @@ class Window:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PLAY_SECONDS,
-            check=False,
+            start_new_session=True,
         )
 
     def play(self, name: str, folder: Path, variables: dict[str, str], **details: Any) -> dict[str, Any]:

@@ -4,7 +4,12 @@
 import json
 import os
 import shutil
+import signal
+import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.standin.client import StandIn
 
@@ -89,28 +94,31 @@ def test_what_is_missing_is_said_where_it_is_missed(window: Window, tmp_path: Pa
     }
 
 
-def test_the_command_line_does_the_same_without_a_window(window: Window, standin: StandIn, tmp_path: Path) -> None:
+@pytest.fixture
+def project(window: Window, tmp_path: Path) -> Path:
+    """A saved project with one strip, "Bunny"."""
     make = (
         "import bpy, sys; s = bpy.context.scene.sequence_editor_create().strips; "
         "s.new_movie(name='Bunny', filepath=sys.argv[-1], channel=3, frame_start=1); "
         "bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-2])"
     )
-    project, target = tmp_path / "project.blend", tmp_path / "with sound.blend"
+    project = tmp_path / "project.blend"
     shutil.copy(workshop.footage(), tmp_path / "clip.mp4")
     window.command("--background", "--python-expr", make, "--", project, tmp_path / "clip.mp4")
     assert project.is_file()
-    generate = (
-        "--background",
-        project,
-        "--command",
-        "mmaudio",
-        "generate",
-        "--strip",
-        "Bunny",
-        "--output",
-        target,
-        "--json",
-    )
+    return project
+
+
+def jobs_said(out: str) -> list[dict[str, Any]]:
+    """What a command has said with --json."""
+    line = next(line for line in reversed(out.splitlines()) if line.startswith("{"))
+    return json.loads(line)["jobs"]
+
+
+def test_the_command_line_does_the_same_without_a_window(window: Window, standin: StandIn, project: Path) -> None:
+    target = project.with_name("with sound.blend")
+    mmaudio = ("--background", project, "--command", "mmaudio")
+    generate = (*mmaudio, "generate", "--strip", "Bunny", "--output", target, "--json")
 
     refused = window.command("--offline-mode", *generate, variables=standin.environment)
     assert refused.returncode == 3, refused.stdout
@@ -119,9 +127,27 @@ def test_the_command_line_does_the_same_without_a_window(window: Window, standin
     said = window.command("--online-mode", *generate, variables=standin.environment)
 
     assert said.returncode == 0, said.stdout
-    line = next(line for line in reversed(said.stdout.splitlines()) if line.startswith("{"))
-    (job,) = json.loads(line)["jobs"]
+    (job,) = jobs_said(said.stdout)
     assert job["state"] == "done"
     assert target.is_file() and Path(job["sounds"][0]["file"]).is_file()
     (run,) = standin.state()["runs"]
     assert run["status"] == "success"
+
+
+def test_ctrl_c_ends_a_command_and_another_goes_on(window: Window, standin: StandIn, project: Path) -> None:
+    standin.set(run_seconds=4.0)
+    mmaudio = ("--online-mode", "--background", project, "--command", "mmaudio")
+    process = window.start(*mmaudio, "generate", "--strip", "Bunny", "--save", variables=standin.environment)
+    while not standin.state()["runs"]:
+        assert process.poll() is None
+        time.sleep(0.05)
+
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, out
+    assert "Interrupted" in out
+
+    said = window.command(*mmaudio, "resume", "--save", "--json", variables=standin.environment)
+
+    assert [job["state"] for job in jobs_said(said.stdout)] == ["done"]
+    assert len(standin.state()["runs"]) == 1
