@@ -89,10 +89,11 @@ def _generate(options: argparse.Namespace) -> int:
 def _finish(jobs: Sequence[Job], options: argparse.Namespace) -> int:
     """Drives the jobs to their end, saves what came of them, and tells of it."""
     jobs = _wait_for(jobs)
-    if any(take.sound for job in jobs for take in job.takes):
-        _save(options)
+    unsaved = _save(options) if any(take.sound for job in jobs for take in job.takes) else ""
     if options.json:
         print(json.dumps({"jobs": [entry for job in jobs for entry in job.as_json()]}), flush=True)
+    if unsaved:
+        return _say(unsaved, SOME_FAILED)
     return ALL_DONE if all(job.stage is Stage.DONE for job in jobs) else SOME_FAILED
 
 
@@ -185,11 +186,16 @@ def _tell(job: Job, told: dict[str, str]) -> None:
         _say(f"“{job.request.strip}”: {line}", 0)
 
 
-def _save(options: argparse.Namespace) -> None:
-    if options.save:
-        bpy.ops.wm.save_mainfile()
-    else:
-        bpy.ops.wm.save_as_mainfile(filepath=options.output, copy=False)
+def _save(options: argparse.Namespace) -> str:
+    """Saves the edit; returns what went wrong, as a rule nothing."""
+    try:
+        if options.save:
+            bpy.ops.wm.save_mainfile()
+        else:
+            bpy.ops.wm.save_as_mainfile(filepath=options.output, copy=False)
+    except RuntimeError as fault:
+        return f"The edit could not be saved: {fault} Its sounds are kept; “mmaudio resume” places them again."
+    return ""
 
 
 def _say(text: str, status: int) -> int:
@@ -241,4 +247,5 @@ def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[
             raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
         return value
 
+    parse.__name__ = "number"
     return parse

@@ -67,6 +67,7 @@ def test_a_failed_job_gives_status_1_and_the_others_are_saved(
         ["generate", "--strip", "clip", "--scene", "no such scene", "--save"],
         ["generate", "--strip", "clip", "--steps", "0", "--save"],
         ["generate", "--strip", "clip", "--takes", "9", "--save"],
+        ["generate", "--strip", "clip", "--takes", "many", "--save"],
         ["generate", "--strip", "clip", "--long-clips", "halves", "--save"],
         ["generate", "--strip", "clip", "--source", "picture", "--save"],
         ["resume"],
@@ -117,3 +118,27 @@ def test_a_wrong_key_fails_the_job_with_where_to_set_it(
     assert status == 1
     assert job["error"]["code"] == "bad_key" and "Preferences" in job["error"]["hint"]
     assert "not-the-key" not in said.out + said.err
+
+
+def test_an_edit_that_cannot_be_saved_loses_nothing(
+    addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edits.movie(project, frames=30)
+    bpy.ops.wm.save_mainfile()
+    file, aside = project / "project.blend", project / "aside.blend"
+    runs = len(standin.state()["runs"])
+    file.rename(aside)
+    file.mkdir()
+
+    status = addon.command.run(["generate", "--strip", "clip", "--save", "--json"])
+
+    said = capfd.readouterr()
+    (job,) = json.loads(said.out.strip().splitlines()[-1])["jobs"]
+    assert (status, job["state"]) == (1, "done")
+    assert "could not be saved" in said.err and "resume" in said.err
+    file.rmdir()
+    aside.rename(file)
+    bpy.ops.wm.open_mainfile(filepath=str(file))
+    assert addon.command.run(["resume", "--save"]) == 0
+    assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 1
+    assert len(standin.state()["runs"]) == runs + 1
