@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 import bpy
 
 from . import generation, resuming
-from .failure import Failure
+from .failure import Failure, of_disk, readable
 from .jobs.job import Job, Stage
 from .jobs.journal import Entry, Holder
 from .jobs.request import TAKES_MAX, Options, Source
+from .media import folder
 from .service import mmaudio
 from .timeline import compat, strips
 from .ui import preferences
@@ -101,7 +102,7 @@ def _resume(options: argparse.Namespace) -> int:
     _check_target(options)
     jobs = resuming.opened(preferences.setup(bpy.context))
     for project in resuming.elsewhere:
-        _say(f"There are jobs waiting for {project}: open it to go on with them.", 0)
+        _say(readable(f"There are jobs waiting for {project}: open it to go on with them."), 0)
     return _finish(jobs, options)
 
 
@@ -114,7 +115,8 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps({"jobs": entries}), flush=True)
     else:
         for entry in entries:
-            print("\t".join(str(entry[name]) for name in ("state", "strip", "project", "worked_on", "id")), flush=True)
+            columns = (str(entry[name]) for name in ("state", "strip", "project", "worked_on", "id"))
+            print("\t".join(map(readable, columns)), flush=True)
     return ALL_DONE
 
 
@@ -135,8 +137,10 @@ def _check_target(options: argparse.Namespace) -> None:
     """What can't be saved is found out before anything is paid for."""
     if options.save and not bpy.data.filepath:
         raise _UsageError("--save: this file has no place on disk yet; use --output.")
-    if options.output and not Path(options.output).resolve().parent.is_dir():
-        raise _UsageError(f"--output: there is no folder {Path(options.output).resolve().parent}.")
+    parent = Path(options.output or bpy.data.filepath).resolve().parent
+    if not parent.is_dir():
+        raise _UsageError(f"--output: there is no folder {parent}.")
+    folder.check(parent, f"The edit can't be saved in {parent}")
 
 
 def _scene(name: str | None) -> bpy.types.Scene:
@@ -183,18 +187,17 @@ def _tell(job: Job, told: dict[str, str]) -> None:
         line = f"done: {files}{cost}"
     if told.get(job.id) != line:
         told[job.id] = line
-        _say(f"“{job.request.strip}”: {line}", 0)
+        _say(readable(f"“{job.request.strip}”: {line}"), 0)
 
 
 def _save(options: argparse.Namespace) -> str:
     """Saves the edit; returns what went wrong, as a rule nothing."""
+    target = options.output or bpy.data.filepath
     try:
-        if options.save:
-            bpy.ops.wm.save_mainfile()
-        else:
-            bpy.ops.wm.save_as_mainfile(filepath=options.output, copy=False)
+        bpy.ops.wm.save_as_mainfile(filepath=target, copy=False)
     except RuntimeError as fault:
-        return f"The edit could not be saved: {fault} Its sounds are kept; “mmaudio resume” places them again."
+        failure = of_disk(fault, f"The edit could not be saved as {target}")
+        return f"{failure.message} Mend that and run “mmaudio resume”: the sounds are kept and placed again."
     return ""
 
 

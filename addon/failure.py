@@ -1,6 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How work ends when it doesn't end well; every room raises these and nothing else. No bpy."""
 
+import errno
+import os
+import unicodedata
+
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def readable(text: str) -> str:
+    """The text on one line: names may hold line breaks, what steers a terminal, or what turns the rest of a line around."""
+    kinds = {"Cc": " ", "Zl": " ", "Zp": " ", "Cs": "\N{REPLACEMENT CHARACTER}"}
+    return "".join(kinds.get(unicodedata.category(letter), letter) for letter in text if letter not in _TURNS)
+
 
 class Failure(Exception):
     """Something the artist has to know.
@@ -13,9 +25,40 @@ class Failure(Exception):
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
-        self.hint = hint
+        self.message = readable(message)
+        self.hint = readable(hint)
 
 
 class Cancelled(Exception):
     """The artist no longer wants it."""
+
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk is full",
+    errno.EROFS: "it is read-only",
+    errno.EACCES: "access is denied",
+    errno.EPERM: "access is denied",
+    errno.EEXIST: "a file is in its way",
+    errno.ENOTDIR: "a file is in its way",
+}
+_WAYS_OUT = {
+    "the disk is full": "Free some space",
+    "it is read-only": "Make it writable",
+    "access is denied": "Make it writable",
+}
+
+
+def of_disk(fault: Exception, what: str = "", instead: str = "") -> Failure:
+    """A fault of the disk, in the artist's words; Blender's, too, which have the system's words in them.
+
+    what     what can't be done and in which folder; what the fault itself names, where that is all there is to say
+    instead  another way out than to mend the folder, as in "or choose another one"
+    """
+    number, said = getattr(fault, "errno", None), str(fault).removeprefix("Error: ").strip(" .\n")
+    if number is None:
+        number = next((known for known in _REASONS if os.strerror(known) in said), 0)
+    reason = _REASONS.get(number) or getattr(fault, "strerror", None) or said
+    what = what or f"{getattr(fault, 'filename', None) or 'A file'} can't be written or read"
+    way_out = " ".join(filter(None, (_WAYS_OUT.get(reason, "Check the folder"), instead)))
+    return Failure("files", f"{what}: {reason}.", f"{way_out}, then retry.")

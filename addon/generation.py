@@ -5,6 +5,7 @@ Main thread only; nothing here waits.
 """
 
 import logging
+import os
 import sys
 import uuid
 from collections.abc import Sequence
@@ -15,11 +16,12 @@ from typing import Any
 
 import bpy
 
-from .failure import Failure
+from .failure import Failure, of_disk
 from .jobs.job import Job, JobError, Stage
 from .jobs.pipeline import Tools
 from .jobs.request import Options, Request, Snapshot, Source
 from .jobs.runner import Runner
+from .media import folder
 from .service import eachlabs
 from .service.mmaudio import Settings
 from .timeline import compat, place, snapshot, strips
@@ -95,7 +97,9 @@ def retry(job: Job, setup: Setup) -> Job:
     if job.stage is Stage.DONE:
         runner.put(job, keep=False)
         return job
-    again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
+    # The folder that it was to go to may be what failed: it goes to where sounds go now.
+    request = job.request if job.id in left_behind else replace(job.request, folder=_results(setup))
+    again = replace(job, request=request, stage=Stage.QUEUED, progress=None, error=None)
     if job.to_place and all(take.file is not None for take in job.takes):
         again = replace(again, stage=Stage.PLACING)
         runner.put(again)
@@ -209,12 +213,12 @@ def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
     if not ready:
         return
     first = ready[0].request
+    folder.check_results(first.folder, max(job.request.seconds for job in ready))
     names = None if first.options.source is Source.TIMELINE else [job.request.strip for job in ready]
     try:
         taken = snapshot.take(bpy.data.scenes[first.scene], names, first.snapshot.blend)
     except (OSError, RuntimeError) as fault:
-        text = f"The edit could not be written for the background render: {fault}"
-        raise Failure("files", text, "Check the free space and the permissions of Blender's user folder.") from fault
+        raise of_disk(fault, f"The edit for the background render can't be written to {tools.work}") from fault
     _snapshots.add(taken)
     runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in ready], tools)
 
@@ -244,10 +248,13 @@ def _place(job: Job) -> None:
 
 def _results(setup: Setup) -> Path:
     """The folder for sounds; one of the extension's own where the project has no place on disk yet."""
-    results = setup.results or "//mmaudio/"
+    results = setup.results.strip() or "//mmaudio/"
+    if not Path(results).is_absolute():
+        # What Blender was started in is no place that an artist has in mind.
+        results = f"//{results}"
     if results.startswith("//") and not bpy.data.filepath:
         return setup.own / "sounds"
-    return Path(bpy.path.abspath(results))
+    return Path(os.path.normpath(bpy.path.abspath(results)))
 
 
 def _edit_in_use() -> bool:

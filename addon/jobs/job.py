@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..failure import Failure
+from ..failure import Failure, readable
 from ..service.mmaudio import Settings
 from ..service.storage import Published
 from .request import Request
@@ -63,7 +63,9 @@ class JobError:
     @classmethod
     def of(cls, failure: Failure, strip: str, part: str = "") -> "JobError":
         """`part` says which of several runs it befell."""
-        where = f"“{strip}” ({part})" if part else f"“{strip}”"
+        where = f"“{readable(strip)}”"
+        if part:
+            where += f" ({part})"
         return cls(failure.code, f"{where}: {failure.message}", failure.hint)
 
 

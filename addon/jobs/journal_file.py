@@ -162,10 +162,11 @@ class JournalFile:
                 raise self._failure(fault) from fault
 
     def _failure(self, fault: sqlite3.Error) -> Failure:
-        hint = f"Check the free space and the permissions of {self._folder.parent}, then retry."
+        hint = "Free some space, or see to the folder's permissions, then retry."
         if code_of(fault) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             hint = "Restart Blender: the list is then set aside and a new one begun."
-        return Failure("files", f"The list of jobs could not be written or read: {_reason(fault)}.", hint)
+        text = f"The list of jobs in {self._folder.parent} could not be written or read: {_reason(fault)}."
+        return Failure("files", text, hint)
 
 
 def _reason(fault: sqlite3.Error) -> str:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from ..failure import Cancelled, Failure
+from ..failure import Cancelled, Failure, of_disk
+from ..media import folder
 from ..service.storage import Published
 from .job import Job, JobError, Part, Progress, Run, Stage
 
@@ -110,10 +111,13 @@ class Record:
                     self.change_run(part, stage=Stage.FAILED, error=error)
 
     def check_may_order(self) -> None:
-        """Raises what keeps a new run from being ordered: a fault that it would meet too, or a disk that keeps no record."""
+        """Raises what keeps a new run from being ordered: a fault that it would meet too, or a disk that keeps no record, or
+        has no place for the sound.
+        """
         fault = self._stopped or self._unkept
         if fault is not None:
             raise fault
+        folder.check_results(self.job.request.folder, self.job.request.seconds)
 
 
 def as_failure(fault: Exception, job_id: str) -> Failure:
@@ -121,7 +125,6 @@ def as_failure(fault: Exception, job_id: str) -> Failure:
     if isinstance(fault, Failure):
         return fault
     if isinstance(fault, OSError):
-        what = f"A file could not be read or written: {fault.strerror or fault} ({fault.filename})."
-        return Failure("files", what, "Check the free space and the folder's permissions, then retry.")
+        return of_disk(fault)
     log.error("job %s", job_id, exc_info=fault)
     return Failure("internal", f"The add-on made a mistake: {type(fault).__name__}.", "Please report it.")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the background Blender that renders a strip's clips. No bpy."""
 
+import errno
 import json
 import os
 import re
@@ -12,7 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from ..failure import Cancelled, Failure
+from ..failure import Cancelled, Failure, of_disk
+from .folder import is_full
 
 RENDER_SCRIPT = Path(__file__).with_name("render_clip.py")
 
@@ -73,9 +75,11 @@ def export_clips(
     with the end of Blender's words, Cancelled.
     """
     folder = Path(order.stretches[0].output).parent
-    asked = folder / "render.json"
-    asked.write_text(json.dumps(asdict(order)), encoding="utf-8")
-    log = folder / "render.log"
+    asked, log = folder / "render.json", folder / "render.log"
+    try:
+        asked.write_text(json.dumps(asdict(order)), encoding="utf-8")
+    except OSError as fault:
+        raise of_disk(fault, _unwritable(folder)) from fault
     with log.open("wb") as sink:
         process = subprocess.Popen(
             [*blender, str(RENDER_SCRIPT), "--", str(asked)],
@@ -148,6 +152,9 @@ def _whole_lines(said: BinaryIO) -> Iterator[bytes]:
 def _render_failure(log: Path, status: int) -> Failure:
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
     own = [line.removeprefix(_OWN_ERROR) for line in lines if line.startswith(_OWN_ERROR)]
+    if is_full(log.parent):
+        # Then neither Blender's words nor the log need to say so.
+        return of_disk(OSError(errno.ENOSPC, ""), _unwritable(log.parent))
     errors = own or [line for line in lines if "rror" in line] or lines[-1:]
     said = f": {errors[-1][:300]}" if errors else ""
     return Failure(
@@ -155,6 +162,10 @@ def _render_failure(log: Path, status: int) -> Failure:
         f"The background render failed (exit status {status}){said}",
         "Check that the strip plays in the preview, then retry.",
     )
+
+
+def _unwritable(folder: Path) -> str:
+    return f"The clip can't be written to {folder}"
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:

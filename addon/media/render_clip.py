@@ -61,8 +61,21 @@ def render(order: dict[str, Any]) -> None:
         part = Path(f"{stretch['output']}.{order['token']}.part")
         scene.render.filepath = str(part)
         bpy.ops.render.render(animation=True, scene=scene.name)
+        try:
+            _check_whole(part, stretch["frames"])
+        except Exception:
+            part.unlink(missing_ok=True)
+            raise
         part.replace(stretch["output"])
         print(f"mmaudio wrote {number}", flush=True)
+
+
+def _check_whole(part: Path, frames: int) -> None:
+    """Blender doesn't say when a disk is too full for a video: what is cut short has no index, and can't be read."""
+    clip = bpy.data.movieclips.load(str(part))
+    if clip.frame_duration < frames:
+        raise RuntimeError(f"only {clip.frame_duration} of {frames} frames were written")
+    bpy.data.movieclips.remove(clip)
 
 
 def _alone(scene: Any, name: str, first: int) -> Any:

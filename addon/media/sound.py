@@ -13,6 +13,7 @@ import numpy as np
 
 from ..failure import Failure
 from . import mp4
+from .folder import unwritable
 from .join import Samples, Stretch, join
 
 # `aud` keeps Python's lock while it decodes, 2 to 6 ms a second of sound, and the interface would feel more than this.
@@ -81,7 +82,7 @@ def conform(
     offset  lets the sound come that many seconds later, or earlier below 0
 
     However long, only some stretches of 8 s are in memory at a time. Raises NoSound, and Failure for results that can't be
-    joined.
+    joined and for a folder that can't be written to.
     """
     results = [_open(piece, number) for number, piece in enumerate(pieces)]
     rate, channels = _common(results)
@@ -98,7 +99,10 @@ def conform(
             missing -= len(stretch.between(0, due))
             yield Stretch(stretch.start + shift, stretch.samples)
 
-    _write(_filled(stretches(), wanted, channels), rate, channels, target, check_cancel)
+    try:
+        _write(_filled(stretches(), wanted, channels), rate, channels, target, check_cancel)
+    except OSError as fault:
+        raise unwritable(target.parent, fault) from fault
     return Conformed(rate, missing / rate)
 
 
@@ -204,7 +208,8 @@ def _write(blocks: Iterable[Samples], rate: int, channels: int, target: Path, ch
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
-        with wave.open(str(part), "wb") as file:
+        # Opened here: `wave` complains a second time of a file that it could not open.
+        with part.open("wb") as raw, wave.open(raw, "wb") as file:
             file.setnchannels(channels)
             file.setsampwidth(_SAMPLE_BYTES)
             file.setframerate(rate)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from ..failure import Failure
+from ..failure import Failure, of_disk
 from .body import announced, is_packed
 from .faults import TryAgain, host_of
 
@@ -21,7 +21,7 @@ _TEXTS = ("text/", "application/json", "application/xml")
 
 
 def save(response: requests.Response, blocks: Iterable[bytes], path: Path, progress: Progress) -> None:
-    """Writes the body to `path`, by way of a `.part` that never stays. Raises TryAgain, Failure, OSError of the disk."""
+    """Writes the body to `path`, by way of a `.part` that never stays. Raises TryAgain, Failure."""
     host = host_of(response.url)
     _check_is_file(response, host)
     total = announced(response) or 0
@@ -36,6 +36,8 @@ def save(response: requests.Response, blocks: Iterable[bytes], path: Path, progr
                 progress(done, 0 if is_packed(response) else total)
         _check_whole(part, host)
         part.replace(path)
+    except OSError as fault:
+        raise of_disk(fault, f"The result can't be written to {path.parent}") from fault
     finally:
         part.unlink(missing_ok=True)
 

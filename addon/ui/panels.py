@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from .. import generation, resuming
+from ..failure import readable
 from ..jobs.job import Job, Progress, Stage
 from ..timeline import compat, strips
 from . import operators, preferences, settings
@@ -163,7 +164,7 @@ def _draw_blocker(layout: Any, context: bpy.types.Context) -> None:
 
 def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
     row = box.row()
-    row.label(text=job.request.strip, icon=_STAGE_ICONS.get(job.stage, "RENDER_ANIMATION"))
+    row.label(text=readable(job.request.strip), icon=_STAGE_ICONS.get(job.stage, "RENDER_ANIMATION"))
     if not job.stage.ended:
         row.operator(operators.MMAUDIO_OT_cancel_job.bl_idname, text="", icon="X", emboss=False).job = job.id
         box.progress(factor=job.progress.fraction if job.progress else 0.0, text=stage_text(job))
@@ -205,7 +206,7 @@ def stage_text(job: Job) -> str:
         case Stage.DOWNLOADING:
             return f"Downloading {progress.done / 1e6:.1f} MB"
         case Stage.PLACING if generation.waits_for_its_file(job):
-            return f"Ready: open {Path(job.project).name} to place it"
+            return readable(f"Ready: open {Path(job.project).name} to place it")
         case Stage.PLACING:
             return "Waiting to place the sound"
         case Stage.DONE:
@@ -222,6 +223,6 @@ def _draw_text(layout: Any, text: str, context: bpy.types.Context, icon: str = "
     region: Any = context.region
     width = max(12, int((region.width / scale - 60) * share / _CHARACTER_WIDTH))
     column = layout.column(align=True)
-    for line in textwrap.wrap(text, width):
+    for line in textwrap.wrap(readable(text), width):
         column.label(text=line, icon=icon)
         icon = "BLANK1" if icon != "NONE" else icon

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a folder takes what is to be written to it, found out before anything is paid for. No bpy."""
+
+import errno
+import os
+import shutil
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+from ..failure import Failure, of_disk
+
+# What a second takes of the widest sound that the model's results may have: 16 bits, stereo, 48 kHz.
+_BYTES_A_SECOND = 2 * 2 * 48_000
+# A clip and a background Blender's words have more.
+_FULL_BYTES = 1024**2
+_INSTEAD = "or choose another folder for Results in the preferences"
+
+
+def check_results(folder: Path, seconds: Fraction) -> None:
+    """Raises Failure where a sound of that length can't be written to `folder`."""
+    check(folder, _what(folder), _INSTEAD, round(seconds * _BYTES_A_SECOND))
+
+
+def check(folder: Path, what: str, instead: str = "", size: int = 0) -> None:
+    """Raises Failure, which says `what` can't be done, where `size` bytes can't be written to `folder`, or it can't be made.
+
+    Leaves nothing behind.
+    """
+    try:
+        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        with tempfile.TemporaryFile(dir=there):
+            pass
+        disk = shutil.disk_usage(there)
+        # What is no disk, such as a cloud's folder, may tell of no size at all.
+        if disk.total and disk.free < size:
+            raise OSError(errno.ENOSPC, "")
+    except OSError as fault:
+        raise of_disk(fault, what, instead) from fault
+
+
+def is_full(folder: Path) -> bool:
+    """Whether there is so little room that what has just failed there will have failed for that."""
+    return shutil.disk_usage(folder).free < _FULL_BYTES
+
+
+def unwritable(folder: Path, fault: OSError) -> Failure:
+    """Of finished sounds."""
+    return of_disk(fault, _what(folder), _INSTEAD)
+
+
+def _what(folder: Path) -> str:
+    return f"Sounds can't be written to {folder}"
