@@ -18,7 +18,10 @@ _INSTEAD = "or choose another folder for Results in the preferences"
 
 
 def check_results(folder: Path, seconds: Fraction) -> None:
-    """Raises Failure where a sound of that length can't be written to `folder`."""
+    """Raises Failure where a sound of that length can't be written to `folder`, or Blender could not play it from there."""
+    if not _is_unicode(folder):
+        what = f"{_what(folder)}: Blender plays none from a folder whose name is not in UTF-8."
+        raise Failure("files", what, "Give it another name, or choose another folder for Results in the preferences.")
     check(folder, _what(folder), _INSTEAD, round(seconds * _BYTES_A_SECOND))
 
 
@@ -37,6 +40,14 @@ def check(folder: Path, what: str, instead: str = "", size: int = 0) -> None:
             raise OSError(errno.ENOSPC, "")
     except OSError as fault:
         raise of_disk(fault, what, instead) from fault
+
+
+def _is_unicode(folder: Path) -> bool:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_full(folder: Path) -> bool:

@@ -159,8 +159,8 @@ def test_a_disk_that_fills_up_is_told_and_what_was_saved_stays(seats: Seats, tmp
     assert owner.ask("save", **as_words(job)) == ""
     *full, freed = owner.ask("save_on_a_full_disk", **as_words(paid(job)))
     for said in full:
-        assert said.startswith("files: The list of jobs could not be written")
-        assert "Check the free space" in said
+        assert said.startswith(f"files: The list of jobs in {seats.path.parent} could not be written")
+        assert "Free some space" in said
     assert freed == ""
     owner.kill()
     journal = seats.open()
