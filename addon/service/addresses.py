@@ -3,7 +3,7 @@
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import idna
 
@@ -59,7 +59,9 @@ def redact(text: str, *secrets: str) -> str:
     """`text` without the secrets, and with no more of a URL than its host."""
     for secret in secrets:
         if secret:
-            text = text.replace(secret, "[key]")
+            # As it was sent, and as an address would have it.
+            for form in (secret, quote(secret, safe=""), quote(secret)):
+                text = text.replace(form, "[key]")
     return re.sub(r"(?i)\b([a-z][a-z0-9+.-]*://)(?:[^\s/@\"']*@)?([^\s/?#\"']+)[^\s\"']*", r"\1\2/…", text)
 
 

@@ -58,15 +58,16 @@ def is_same(sent: Mapping[str, Any], fields: Mapping[str, str | int | float]) ->
     return sent.get("video") == fields["video"] and same_seed
 
 
-def said(answer: Answer) -> str:
-    """What an error's body says, in at most 500 characters, from any of its three shapes."""
+def said(answer: Answer, *secrets: str) -> str:
+    """What an error's body says, in at most 500 characters, from any of its three shapes, without the secrets."""
     try:
         body = json.loads(answer.body)
         parts = [body.get(name) for name in ("error", "message", "details")] if isinstance(body, dict) else []
         texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part]
     except (ValueError, RecursionError):
         return ""
-    return _printable("; ".join(dict.fromkeys(texts))[:500]).rstrip(".")
+    # Before it is cut: of a key that stands there, half is too much.
+    return _printable(redact("; ".join(dict.fromkeys(texts)), *secrets)[:500]).rstrip(".")
 
 
 def _printable(text: str) -> str:
@@ -88,7 +89,7 @@ def prediction_of(prediction_id: str, body: Mapping[str, Any], secrets: Sequence
         status=status,
         output_url=_output_url(output) if status in SUCCEEDED else None,
         cost=_cost(metrics if isinstance(metrics, dict) else {}),
-        reason=redact(_reason(body, output), *secrets) if status in FAILED else "",
+        reason=_reason(body, output, secrets) if status in FAILED else "",
     )
 
 
@@ -115,11 +116,11 @@ def _amount(value: object) -> float | None:
     return float(value) if 0 <= value <= _AMOUNT_MAX else None
 
 
-def _reason(body: Mapping[str, Any], output: object) -> str:
+def _reason(body: Mapping[str, Any], output: object, secrets: Sequence[str]) -> str:
     """Why a run failed, from wherever this answer puts it."""
     inner = output[0] if isinstance(output, list) and output else output
     inner = inner if isinstance(inner, Mapping) else {}
     for text in (body.get("details"), body.get("message"), inner.get("error_message"), inner.get("error"), body.get("logs")):
         if isinstance(text, str) and text.strip():
-            return _printable(text.strip()[-500:]).rstrip(".")
+            return _printable(redact(text.strip(), *secrets)[-500:]).rstrip(".")
     return ""

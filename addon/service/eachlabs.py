@@ -203,7 +203,7 @@ class Eachlabs:
             self._ahead = parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
 
     def _failure(self, answer: Answer) -> Failure:
-        told = redact(said(answer), *self._secrets)
+        told = said(answer, *self._secrets)
         tail = f": {told}" if told else ""
         tail += redact(f" (HTTP {answer.status}{request_id(answer)}).", *self._secrets)
         if answer.status == 429:

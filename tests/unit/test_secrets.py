@@ -40,6 +40,10 @@ def test_what_is_shown_holds_no_secret(text: str, kept: str) -> None:
     assert redact(text, KEY) == kept
 
 
+def test_a_key_with_signs_is_hidden_as_an_address_has_it_too() -> None:
+    assert redact("k/e y, k%2Fe%20y, k/e%20y", "k/e y") == "[key], [key], [key]"
+
+
 def test_an_empty_secret_hides_nothing() -> None:
     assert redact("abc", "") == "abc"
 
@@ -52,6 +56,17 @@ def test_a_service_that_repeats_the_key_does_not_get_it_shown(service: Eachlabs,
     assert "no such key [key], see https://cdn.example/…" in told.value.message
     double.answer("get", {"status": "error", "message": said})
     assert service.get("run").reason == "no such key [key], see https://cdn.example/…"
+
+
+@pytest.mark.parametrize("before", range(460, 501, 8))
+def test_of_a_key_where_an_answer_is_cut_not_even_a_part_is_shown(before: int, service: Eachlabs, double: Double) -> None:
+    double.answer("get", {"error": "x" * before + double.key}, 401)
+    with pytest.raises(Failure) as told:
+        service.get("run")
+    double.answer("get", {"status": "error", "message": double.key + "x" * before})
+    shown = told.value.message + service.get("run").reason
+    assert double.key[:4] not in shown
+    assert double.key[-4:] not in shown
 
 
 def secrets_in(text: str, double: Double) -> list[str]:

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The key is in no file that the product leaves, in no word it says, and in no request but those to the API."""
+
+import base64
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import bpy
+import pytest
+
+from tests.standin.client import StandIn
+
+from . import edits
+from .test_resume import Blenders
+
+KEY = "k3y/+=&%:0123456789-secret"
+
+# What a background Blender is started with, written down before it becomes one.
+_WITNESS = """
+import runpy, sys
+from pathlib import Path
+own = [Path("/proc/self", name).read_bytes() for name in ("environ", "cmdline")] if Path("/proc/self").exists() else []
+Path({target!r}).write_bytes(b"\\n".join([*own, repr((sys.argv, dict(__import__("os").environ))).encode()]))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+# Python reads it at its start: what a Blender that is started with --debug would say, and more.
+_LOG_ALL = """
+import logging
+logging.basicConfig(level=logging.DEBUG, filename={target!r})
+logging.debug("begun")
+"""
+
+
+def forms(key: str) -> set[bytes]:
+    """The key as it stands, as an address has it, and as base64 has it, wherever in a text it begins."""
+    inside = {base64.b64encode(b"x" * before + key.encode())[4 if before else 0 : -4] for before in range(3)}
+    return {key.encode(), quote(key, safe="").encode(), json.dumps(key).encode()[1:-1], *inside}
+
+
+def leaks(*folders: Path) -> list[Path]:
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return [path for path in files if any(form in path.read_bytes() for form in forms(KEY))]
+
+
+def check_requests(standin: StandIn, before: int) -> None:
+    """That the key went to the API with every request, and nowhere else."""
+    asked = standin.requests()[before:]
+    told: dict[str, set[bool]] = {"api": set(), "files": set()}
+    for request in asked:
+        words = json.dumps([request["path"], request["headers"]]).encode()
+        told[request["host"]].add(any(form in words for form in forms(KEY)))
+    assert told == {"api": {True}, "files": {False}}
+
+
+@pytest.fixture
+def secret(addon: Any, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A key with signs that an address or a text would have to escape."""
+    usual = standin.key
+    standin.set(key=KEY)
+    monkeypatch.setenv("EACHLABS_API_KEY", KEY)
+    yield KEY
+    standin.set(key=usual)
+    addon.preferences.key = ""
+    addon.preferences.remember_key = True
+
+
+@pytest.fixture
+def small(project: Path) -> Path:
+    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
+    return project
+
+
+@pytest.mark.parametrize("known_by", ["variable", "preference, not remembered"])
+@pytest.mark.usefixtures("secret")
+def test_the_key_stays_with_the_api(
+    *,
+    known_by: str,
+    addon: Any,
+    standin: StandIn,
+    small: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    if known_by != "variable":
+        monkeypatch.delenv("EACHLABS_API_KEY")
+        addon.preferences.remember_key = False
+        addon.preferences.key = KEY
+    caplog.set_level(logging.DEBUG)
+    for name in ("urllib3", "requests", "sqlite3", addon.generation.__name__.rpartition(".")[0]):
+        caplog.set_level(logging.DEBUG, name)
+    witness, seen = small / "witness.py", small / "what the render saw"
+    witness.write_text(_WITNESS.format(target=str(seen)))
+    monkeypatch.setattr(addon.generation, "background_blender", lambda: (sys.executable, str(witness)))
+    before = len(standin.requests())
+    strips = [edits.movie(small, frames=24, at=(8,), channel=channel, size=(320, 180)) for channel in (2, 4, 6)]
+
+    (good,) = edits.generate(addon, strips[0])
+    said = f'{{"error": "not you: Authorization: Bearer {KEY}, X-API-Key: {KEY}, {quote(KEY, safe="")}"}}'
+    standin.order("create", "status", status=400, body=said)
+    (refused,) = edits.generate(addon, strips[1])
+    (cancelled,) = edits.start(addon, strips[2])
+    edits.wait_for_stage(addon, cancelled.id, "predicting")
+    addon.generation.runner.cancel(cancelled.id)
+    (cancelled,) = edits.finish(addon, [cancelled.id])
+    assert [job.stage for job in (good, refused, cancelled)] == ["done", "failed", "cancelled"]
+    assert "not you" in refused.error.message
+
+    bpy.ops.wm.save_as_mainfile(filepath=str(small / "done.blend"), compress=False)
+    bpy.ops.wm.save_userpref()
+    assert addon.command.run(["jobs", "--json"]) == 0
+    # That closed the journal: a file that SQLite has open is not to be opened beside it.
+    words = capfd.readouterr()
+    (small / "words").write_text(words.out + words.err + str([good, refused, cancelled]))
+    logged = [f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records]
+    (small / "log").write_text("\n".join(logged))
+    assert seen.is_file()
+    assert leaks(small, Path(os.environ["BLENDER_USER_RESOURCES"]), Path(bpy.app.tempdir)) == []
+    check_requests(standin, before)
+
+
+# Blender as a Python module writes no crash text; what it leaves, whatever that is, lies in its temporary folder.
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.usefixtures("secret")
+def test_a_blender_that_ends_badly_leaves_no_key(
+    ended_by: signal.Signals, standin: StandIn, small: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    edits.movie(small, frames=24, at=(8,), size=(320, 180))
+    bpy.ops.wm.save_mainfile()
+    user, temp, start = (tmp_path_factory.mktemp(name) for name in ("user", "temp", "start"))
+    (start / "sitecustomize.py").write_text(_LOG_ALL.format(target=str(temp / "debug.log")))
+    blenders = Blenders(user, standin, small / "project.blend")
+    blenders.variables |= {"EACHLABS_API_KEY": KEY, "TMPDIR": str(temp), "PYTHONPATH": str(start)}
+    before = len(standin.requests())
+    standin.order("get", "status", status=200, body=json.dumps({"status": "processing"}), times=10**6)
+
+    process = blenders.start("work")
+    assert process.stderr is not None
+    said: list[str] = []
+    for line in process.stderr:
+        said.append(line)
+        if line.split() == ["stage", "predicting", "ordered"]:
+            break
+    process.send_signal(ended_by)
+    out, err = process.communicate(timeout=20)
+
+    assert process.returncode == -ended_by, err
+    (temp / "words").write_text("".join(said) + out + err)
+    assert (temp / "debug.log").stat().st_size
+    assert list(user.rglob("jobs.sqlite3-wal"))
+    assert leaks(small, user, temp) == []
+    check_requests(standin, before)
