@@ -194,7 +194,10 @@ def _save(options: argparse.Namespace) -> str:
     """Saves the edit; returns what went wrong, as a rule nothing."""
     target = options.output or bpy.data.filepath
     try:
-        bpy.ops.wm.save_as_mainfile(filepath=target, copy=False)
+        if options.save:
+            bpy.ops.wm.save_mainfile()
+        else:
+            bpy.ops.wm.save_as_mainfile(filepath=target, copy=False)
     except RuntimeError as fault:
         failure = of_disk(fault, f"The edit could not be saved as {target}")
         return f"{failure.message} Mend that and run “mmaudio resume”: the sounds are kept and placed again."
