@@ -207,10 +207,10 @@ class Job:
         take = replace(self.takes[number], **changes)
         return replace(self, takes=(*self.takes[:number], take, *self.takes[number + 1 :]))
 
-    def wants_clip(self, window: int) -> bool:
-        """Whether a run of the window is still to be ordered, which needs its clip."""
-        runs = [take.runs[window] for take in self.takes]
-        return any(run.result is None and run.prediction_id is None for run in runs)
+    def wants_clip(self, part: Part) -> bool:
+        """Whether the run is still to be ordered, which needs its clip."""
+        run = self.run(part)
+        return run.result is None and run.prediction_id is None
 
     def name_of(self, part: Part) -> str:
         """Which run it is, in words, where the job has several; else empty."""

@@ -93,6 +93,7 @@ class Pipeline:
         self._stop = stop
         self._shared = shared
         self._folder = tools.folder(job.id)
+        self._fetched_again: set[Part] = set()
 
     @property
     def job(self) -> Job:
@@ -103,8 +104,9 @@ class Pipeline:
         try:
             eachlabs.check_base_url(self._tools.base_url)
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._score()
-            self._join_takes()
+            self._score([part for part in self.job.parts if self._is_missing(part)])
+            while spoilt := self._join_takes():
+                self._score(spoilt)
             self._check_cancel()
             stage = Stage.PLACING if self.job.to_place else Stage.FAILED
             self._record.change(stage=stage, progress=None, error=self.job.fault)
@@ -117,22 +119,25 @@ class Pipeline:
         finally:
             self._clear_up()
 
-    def _score(self) -> None:
-        """Renders, uploads and runs what is still missing."""
-        missing = [part for part in self.job.parts if self._is_missing(part)]
-        windows = sorted({part.window for part in missing})
-        unrendered = [window for window in windows if self.job.wants_clip(window) and not self._has_clip(window)]
+    def _score(self, missing: Sequence[Part]) -> None:
+        """Renders, uploads and runs what these runs still need."""
+        by_window = {window: [part for part in missing if part.window == window] for window, _ in sorted(missing)}
+        unrendered = [
+            window for window, parts in by_window.items() if self._wants_clip(parts) and not self._has_clip(window)
+        ]
         for part in missing:
             self._record.change_run(part, stage=Stage.QUEUED, result=None, error=None)
         size = min(FLIGHTS_MAX, len(missing))
         with Crew(size, f"mmaudio {self.job.id[:8]}", partial(self._tools.line, self._stop)) as crew:
-            for window in windows:
+            for window, parts in by_window.items():
                 if window not in unrendered:
-                    crew.put(partial(self._score_window, crew, window))
+                    crew.put(partial(self._score_window, crew, parts))
             if unrendered:
                 waiting = [part for part in missing if part.window in unrendered]
                 with self._record.keeping_faults(waiting), self._render_turn():
-                    self._export(unrendered, waiting, lambda window: crew.put(partial(self._score_window, crew, window)))
+                    self._export(
+                        unrendered, waiting, lambda window: crew.put(partial(self._score_window, crew, by_window[window]))
+                    )
         self._check_cancel()
 
     def _export(self, windows: Sequence[int], waiting: Sequence[Part], finished: Callable[[int], None]) -> None:
@@ -164,11 +169,11 @@ class Pipeline:
             self._stop,
         )
 
-    def _score_window(self, crew: Crew, window: int, line: Line) -> None:
-        """Has the window's clip uploaded where a run needs it, and its runs done."""
-        parts = [part for part in self.job.parts if part.window == window and self._is_missing(part)]
+    def _score_window(self, crew: Crew, parts: Sequence[Part], line: Line) -> None:
+        """Has a window's clip uploaded where one of these runs of it needs it, and the runs done."""
+        window = parts[0].window
         with self._record.keeping_faults(parts):
-            if self.job.wants_clip(window):
+            if self._wants_clip(parts):
                 scoring.upload(self._record, line, window, self._clip(window), parts)
             for part in parts:
                 crew.put(partial(self._score_part, part))
@@ -194,9 +199,10 @@ class Pipeline:
         result = self._folder / f"result-{part.window:03}-{part.take + 1}.mp4"
         scoring.fetch(self._record, line, part, output_url, result)
 
-    def _join_takes(self) -> None:
-        """Makes each take whose runs are all there one file."""
+    def _join_takes(self) -> list[Part]:
+        """Makes each take whose runs are all there one file; returns the runs whose results are to be fetched again."""
         request = self.job.request
+        spoilt: list[Part] = []
         for number, take in enumerate(self.job.takes):
             results = [run.result for run in take.runs if run.result is not None]
             if take.file is not None or len(results) < len(take.runs):
@@ -207,8 +213,12 @@ class Pipeline:
             try:
                 made = conform(pieces, request.seconds, target, self._check_cancel, offset=request.offset)
             except NoSound as failure:
-                # Fetching the same run again would bring the same.
                 part = Part(failure.piece, number)
+                if part not in self._fetched_again:
+                    # It may have been spoilt on its way here.
+                    self._fetched_again.add(part)
+                    spoilt.append(part)
+                    continue
                 self._record.forget_run(part)
                 error = JobError.of(failure, request.strip, self.job.name_of(part))
                 self._record.change_run(part, stage=Stage.FAILED, error=error)
@@ -217,6 +227,7 @@ class Pipeline:
             if made.missing >= _MISSING_TOLD_SECONDS:
                 note = f"The result is {made.missing:.2f} s shorter than the strip; it is faded out."
             self._record.change_take(number, file=target, note=note)
+        return spoilt
 
     def _clear_up(self) -> None:
         """Takes the clips away from the service, ends runs that nobody waits for, and removes what no retry needs."""
@@ -242,6 +253,9 @@ class Pipeline:
             yield
         finally:
             self._shared.exports.release()
+
+    def _wants_clip(self, parts: Sequence[Part]) -> bool:
+        return any(self.job.wants_clip(part) for part in parts)
 
     def _is_missing(self, part: Part) -> bool:
         result = self.job.run(part).result

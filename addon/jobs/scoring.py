@@ -76,10 +76,10 @@ def output_of(record: Record, line: Line, part: Part) -> str:
     prediction_id = record.run(part).prediction_id
     assert prediction_id is not None  # it has been ordered
     record.change_run(part, stage=Stage.PREDICTING)
-    began = time.monotonic()
+    began = line.transport.now()
     while True:
         prediction = line.service.get(prediction_id)
-        elapsed = time.monotonic() - began
+        elapsed = line.transport.now() - began
         record.detail(elapsed, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
         if prediction.cost is not None:
             record.change_run(part, cost=prediction.cost)
@@ -100,8 +100,18 @@ def output_of(record: Record, line: Line, part: Part) -> str:
 
 
 def fetch(record: Record, line: Line, part: Part, output_url: str, result: Path) -> None:
-    record.change_run(part, stage=Stage.DOWNLOADING)
-    line.transport.fetch(output_url, result, lambda done, total: record.detail(done, total, "bytes"))
+    def fetch_once(url: str) -> None:
+        record.change_run(part, stage=Stage.DOWNLOADING)
+        line.transport.fetch(url, result, lambda done, total: record.detail(done, total, "bytes"))
+
+    try:
+        fetch_once(output_url)
+    except Failure as failure:
+        if failure.code != "result_gone":
+            raise
+        # The address has lapsed, or is not known everywhere yet: the service is asked for it anew, once.
+        line.transport.wait(_POLL_SLOWER_SECONDS)
+        fetch_once(output_of(record, line, part))
     record.change_run(part, stage=Stage.DONE, result=result)
 
 

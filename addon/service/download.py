@@ -44,7 +44,7 @@ def save(response: requests.Response, blocks: Iterable[bytes], path: Path, progr
 
 def _check_size(size: int, host: str) -> None:
     if size > FILE_MAX:
-        raise Failure("bad_answer", f"{host} sent a file of more than {FILE_MAX} bytes.")
+        raise Failure("bad_answer", f"{host} sent a file of more than {FILE_MAX} bytes.", "Retry fetches it again.")
 
 
 def _check_is_file(response: requests.Response, host: str) -> None:

@@ -6,6 +6,7 @@ shape of errors and outputs); both are accepted.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -22,7 +23,7 @@ from . import mmaudio
 from .addresses import check_url, is_loopback, redact
 from .answers import Prediction, is_same, json_object, prediction_of, request_id, said
 from .faults import TryAgain
-from .http import Answer, Transport
+from .http import STAGE_SECONDS, Answer, Transport
 
 BASE_URL = "https://api.eachlabs.ai"
 KEYS_URL = "https://www.eachlabs.ai/dashboard/api-keys"
@@ -44,6 +45,9 @@ _UNEXPECTED = ("bad_answer", "Eachlabs gave an unexpected answer", "Retry in a w
 _SETTLE_LOOKS = 4
 _SETTLE_SECONDS = 2.0
 _CREATE_ATTEMPTS = 6
+# A 429 creates nothing and says that one has to wait: it doesn't count as an attempt, and time alone bounds how often it
+# may come. Whoever else uses the key, on another machine, may have all its places for as long as a batch takes.
+_REFUSED_SECONDS = 15 * 60.0
 # A service's clocks need not agree to the second.
 _CLOCK_SECONDS = 60.0
 # The list of executions comes in pages; in a minute a key can start a hundred runs, and an organization has several keys.
@@ -115,10 +119,11 @@ class Eachlabs:
         webhook  `Call.fields`, for the service to call back
         """
         began = time.time()
+        patient_until = self._transport.now() + _REFUSED_SECONDS
         order = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(fields), **(webhook or {})}
         self._secrets += [webhook["webhook_secret"]] if webhook else []
 
-        def attempt() -> str:
+        def ask() -> str:
             try:
                 with turn.creating() if turn else contextlib.nullcontext():
                     return self._create_once(order)
@@ -132,11 +137,27 @@ class Eachlabs:
                     raise
                 return started
 
-        return self._transport.retry(attempt, attempts=_CREATE_ATTEMPTS)
+        def attempt() -> str:
+            left = patient_until - self._transport.now()
+            try:
+                return self._transport.retry(ask, of=Refused, attempts=math.inf, seconds=left)
+            except Refused as refused:
+                raise Failure(refused.code, refused.message, refused.hint) from None
+
+        return self._transport.retry(attempt, attempts=_CREATE_ATTEMPTS, seconds=_REFUSED_SECONDS + STAGE_SECONDS)
 
     def get(self, prediction_id: str) -> Prediction:
-        body = self.call("GET", f"/v1/prediction/{quote(prediction_id, safe='')}")
-        return prediction_of(prediction_id, body, self._secrets)
+        """The run as it is now. One that has just been created may not be known everywhere yet: it is asked for again."""
+
+        def ask() -> dict[str, Any]:
+            try:
+                return self.call_once("GET", f"/v1/prediction/{quote(prediction_id, safe='')}")
+            except Failure as failure:
+                if failure.code != "not_found":
+                    raise
+                raise TryAgain(failure.code, failure.message, failure.hint) from None
+
+        return prediction_of(prediction_id, self._transport.retry(ask), self._secrets)
 
     def cancel(self, prediction_id: str) -> None:
         """Asks for the run's end. Best effort: it may still finish, and may be billed."""

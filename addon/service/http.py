@@ -22,7 +22,7 @@ import tenacity
 from requests.auth import AuthBase
 
 from ..failure import Cancelled, Failure
-from .addresses import check_url
+from .addresses import GIVEN_HINT, SERVICE_HINT, check_url
 from .body import NETWORK_FAULTS, blocks
 from .connection import CONNECT_SECONDS, session
 from .deadline import READ_SECONDS, Line
@@ -103,8 +103,20 @@ class Transport:
         if self.cancel.wait(seconds):
             raise Cancelled
 
-    def retry(self, attempt: Callable[[], T], *, attempts: int = ATTEMPTS, seconds: float = STAGE_SECONDS) -> T:
-        """Calls `attempt` until it no longer raises `TryAgain`, at most `attempts` times, none begun after `seconds`."""
+    def now(self) -> float:
+        """Seconds, by the clock that `wait` goes by."""
+        return time.monotonic()
+
+    def retry(
+        self,
+        attempt: Callable[[], T],
+        *,
+        of: type[TryAgain] = TryAgain,
+        attempts: float = ATTEMPTS,
+        seconds: float = STAGE_SECONDS,
+    ) -> T:
+        """Calls `attempt` until it no longer raises `of`, at most `attempts` times, none begun after `seconds`."""
+        began = self.now()
         backoff = tenacity.wait_random_exponential(multiplier=0.5, max=15)
 
         def pause(state: tenacity.RetryCallState) -> float:
@@ -112,10 +124,13 @@ class Transport:
             asked = fault.after if isinstance(fault, TryAgain) else 0.0
             return max(asked, backoff(state))
 
+        def enough(state: tenacity.RetryCallState) -> bool:
+            return state.attempt_number >= attempts or self.now() + state.upcoming_sleep - began >= seconds
+
         policy = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(TryAgain),
+            retry=tenacity.retry_if_exception_type(of),
             wait=pause,
-            stop=tenacity.stop_any(tenacity.stop_after_attempt(attempts), tenacity.stop_before_delay(seconds)),
+            stop=enough,
             sleep=self.wait,
             reraise=True,
         )
@@ -131,23 +146,29 @@ class Transport:
         json: object = None,
         data: object = None,
         heed_cancel: bool = True,
+        hint: str = SERVICE_HINT,
     ) -> Answer:
         """One request and its whole answer, whatever its status. Raises TryAgain, Failure, Cancelled.
 
-        `heed_cancel=False` reads the answer to its end all the same, since it tells of something to be undone.
+        `heed_cancel=False` reads the answer to its end all the same, since it tells of something to be undone. `hint` says
+        where the address comes from, in case that it is none to be spoken to.
         """
-        with self._asked(method, url, auth=auth, headers=headers, json=json, data=data, heed_cancel=heed_cancel) as response:
+        with self._asked(
+            method, url, auth=auth, headers=headers, json=json, data=data, heed_cancel=heed_cancel, hint=hint
+        ) as response:
             body = bytearray()
             for block in self._blocks(response):
                 body += block
                 if len(body) > BODY_MAX:
-                    raise Failure("bad_answer", f"{host_of(url)} sent an answer of more than {BODY_MAX} bytes.")
+                    text = f"{host_of(url)} sent an answer of more than {BODY_MAX} bytes."
+                    raise Failure("bad_answer", text, "Retry in a while.")
             return Answer(response.status_code, response.headers, bytes(body))
 
     def put_file(self, url: str, path: Path, headers: Mapping[str, str], progress: Progress) -> Answer:
         """Sends the file at `path` as the body of one PUT, without any key."""
         with path.open("rb") as file:
-            return self.send("PUT", url, headers=headers, data=_Upload(file, path.stat().st_size, self._line, progress))
+            body = _Upload(file, path.stat().st_size, self._line, progress)
+            return self.send("PUT", url, headers=headers, data=body, hint=GIVEN_HINT)
 
     def fetch(self, url: str, path: Path, progress: Progress) -> None:
         """Downloads `url` to `path`, which appears only when it is whole. Sends no key."""
@@ -178,12 +199,12 @@ class Transport:
     ) -> Generator[requests.Response, None, None]:
         """Follows redirects, each address as wary as the first."""
         for _ in range(_REDIRECTS_MAX + 1):
-            with self._asked("GET", url, headers=headers) as response:
+            with self._asked("GET", url, headers=headers, hint=GIVEN_HINT) as response:
                 if not response.is_redirect:
                     yield response
                     return
                 url = _pointed_to(response)
-        raise Failure("bad_answer", f"What should be at {host_of(url)} is redirected without end.")
+        raise Failure("bad_answer", f"What should be at {host_of(url)} is redirected without end.", "Retry in a while.")
 
     @contextmanager
     def _asked(
@@ -196,9 +217,10 @@ class Transport:
         json: object = None,
         data: object = None,
         heed_cancel: bool = True,
+        hint: str,
     ) -> Generator[requests.Response, None, None]:
         """A request whose answer has begun; it is over, or hung up, at the end of the block."""
-        check_url(url, loopback_allowed=self._loopback_allowed)
+        check_url(url, loopback_allowed=self._loopback_allowed, hint=hint)
         with self._line.request(host_of(url), heed_cancel=heed_cancel):
             self._line.check()
             try:
@@ -278,7 +300,7 @@ def _check_fetched(response: requests.Response, url: str) -> None:
         text = f"{host} could not hand out the result (HTTP {status})."
         raise TryAgain("service_down", text, "Retry in a while.", after=retry_after(response.headers))
     if status != 200:
-        raise Failure("bad_answer", f"{host} answered with HTTP {status} where the result should be.")
+        raise Failure("bad_answer", f"{host} answered with HTTP {status} where the result should be.", "Retry in a while.")
 
 
 def _hide_urls(record: logging.LogRecord) -> bool:

@@ -3,6 +3,7 @@
 
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -25,14 +26,26 @@ def openapi_file() -> Path | None:
 
 
 class Faults:
-    """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes.
+    """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes; `struck` says where.
 
-    {"where": {"seed": 8}} strikes only runs whose input says so.
+    status     answers `status`, `body`, `headers`
+    headers    answers as it should, with `headers` beside
+    drop       hangs up; reset: breaks off in the middle of the request. Neither has an answer
+    close      answers, then hangs up without having said so
+    truncate   hangs up in the middle of the answer; break: resets the connection there
+    stall      waits for `seconds` first; slow: answers bit by bit, for so long
+    flood      answers with `body`, then blanks without end, or up to `bytes`; `announced` tells how many there will be
+
+    With "carried_out", "status" and "drop" do what was asked all the same. {"where": {"seed": 8}} strikes only runs whose
+    input says so.
+    At "run", for the run that is created next: "fail" for a `reason`, "cancel", "say" an answer's `body` whenever it is
+    asked about, "short" by `seconds`, "silent", or "signalled".
     At "webhook", for the run that is created next: "twice", "late" by `seconds`, "early" (before the create call is
     answered, too), "never", "wrong_secret", "unknown_run", or "newest", the body of the newest documentation.
     """
 
     def __init__(self) -> None:
+        self.struck: list[str] = []
         self._orders: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
@@ -53,6 +66,7 @@ class Faults:
             ]
             for order in struck:
                 order["times"] -= 1
+                self.struck.append(at)
             return struck
 
 
@@ -84,7 +98,8 @@ class Double:
         self._schema.check(path, body)
 
     def state(self) -> dict[str, Any]:
-        return {"requests": self.requests, "violations": self.violations, **self.service.state()}
+        faults = {"struck": self.faults.struck}
+        return {"requests": self.requests, "violations": self.violations, **faults, **self.service.state()}
 
 
 class _Server(ThreadingHTTPServer):
@@ -171,16 +186,31 @@ class _Handler(BaseHTTPRequestHandler):
                     else:
                         self.body()
                     status, body, headers = fault["status"], fault.get("body", "").encode(), fault.get("headers", {})
+                case "headers":
+                    headers = fault["headers"]
                 case "drop":
                     if "carried_out" in fault:
                         act()
                     self._hang_up()
                     return
+                case "reset":
+                    self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
+                    self._reset()
+                    return
+                case "close":
+                    self.reply(*act())
+                    self._hang_up()
+                    return
                 case "stall":
                     time.sleep(fault["seconds"])
-                case "truncate":
+                case "truncate" | "break" as how:
                     _, whole = act()
                     self._reply_in_part(whole)
+                    self._hang_up() if how == "truncate" else self._reset()
+                    return
+                case "flood":
+                    act()
+                    self._flood(fault.get("body", "").encode(), fault.get("bytes", 1 << 40), "announced" in fault)
                     return
                 case "slow":
                     _, whole = act()
@@ -206,7 +236,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2])
-        self._hang_up()
+        self.wfile.flush()
+
+    def _flood(self, body: bytes, size: int, announced: bool) -> None:
+        """Until the client hangs up, which ends this by an OSError."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header(*(("Content-Length", str(size)) if announced else ("Connection", "close")))
+        self.end_headers()
+        self.wfile.write(body)
+        sent = len(body)
+        while sent < size:
+            sent += self.wfile.write(b" " * min(_CHUNK, size - sent))
 
     def _reply_slowly(self, body: bytes, seconds: float) -> None:
         self.send_response(200)
@@ -223,6 +264,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.wfile.flush()
         self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Closed for good at once: what else holds this socket would only say goodbye first.
+        socket.close(self.connection.detach())
 
     def body(self) -> bytes:
         if "Content-Length" not in self.headers and self.command in ("PUT", "POST"):

@@ -332,6 +332,9 @@ class Service:
             if not run.under_way:
                 return
             run.status = status
+        if "cancel" in orders:
+            run.status = "cancelled"
+            return
         video = self._video(run.input["video"])
         clip = self._folder / f"{run.id}-clip.mp4"
         target = self._folder / f"{run.id}-result.mp4"

@@ -41,7 +41,7 @@ class Double(StandIn):
         self.outside(tunnels={}, storages=[], pause=0.01)
         self._before = {}
         state = self.state()
-        self._before = {name: len(state[name]) for name in ("requests", "uploads", "violations", "calls")}
+        self._before = {name: len(state[name]) for name in ("requests", "uploads", "violations", "struck", "calls")}
 
     def state(self) -> dict[str, Any]:
         state = super().state()
@@ -63,9 +63,12 @@ unheard = (_unheard, _unheard)
 class Quick(Transport):
     """The real transport; only the clock is left out: a wait ends at once, but is written down and heeds a cancel."""
 
-    def __init__(self, cancel: threading.Event | None = None) -> None:
-        super().__init__(cancel or threading.Event(), loopback_allowed=True)
+    def __init__(self, cancel: threading.Event | None = None, *, loopback_allowed: bool = True) -> None:
+        super().__init__(cancel or threading.Event(), loopback_allowed=loopback_allowed)
         self.waited: list[float] = []
+
+    def now(self) -> float:
+        return super().now() + sum(self.waited)
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """each::storage, the default: nothing is needed but the key. No bpy."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from ..eachlabs import Eachlabs
 from ..faults import TryAgain
 from ..http import Progress, Transport
 from . import CONTENT_TYPE, Published, check_life
+
+log = logging.getLogger(__name__)
 
 BYTES_MAX = 100_000_000
 LIFE_SECONDS = 3600
@@ -50,7 +53,20 @@ class EachlabsStorage:
                 f"The clip has {size / 1e6:.0f} MB; the storage takes {BYTES_MAX / 1e6:.0f} MB at most.",
                 "Shorten the strip.",
             )
-        return self._transport.retry(lambda: self._publish_once(clip, progress, begun))
+        # The newest is known to `begun`; those before it are to be deleted before a new address is asked for.
+        left: list[Published] = []
+
+        def note(published: Published) -> None:
+            left.append(published)
+            begun(published)
+
+        def attempt() -> Published:
+            while left:
+                self._delete_once(left[-1])
+                left.pop()
+            return self._publish_once(clip, progress, note)
+
+        return self._transport.retry(attempt)
 
     def delete(self, published: Published) -> None:
         try:
@@ -58,6 +74,17 @@ class EachlabsStorage:
         except Failure as fault:
             if fault.code != "not_found":
                 raise
+
+    def _delete_once(self, published: Published) -> None:
+        """Of an upload whose answer was lost: it may be there all the same. Raises TryAgain, Cancelled."""
+        try:
+            self._service.call_once("DELETE", f"/v1/files/{quote(published.id, safe='')}")
+        except TryAgain:
+            raise
+        except Failure as fault:
+            # It lapses by itself; that is not worth ending the job for.
+            if fault.code != "not_found":
+                log.warning("could not delete an upload that broke off: %s", fault.message)
 
     def _publish_once(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
         """Asks for a fresh address on each try: one takes a single file, for 15 minutes."""
