@@ -157,11 +157,15 @@ class Transport:
             method, url, auth=auth, headers=headers, json=json, data=data, heed_cancel=heed_cancel, hint=hint
         ) as response:
             body = bytearray()
-            for block in self._blocks(response):
-                body += block
-                if len(body) > BODY_MAX:
-                    text = f"{host_of(url)} sent an answer of more than {BODY_MAX} bytes."
-                    raise Failure("bad_answer", text, "Retry in a while.")
+            try:
+                for block in self._blocks(response):
+                    body += block
+                    if len(body) > BODY_MAX:
+                        text = f"{host_of(url)} sent an answer of more than {BODY_MAX} bytes."
+                        raise TryAgain("bad_answer", text, "Retry in a while.")
+            except Failure as fault:
+                # An answer that can't be read doesn't say that nothing was carried out.
+                raise fault if isinstance(fault, TryAgain) else TryAgain(fault.code, fault.message, fault.hint) from None
             return Answer(response.status_code, response.headers, bytes(body))
 
     def put_file(self, url: str, path: Path, headers: Mapping[str, str], progress: Progress) -> Answer:

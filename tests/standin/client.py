@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any
 
 _ROOT = Path(__file__).parents[2]
+# Made once: it reads all of this machine's certificates.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StandIn:
@@ -56,6 +58,10 @@ class StandIn:
     def clear(self) -> None:
         self._call("DELETE", "faults")
 
+    def forget(self) -> None:
+        """What was asked and uploaded so far is told no more."""
+        self._call("DELETE", "state")
+
     def set(self, **settings: Any) -> None:
         self._call("POST", "settings", settings)
 
@@ -74,6 +80,5 @@ class StandIn:
     def _call(self, method: str, what: str, body: object = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.base_url}/_standin/{what}", data=data, method=method)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=10) as answer:
+        with _OPENER.open(request, timeout=10) as answer:
             return json.load(answer)

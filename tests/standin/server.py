@@ -38,6 +38,7 @@ class Faults:
 
     With "carried_out", "status" and "drop" do what was asked all the same. {"where": {"seed": 8}} strikes only runs whose
     input says so.
+    With {"after": 2} it lets two pass first.
     At "run", for the run that is created next: "fail" for a `reason`, "cancel", "say" an answer's `body` whenever it is
     asked about, "short" by `seconds`, "silent", or "signalled".
     At "webhook", for the run that is created next: "twice", "late" by `seconds`, "early" (before the create call is
@@ -59,11 +60,14 @@ class Faults:
 
     def take(self, at: str, asked: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         with self._lock:
-            struck = [
+            met = [
                 order
                 for order in self._orders
                 if order["at"] == at and order["times"] > 0 and order.get("where", {}).items() <= (asked or {}).items()
             ]
+            struck = [order for order in met if order.get("after", 0) <= 0]
+            for order in met:
+                order["after"] = order.get("after", 0) - 1
             for order in struck:
                 order["times"] -= 1
                 self.struck.append(at)
@@ -93,6 +97,11 @@ class Double:
         for server in self._servers:
             server.shutdown()
             server.server_close()
+
+    def forget(self) -> None:
+        service = self.service
+        for told in (self.requests, self.violations, self.faults.struck, service.uploads, service.outside.calls):
+            told.clear()
 
     def check_schema(self, path: str, body: object) -> None:
         self._schema.check(path, body)
@@ -369,6 +378,9 @@ class Api(_Handler):
                 return 200, b"{}"
             case "DELETE", "/_standin/faults":
                 self.double.faults.clear()
+                return 200, b"{}"
+            case "DELETE", "/_standin/state":
+                self.double.forget()
                 return 200, b"{}"
             case _:
                 raise Refused(404, {"error": "not found"})

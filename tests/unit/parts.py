@@ -32,20 +32,12 @@ RUN_SECONDS = 0.05
 class Double(StandIn):
     """The double, which tells only of what has happened since a test began."""
 
-    _before: dict[str, int] = {}
-
     def begin(self) -> None:
         self.clear()
+        self.forget()
         # What would reach from one test into the next: runs in flight, and the count of creates a minute.
         self.set(run_seconds=RUN_SECONDS, concurrent=10, runs={}, cancelled=[], most_under_way=0, _creates=[])
         self.outside(tunnels={}, storages=[], pause=0.01)
-        self._before = {}
-        state = self.state()
-        self._before = {name: len(state[name]) for name in ("requests", "uploads", "violations", "struck", "calls")}
-
-    def state(self) -> dict[str, Any]:
-        state = super().state()
-        return state | {name: state[name][count:] for name, count in self._before.items()}
 
     def answer(self, at: str, body: object, status: int = 200, **details: Any) -> None:
         """Orders an answer in the place of the double's own."""

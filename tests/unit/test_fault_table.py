@@ -6,6 +6,8 @@ hold is read from the double's own state.
 """
 
 import shutil
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,8 +17,9 @@ import av
 import pytest
 from av.error import FFmpegError
 
-from addon.jobs import limits, pipeline
+from addon.jobs import pipeline
 from addon.jobs.job import Job, Stage
+from addon.jobs.limits import Limits
 from addon.media.sound import Conformed, NoSound, Piece
 from addon.service import deadline, download, http
 from addon.service.eachlabs import Eachlabs
@@ -56,9 +59,17 @@ def heard(
 
 @pytest.fixture(autouse=True)
 def clockless(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "Transport", Quick)
+    waited: list[float] = []
+
+    def transport(cancel: threading.Event, *, loopback_allowed: bool) -> Quick:
+        """All threads of a job wait by one clock, as the limits do."""
+        made = Quick(cancel, loopback_allowed=loopback_allowed)
+        made.waited = waited
+        return made
+
+    monkeypatch.setattr(pipeline, "Transport", transport)
+    monkeypatch.setattr(pipeline, "Limits", lambda file: Limits(file, lambda: time.time() + sum(waited)))
     monkeypatch.setattr(pipeline, "conform", heard)
-    monkeypatch.setattr(limits, "HOLD_SECONDS", (0.02, 0.02))
     # What a flood has to fill before it is too much.
     monkeypatch.setattr(download, "FILE_MAX", 8 * 1024**2)
 
