@@ -10,7 +10,7 @@ import idna
 from ..failure import Failure
 
 SERVICE_HINT = "Check the service's address in the add-on's preferences."
-GIVEN_HINT = "No setting is wrong: the address came in an answer. Retry asks for it anew; if it stays so, report it to the service."
+GIVEN_HINT = "No setting is wrong: a server's answer named it. Retry asks for it anew; if it stays so, tell the service."
 
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 # Systems read 2130706433, 0x7f.1 and 127.1 as addresses (WHATWG URL, 3.5: a host that ends in a number is one).

@@ -47,7 +47,7 @@ _SETTLE_SECONDS = 2.0
 _CREATE_ATTEMPTS = 6
 # A 429 creates nothing and says that one has to wait: it doesn't count as an attempt, and time alone bounds how often it
 # may come. Whoever else uses the key, on another machine, may have all its places for as long as a batch takes.
-_REFUSED_SECONDS = 15 * 60.0
+REFUSED_SECONDS = 15 * 60.0
 # A service's clocks need not agree to the second.
 _CLOCK_SECONDS = 60.0
 # The list of executions comes in pages; in a minute a key can start a hundred runs, and an organization has several keys.
@@ -119,7 +119,7 @@ class Eachlabs:
         webhook  `Call.fields`, for the service to call back
         """
         began = time.time()
-        patient_until = self._transport.now() + _REFUSED_SECONDS
+        patient_until = self._transport.now() + REFUSED_SECONDS
         order = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(fields), **(webhook or {})}
         self._secrets += [webhook["webhook_secret"]] if webhook else []
 
@@ -144,7 +144,7 @@ class Eachlabs:
             except Refused as refused:
                 raise Failure(refused.code, refused.message, refused.hint) from None
 
-        return self._transport.retry(attempt, attempts=_CREATE_ATTEMPTS, seconds=_REFUSED_SECONDS + STAGE_SECONDS)
+        return self._transport.retry(attempt, attempts=_CREATE_ATTEMPTS, seconds=REFUSED_SECONDS + STAGE_SECONDS)
 
     def get(self, prediction_id: str) -> Prediction:
         """The run as it is now. One that has just been created may not be known everywhere yet: it is asked for again."""

@@ -52,7 +52,7 @@ class StandIn:
         return {"EACHLABS_BASE_URL": self.base_url, "EACHLABS_API_KEY": self.key}
 
     def order(self, at: str, do: str, **details: Any) -> None:
-        """Orders a fault; see `Faults` in server.py."""
+        """Orders a fault; see `Faults` in faults.py."""
         self._call("POST", "faults", {"at": at, "do": do, **details})
 
     def clear(self) -> None:

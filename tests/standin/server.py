@@ -2,11 +2,8 @@
 """The double's two hosts on loopback: the API, which wants the key, and the files, which must never see it."""
 
 import json
-import socket
-import struct
 import threading
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,64 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
 
+from .faults import Act, Faults, Faulty
 from .service import BYTES_MAX, Refused, Service, as_json
-
-_CHUNK = 64 * 1024
 
 
 def openapi_file() -> Path | None:
     """The vendor's own description of its API, where it lies beside the checkout."""
     path = Path(__file__).parents[3] / "shared" / "eachlabs-openapi.json"
     return path if path.is_file() else None
-
-
-class Faults:
-    """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes; `struck` says where.
-
-    status     answers `status`, `body`, `headers`
-    headers    answers as it should, with `headers` beside
-    drop       hangs up; reset: breaks off in the middle of the request. Neither has an answer
-    close      answers, then hangs up without having said so
-    truncate   hangs up in the middle of the answer; break: resets the connection there
-    stall      waits for `seconds` first; slow: answers bit by bit, for so long
-    flood      answers with `body`, then blanks without end, or up to `bytes`; `announced` tells how many there will be
-
-    With "carried_out", "status" and "drop" do what was asked all the same. {"where": {"seed": 8}} strikes only runs whose
-    input says so.
-    With {"after": 2} it lets two pass first.
-    At "run", for the run that is created next: "fail" for a `reason`, "cancel", "say" an answer's `body` whenever it is
-    asked about, "short" by `seconds`, "silent", or "signalled".
-    At "webhook", for the run that is created next: "twice", "late" by `seconds`, "early" (before the create call is
-    answered, too), "never", "wrong_secret", "unknown_run", or "newest", the body of the newest documentation.
-    """
-
-    def __init__(self) -> None:
-        self.struck: list[str] = []
-        self._orders: list[dict[str, Any]] = []
-        self._lock = threading.Lock()
-
-    def order(self, order: dict[str, Any]) -> None:
-        with self._lock:
-            self._orders.append({"times": 1, **order})
-
-    def clear(self) -> None:
-        with self._lock:
-            self._orders.clear()
-
-    def take(self, at: str, asked: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        with self._lock:
-            met = [
-                order
-                for order in self._orders
-                if order["at"] == at and order["times"] > 0 and order.get("where", {}).items() <= (asked or {}).items()
-            ]
-            struck = [order for order in met if order.get("after", 0) <= 0]
-            for order in met:
-                order["after"] = order.get("after", 0) - 1
-            for order in struck:
-                order["times"] -= 1
-                self.struck.append(at)
-            return struck
 
 
 class Double:
@@ -147,10 +94,7 @@ class _Schema:
             raise Refused(400, {"error": f"against the OpenAPI file: {fault.message}"}) from None
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    # Head and body go out as two writes; without this each kept connection waits 40 ms between them.
-    disable_nagle_algorithm = True
+class _Handler(Faulty):
     host = ""
 
     def log_message(self, format: str, *args: object) -> None:
@@ -184,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Refused as refused:
             self.reply(refused.status, as_json(refused.body))
 
-    def _carry_out(self, name: str, act: Callable[[], tuple[int, bytes]]) -> None:
+    def _carry_out(self, name: str, act: Act) -> None:
         """Acts, unless a fault was ordered for this route."""
         status, body, headers = 0, b"", {}
         for fault in self.double.faults.take(name):
@@ -197,36 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
                     status, body, headers = fault["status"], fault.get("body", "").encode(), fault.get("headers", {})
                 case "headers":
                     headers = fault["headers"]
-                case "drop":
-                    if "carried_out" in fault:
-                        act()
-                    self._hang_up()
-                    return
-                case "reset":
-                    self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
-                    self._reset()
-                    return
-                case "close":
-                    self.reply(*act())
-                    self._hang_up()
-                    return
                 case "stall":
                     time.sleep(fault["seconds"])
-                case "truncate" | "break" as how:
-                    _, whole = act()
-                    self._reply_in_part(whole)
-                    self._hang_up() if how == "truncate" else self._reset()
+                case _:
+                    self.break_off(fault, act)
                     return
-                case "flood":
-                    act()
-                    self._flood(fault.get("body", "").encode(), fault.get("bytes", 1 << 40), "announced" in fault)
-                    return
-                case "slow":
-                    _, whole = act()
-                    self._reply_slowly(whole, fault["seconds"])
-                    return
-                case other:
-                    raise ValueError(other)
         if not status:
             status, body = act()
         self.reply(status, body, headers)
@@ -239,46 +158,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
-
-    def _reply_in_part(self, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2])
-        self.wfile.flush()
-
-    def _flood(self, body: bytes, size: int, announced: bool) -> None:
-        """Until the client hangs up, which ends this by an OSError."""
-        self.close_connection = True
-        self.send_response(200)
-        self.send_header(*(("Content-Length", str(size)) if announced else ("Connection", "close")))
-        self.end_headers()
-        self.wfile.write(body)
-        sent = len(body)
-        while sent < size:
-            sent += self.wfile.write(b" " * min(_CHUNK, size - sent))
-
-    def _reply_slowly(self, body: bytes, seconds: float) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        pieces = 50
-        size = -(-len(body) // pieces)
-        for start in range(0, len(body), size):
-            self.wfile.write(body[start : start + size])
-            self.wfile.flush()
-            time.sleep(seconds / pieces)
-
-    def _hang_up(self) -> None:
-        self.close_connection = True
-        self.wfile.flush()
-        self.connection.shutdown(socket.SHUT_RDWR)
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Closed for good at once: what else holds this socket would only say goodbye first.
-        socket.close(self.connection.detach())
 
     def body(self) -> bytes:
         if "Content-Length" not in self.headers and self.command in ("PUT", "POST"):
@@ -305,14 +184,14 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(400, {"error": "the body is no object"})
         return value
 
-    def route(self, method: str, path: str, query: str) -> tuple[str, Callable[[], tuple[int, bytes]]]:
+    def route(self, method: str, path: str, query: str) -> tuple[str, Act]:
         raise NotImplementedError
 
 
 class Api(_Handler):
     host = "api"
 
-    def route(self, method: str, path: str, query: str) -> tuple[str, Callable[[], tuple[int, bytes]]]:
+    def route(self, method: str, path: str, query: str) -> tuple[str, Act]:
         if path.startswith("/_standin"):
             return "control", lambda: self._control(method, path)
         service = self.double.service
@@ -391,7 +270,7 @@ class Files(_Handler):
 
     host = "files"
 
-    def route(self, method: str, path: str, query: str) -> tuple[str, Callable[[], tuple[int, bytes]]]:
+    def route(self, method: str, path: str, query: str) -> tuple[str, Act]:
         service = self.double.service
         sent = " ".join(self.headers.values()) + self.path
         if service.key in sent or "authorization" in {name.lower() for name in self.headers}:

@@ -15,6 +15,8 @@ ALWAYS = 10_000
 BUSY = {"status": 503, "body": '{"error": "busy"}', "do": "status"}
 PAGE = {"do": "status", "status": 200, "body": "<html>Sign in</html>", "headers": {"Content-Type": "text/html"}}
 DEEP = "[" * 10_000 + "]" * 10_000
+ODD = {"Content-Encoding": "br"}
+ASTRAY = {"Content-Disposition": "attachment; filename=../../../stray.mp4"}
 BYTES = {"do": "status", "status": 200, "body": "no film at all " * 99, "headers": {"Content-Type": "video/mp4"}}
 
 Order = dict[str, Any]
@@ -119,7 +121,7 @@ _CREATE = [
     _row("create", "half an answer", {"do": "truncate"}),
     _row("create", "an answer of 10,000 levels", _status(200, DEEP, carried_out=True)),
     _row("create", "an answer without end", {"do": "flood"}),
-    _row("create", "an answer packed in an odd way", _status(200, "{}", carried_out=True, headers={"Content-Encoding": "br"})),
+    _row("create", "an answer packed in an odd way", _status(200, "{}", carried_out=True, headers=ODD)),
     Row(
         "create",
         "lost after it was carried out, and the list of runs is down",
@@ -176,7 +178,12 @@ _OUTPUT = [
     _row("output", "reset in the middle", {"do": "break"}),
     _row("output", "shorter than announced", {"do": "truncate", "times": 2}),
     _row("output", "shorter than announced for good", {"do": "truncate", "times": ALWAYS}, ends="connection"),
-    _row("output", "larger than announced to be allowed", {"do": "flood", "bytes": 1 << 30, "announced": True}, ends="bad_answer"),
+    _row(
+        "output",
+        "a gigabyte announced",
+        {"do": "flood", "bytes": 1 << 30, "announced": True},
+        ends="bad_answer",
+    ),
     _row("output", "without end", {"do": "flood", "body": "....ftypisom"}, ends="bad_answer"),
     _row("output", "a page", PAGE),
     _row("output", "a page for good", {**PAGE, "times": ALWAYS}, ends="bad_answer"),
@@ -191,7 +198,7 @@ _OUTPUT = [
     _row("output", "429 for a while", _status(429, times=3, headers={"Retry-After": "7"})),
     _row("output", "comes bit by bit", {"do": "slow", "seconds": 6}, hurried=True),
     _row("output", "stalls", {"do": "stall", "seconds": 1.5}, hurried=True),
-    _row("output", "a name that is a path", {"do": "headers", "headers": {"Content-Disposition": "filename=../../../x.mp4"}}),
+    _row("output", "a name that is a path", {"do": "headers", "headers": ASTRAY}),
     _row("output", "leads to a private address", _leads_to("https://10.0.0.1/a.mp4"), ends="unsafe_url"),
     _row("output", "leads to plain http", _leads_to("http://cdn.example/a.mp4"), ends="unsafe_url"),
     _row("output", "leads to this machine's disk", _leads_to("file:///etc/passwd"), ends="unsafe_url"),

@@ -77,14 +77,14 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         pause.wait(0.01)
 
 
-def drained(runner: Runner, condition: Callable[[], bool]) -> None:
+def drained(runner: Runner, condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Waits for it as the main thread does, which takes the workers' messages."""
 
     def seen() -> bool:
         runner.drain()
         return condition()
 
-    until(seen)
+    until(seen, seconds)
 
 
 def fields(video: str, seed: int = 1) -> dict[str, str | int | float]:

@@ -42,9 +42,7 @@ class Seen:
 seen: list[Seen] = []
 
 
-def heard(
-    pieces: Sequence[Piece], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
-) -> Conformed:
+def heard(pieces: Sequence[Piece], _length: object, target: Path, _check_cancel: object, *, offset: Fraction) -> Conformed:
     """Keeps what came where there is sound in it; decoding and joining is `aud`'s work."""
     for number, piece in enumerate(pieces):
         try:
@@ -150,6 +148,8 @@ def test_what_is_paid_for_arrives_once_in_spite_of(
     assert len(double.state()["runs"]) == row.created
     if row.ends != DONE:
         check_error(end, row)
+        # A file has its name when it is whole, and what failed has brought none.
+        assert {path.name for path in (tmp_path / "work").rglob("*")} <= {end.id, "clip-000.mp4"}
         double.clear()
         end = attempt(retried(end), double, tmp_path, large_clip)
     assert (end.stage, end.error) == (Stage.PLACING, None)

@@ -135,26 +135,6 @@ def test_a_word_nobody_knows_is_polled_until_the_deadline(
     assert [upload["live"] for upload in double.state()["uploads"]] == [True]
 
 
-def test_a_run_that_ends_well_without_a_result_says_so(double: Double, tmp_path: Path) -> None:
-    double.order("run", "say", body={"status": "success", "output": ""})
-    end = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
-    assert end.error is not None
-    assert end.error.code == "no_result"
-
-
-@pytest.mark.usefixtures("without_aud")
-def test_what_was_paid_for_is_fetched_by_a_retry_and_not_ordered_again(double: Double, tmp_path: Path) -> None:
-    double.order("output", "status", status=404)
-    failed = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
-    assert failed.error is not None
-    assert failed.error.code == "result_gone"
-    again = replace(failed, stage=Stage.QUEUED, error=None)
-    states = go(again, tools_for(double, tmp_path, "refuse"))
-    assert stages(states) == [Stage.QUEUED, *WAY[3:]]
-    assert len(double.state()["runs"]) == 1
-    assert nothing_left(double, tmp_path)
-
-
 @pytest.mark.parametrize(
     ("how", "said"),
     [

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A batch of 200 strips for a key that may have two runs in flight, by the clock: over real sockets, by the real Runner."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from addon.jobs import scoring
+from addon.jobs.job import Stage
+from addon.jobs.limits import CREATES_MAX, CREATES_SECONDS, FLIGHTS_MAX
+from addon.jobs.runner import Runner
+
+from .parts import Double, drained, new_job, tools_for
+
+CAP = 2
+JOBS = 200
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 13), reason="waits two minutes for its turn to create; shown once, on Python 3.13, for all"
+)
+@pytest.mark.usefixtures("without_aud")
+def test_a_batch_of_200_goes_through_a_cap_of_2(
+    double: Double,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.05)
+    double.set(concurrent=CAP)
+    tools = tools_for(double, tmp_path, "refuse")
+    jobs = [new_job(tmp_path, f"Shot {number}") for number in range(JOBS)]
+    for job in jobs:
+        # Rendered already: what is shown here is what comes after.
+        tools.folder(job.id).mkdir(parents=True)
+        shutil.copy(clip, tools.folder(job.id) / "clip-000.mp4")
+    runner = Runner()
+    runner.open(tmp_path)
+    runner.add(jobs, tools)
+    try:
+        drained(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs), 300)
+        assert [job.error for job in runner.jobs if job.stage is not Stage.PLACING or job.error] == []
+    finally:
+        runner.stop(20)
+        runner.leave(0)
+    state = double.state()
+    assert len({run["input"]["video"] for run in state["runs"]}) == len(state["runs"]) == JOBS
+    assert state["most_under_way"] == CAP
+    asked = [request["time"] for request in double.requests("POST", "/v1/prediction") if "cancel" not in request["path"]]
+    a_minute = max(sum(at <= other < at + CREATES_SECONDS for other in asked) for at in asked)
+    assert a_minute <= CREATES_MAX
+    # The first ten at once, and from then on one each minute that tries one more.
+    refused, minutes = len(asked) - JOBS, (asked[-1] - asked[0]) / 60
+    assert refused <= FLIGHTS_MAX + minutes + 1
+    record_property(
+        f"a batch of {JOBS} against a cap of {CAP}",
+        f"none failed, {state['most_under_way']} in flight at most, {a_minute} creates in a minute at most, "
+        f"{refused} refused, {minutes * 60:.0f} s",
+    )
