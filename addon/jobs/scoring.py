@@ -76,10 +76,10 @@ def output_of(record: Record, line: Line, part: Part) -> str:
     prediction_id = record.run(part).prediction_id
     assert prediction_id is not None  # it has been ordered
     record.change_run(part, stage=Stage.PREDICTING)
-    began = line.transport.now()
+    began = time.monotonic()
     while True:
         prediction = line.service.get(prediction_id)
-        elapsed = line.transport.now() - began
+        elapsed = time.monotonic() - began
         record.detail(elapsed, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
         if prediction.cost is not None:
             record.change_run(part, cost=prediction.cost)

@@ -7,7 +7,7 @@ other host sees the key, and an error names the strip, what happened and the way
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 DONE = "done"
@@ -31,6 +31,7 @@ class Row:
     created  how many runs there are when the job has ended for the first time
     brings   False where the run ends without a sound: then only a new one, ordered by the Retry, can bring it
     hurried  deadlines are short, so that the fault runs into them
+    public   the service is reached as in the field: by public names, over TLS, this machine no place to speak to
     """
 
     stage: str
@@ -40,6 +41,7 @@ class Row:
     created: int = 1
     brings: bool = True
     hurried: bool = False
+    public: bool = False
 
     @property
     def name(self) -> str:
@@ -208,6 +210,24 @@ _OUTPUT = [
     _row("get", "an output that is a path", _says("../../../etc/passwd"), ends="unsafe_url"),
 ]
 
+_PUBLIC = [
+    _row("output", "leads once to another public host", {**_leads_to("https://other.example/outputs/a.mp4"), "times": 1}),
+    _row("output", "leads to this machine", _leads_to("http://127.0.0.1:9/a.mp4"), ends="unsafe_url"),
+    _row("get", "an output on this machine", _says("http://127.0.0.1:9/a.mp4"), ends="unsafe_url"),
+    _row("get", "an output on this machine by name", _says("https://localhost/a.mp4"), ends="unsafe_url"),
+    _row("get", "an output on this machine in other clothes", _says("https://[::ffff:127.0.0.1]/a.mp4"), ends="unsafe_url"),
+    _row(
+        "presign",
+        "an address on this machine",
+        _status(200, '{"id": "7", "public_url": "https://cdn.example/7", "presigned_url": "http://127.0.0.1:9/put"}'),
+        ends="unsafe_url",
+        created=0,
+    ),
+    _row("create", "lost after it was carried out, in the field", {"do": "drop", "carried_out": True}),
+    _row("put", "reset in the middle, in the field", {"do": "reset"}),
+]
+_IN_THE_FIELD = [replace(row, public=True) for row in _PUBLIC]
+
 _DELETE = [
     _row("delete", "lost for a while", {"do": "drop", "times": 3}),
     _row("delete", "lost after it was carried out", {"do": "drop", "carried_out": True}),
@@ -216,4 +236,12 @@ _DELETE = [
     _row("delete", "404, since it is gone", _status(404, carried_out=True)),
 ]
 
-ROWS: Sequence[Row] = [*_PRESIGN, *_PUT, *_CREATE, *_POLL, *_OUTPUT, *_DELETE]
+ROWS: Sequence[Row] = [
+    *_PRESIGN,
+    *_PUT,
+    *_CREATE,
+    *_POLL,
+    *_OUTPUT,
+    *_DELETE,
+    *(replace(row, public=True) for row in _IN_THE_FIELD),
+]

@@ -8,16 +8,17 @@ hold is read from the double's own state.
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import av
 import pytest
 from av.error import FFmpegError
 
-from addon.jobs import pipeline
+from addon.jobs import pipeline, scoring
 from addon.jobs.job import Job, Stage
 from addon.jobs.limits import Limits
 from addon.media.sound import Conformed, NoSound, Piece
@@ -26,8 +27,10 @@ from addon.service.eachlabs import Eachlabs
 
 from .fault_table import DONE, ROWS, Row
 from .parts import Double, Quick, finished, go, new_job, tools_for
+from .wire import Authority, proxy_by_name, stands_before, wire
 
 STRIP = "Shot 1"
+API, FILES, OTHER = "api.example", "files.example", "other.example"
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,32 @@ def large_clip(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return large
 
 
-def attempt(job: Job, double: Double, folder: Path, clip: Path) -> Job:
+@pytest.fixture
+def public_address(
+    double: Double, service: Eachlabs, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The double's, as if it were the real service's: other names, TLS, a proxy that knows the way."""
+    presign = {"content_type": "video/mp4", "file_type": "video"}
+    files_url = service.call_once("POST", "/v1/upload/presign", presign)["presigned_url"].partition("/put")[0]
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    context = authority.server(API, FILES, OTHER)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
+    ports = [urlsplit(url).port or 0 for url in (double.base_url, files_url)]
+    with wire(stands_before(ports[0]), context) as api, wire(stands_before(ports[1]), context) as files:
+        names = {API: api.port, FILES: files.port, OTHER: files.port}
+        with wire(proxy_by_name(names)) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+            double.set(files_url=f"https://{FILES}")
+            yield f"https://{API}"
+            double.set(files_url=files_url)
+
+
+def attempt(job: Job, double: Double, folder: Path, clip: Path, base_url: str) -> Job:
     """The job's end. Its clip is there already; nothing may be rendered."""
     work = folder / "work" / job.id
     work.mkdir(parents=True, exist_ok=True)
     shutil.copy(clip, work / "clip-000.mp4")
-    return go(job, tools_for(double, folder, "refuse"))[-1]
+    return go(job, replace(tools_for(double, folder, "refuse"), base_url=base_url))[-1]
 
 
 def retried(job: Job) -> Job:
@@ -125,10 +148,18 @@ def check_nothing_stays(double: Double, folder: Path, take: Path) -> None:
     assert [file for file in files if not file.parts[0].startswith("jobs.")] == [take.relative_to(folder)]
 
 
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brings deadlines near that go by the clock of the machine."""
+    monkeypatch.setattr(http, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(deadline, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(deadline, "SLOWEST", 1e9)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_what_is_paid_for_arrives_once_in_spite_of(
     *,
     row: Row,
+    request: pytest.FixtureRequest,
     double: Double,
     service: Eachlabs,
     transport: Quick,
@@ -137,13 +168,15 @@ def test_what_is_paid_for_arrives_once_in_spite_of(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if row.hurried:
-        monkeypatch.setattr(http, "READ_SECONDS", 0.5)
-        monkeypatch.setattr(deadline, "ANSWER_SECONDS", 1.0)
-        monkeypatch.setattr(deadline, "SLOWEST", 1e9)
+    base_url = request.getfixturevalue("public_address") if row.public else double.base_url
     for order in row.orders:
         double.order(**order)
-    end = attempt(new_job(tmp_path, STRIP), double, tmp_path, large_clip)
+    with monkeypatch.context() as soon:
+        if row.hurried:
+            hurry(soon)
+        if row.ends == "run_timeout":
+            soon.setattr(scoring, "_PREDICT_DEADLINE_SECONDS", 0.3)
+        end = attempt(new_job(tmp_path, STRIP), double, tmp_path, large_clip, base_url)
     assert {order["at"] for order in row.orders} <= set(double.state()["struck"])
     assert len(double.state()["runs"]) == row.created
     if row.ends != DONE:
@@ -151,7 +184,7 @@ def test_what_is_paid_for_arrives_once_in_spite_of(
         # A file has its name when it is whole, and what failed has brought none.
         assert {path.name for path in (tmp_path / "work").rglob("*")} <= {end.id, "clip-000.mp4"}
         double.clear()
-        end = attempt(retried(end), double, tmp_path, large_clip)
+        end = attempt(retried(end), double, tmp_path, large_clip, base_url)
     assert (end.stage, end.error) == (Stage.PLACING, None)
     (take,) = end.takes
     assert take.file is not None

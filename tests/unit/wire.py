@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Servers of bare sockets on loopback, which answer as no library would; a proxy; certificates for them."""
 
+import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -131,14 +132,38 @@ def hangs_up(connection: socket.socket, server: Wire) -> None:
 def proxy_to(port: int) -> Act:
     """A proxy that leads to a port of this machine, whatever name it is asked for."""
 
+    return lambda connection, server: _tunnel(connection, server, lambda _: port)
+
+
+def proxy_by_name(ports: Mapping[str, int]) -> Act:
+    """A proxy that leads names to ports of this machine."""
+    return lambda connection, server: _tunnel(connection, server, ports.__getitem__)
+
+
+def _tunnel(connection: socket.socket, server: Wire, port_of: Callable[[str], int]) -> None:
+    asked = head(connection, server).split()[1].decode()
+    with socket.create_connection(("127.0.0.1", port_of(asked.rpartition(":")[0]))) as other:
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        back = threading.Thread(target=_pour, args=(other, connection), daemon=True)
+        back.start()
+        _pour(connection, other)
+        back.join(PATIENCE)
+
+
+def stands_before(port: int) -> Act:
+    """Hands on all that comes, to a port of this machine and back. One thread does it: a TLS connection is not for two."""
+
     def act(connection: socket.socket, server: Wire) -> None:
-        head(connection, server)
         with socket.create_connection(("127.0.0.1", port)) as other:
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pour, args=(other, connection), daemon=True)
-            back.start()
-            _pour(connection, other)
-            back.join(PATIENCE)
+            while not server.over.is_set():
+                decrypted = isinstance(connection, ssl.SSLSocket) and connection.pending()
+                ready = [connection] if decrypted else select.select([connection, other], [], [], PATIENCE)[0]
+                for source, target in ((connection, other), (other, connection)):
+                    if source in ready:
+                        block = source.recv(65536)
+                        if not block:
+                            return
+                        target.sendall(block)
 
     return act
 
@@ -147,6 +172,8 @@ def _pour(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while block := source.recv(65536):
             target.sendall(block)
+    # Also after a reset: the other end would wait for ever.
+    with suppress(OSError):
         target.shutdown(socket.SHUT_WR)
 
 
