@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 from urllib.parse import urljoin
 
 import requests
@@ -28,6 +28,7 @@ from .connection import CONNECT_SECONDS, session
 from .deadline import READ_SECONDS, Line
 from .download import Progress, save
 from .faults import TryAgain, host_of, unreachable
+from .upload import Upload
 
 T = TypeVar("T")
 
@@ -171,7 +172,7 @@ class Transport:
     def put_file(self, url: str, path: Path, headers: Mapping[str, str], progress: Progress) -> Answer:
         """Sends the file at `path` as the body of one PUT, without any key."""
         with path.open("rb") as file:
-            body = _Upload(file, path.stat().st_size, self._line, progress)
+            body = Upload(file, path.stat().st_size, self._line, progress)
             return self.send("PUT", url, headers=headers, data=body, hint=GIVEN_HINT)
 
     def fetch(self, url: str, path: Path, progress: Progress) -> None:
@@ -251,30 +252,6 @@ class Transport:
             yield from blocks(response, self._line.moved)
         except NETWORK_FAULTS as fault:
             raise unreachable(fault, response.url, sent=True) from None
-
-
-class _Upload:
-    """A file as requests reads it: its length known, each block reported, ended by a cancel."""
-
-    def __init__(self, file: BinaryIO, size: int, line: Line, progress: Progress) -> None:
-        self._file = file
-        self._size = size
-        self._line = line
-        self._progress = progress
-
-    def __len__(self) -> int:
-        return self._size
-
-    def read(self, size: int = -1) -> bytes:
-        self._line.moved(self._file.tell())
-        try:
-            block = self._file.read(size)
-        except OSError as fault:
-            # Told apart from a fault of the network here, or never.
-            text = f"The clip could not be read: {fault.strerror or fault}."
-            raise Failure("files", text, "Check the disk, then retry.") from None
-        self._progress(self._file.tell(), self._size)
-        return block
 
 
 def _check_final(response: requests.Response) -> None:

@@ -168,7 +168,7 @@ def test_an_answer_beyond_all_bounds_is_cut_short(
     service: Eachlabs, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "BODY_MAX", 500)
-    double.answer("get", {"status": "success", "logs": "x" * 1000})
+    double.answer("get", {"status": "success", "logs": "x" * 1000}, times=5)
     with pytest.raises(Failure, match="more than 500 bytes"):
         service.get("run")
 
