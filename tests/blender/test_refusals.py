@@ -62,7 +62,8 @@ def test_a_result_that_could_not_be_fetched_is_fetched_by_a_retry_without_a_new_
 ) -> None:
     strip = edits.movie(project, frames=30)
     runs = len(standin.state()["runs"])
-    standin.order("output", "status", status=410)
+    # At its first address, and at the one that is asked for anew.
+    standin.order("output", "status", status=410, times=2)
 
     (job,) = edits.generate(addon, strip)
     assert (job.stage, job.error.code) == ("failed", "result_gone")
