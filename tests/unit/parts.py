@@ -87,6 +87,11 @@ def drained(runner: Runner, condition: Callable[[], bool], seconds: float = 20.0
     until(seen, seconds)
 
 
+def cancel_all(runner: Runner) -> None:
+    for job in runner.jobs:
+        runner.cancel(job.id)
+
+
 def fields(video: str, seed: int = 1) -> dict[str, str | int | float]:
     return run_input(video, Fraction(32, 25), Settings("rain on leaves", "music", seed))
 

@@ -13,7 +13,7 @@ from addon.jobs.job import Stage
 from addon.jobs.limits import CREATES_MAX, CREATES_SECONDS, FLIGHTS_MAX
 from addon.jobs.runner import Runner
 
-from .parts import Double, drained, new_job, tools_for
+from .parts import Double, cancel_all, drained, new_job, tools_for
 
 CAP = 2
 JOBS = 200
@@ -45,8 +45,8 @@ def test_a_batch_of_200_goes_through_a_cap_of_2(
         drained(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs), 300)
         assert [job.error for job in runner.jobs if job.stage is not Stage.PLACING or job.error] == []
     finally:
-        runner.stop(20)
-        runner.leave(0)
+        cancel_all(runner)
+        runner.leave(20)
     state = double.state()
     assert len({run["input"]["video"] for run in state["runs"]}) == len(state["runs"]) == JOBS
     assert state["most_under_way"] == CAP

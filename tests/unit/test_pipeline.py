@@ -19,7 +19,7 @@ from addon.jobs.job import Job, Run, Stage
 from addon.jobs.pipeline import EXPORTS_MAX, Pipeline, Stop
 from addon.jobs.runner import WORKERS_MAX, Runner
 
-from .parts import Double, drained, go, new_job, shared_in, tools_for, until
+from .parts import Double, cancel_all, drained, go, new_job, shared_in, tools_for, until
 
 WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
 
@@ -37,11 +37,6 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     yield made
     cancel_all(made)
     made.leave(20)
-
-
-def cancel_all(runner: Runner) -> None:
-    for job in runner.jobs:
-        runner.cancel(job.id)
 
 
 def only(job: Job) -> Run:
