@@ -18,9 +18,9 @@ import bpy
 
 from .failure import Failure, of_disk
 from .jobs.job import Job, JobError, Stage
-from .jobs.pipeline import Tools
 from .jobs.request import Options, Request, Snapshot, Source
 from .jobs.runner import Runner
+from .jobs.tools import Tools
 from .media import folder
 from .service import eachlabs
 from .service.mmaudio import Settings

@@ -6,20 +6,26 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 
 from ..service.eachlabs import Eachlabs
 from ..service.http import Transport
-from ..service.storage import Storage
+from ..service.storage import Config, Storage
 
 
 @dataclass(frozen=True)
 class Line:
-    """One thread's way to the service; a connection is not for several."""
+    """One thread's way to the service and to the storage that is set up; a connection is not for several."""
 
     transport: Transport
     service: Eachlabs
-    storage: Storage
+    config: Config
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Opened when it is needed: what is at the service already goes on, whatever the settings are. Raises Failure."""
+        return self.config.open(self.service, self.transport)
 
 
 Task = Callable[[Line], None]

@@ -4,12 +4,11 @@
 A job that has been on its way before goes on where it was: each step looks first at what is there already.
 """
 
-import shutil
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from ..failure import Cancelled, Failure
 from ..media.export import Order, Stretch, export_clips
 from ..media.sound import NoSound, Piece, conform
 from ..service import eachlabs, mmaudio
-from ..service.eachlabs import Eachlabs
-from ..service.http import Transport
-from ..service.storage.eachlabs import EachlabsStorage
+from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
+from ..service.webhook import Call
 from . import scoring
 from .crew import Crew, Line
 from .job import Job, JobError, Part, Progress, Stage
@@ -29,41 +27,15 @@ from .limits import FLIGHTS_MAX, Limits, account_of
 from .names import file_name
 from .record import Record, as_failure
 from .request import Source
+from .tools import Tools
+
+log = logging.getLogger(__name__)
 
 # What is less can't be heard to be missing.
 _MISSING_TOLD_SECONDS = 0.01
 
 EXPORTS_MAX = 1
 """Background renders at once; one keeps a machine busy that its artist is working on."""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What all jobs of one click work with. The key is in here and nowhere else: not in a job, not in a record.
-
-    blender  the command that starts a background Blender with a script
-    work     a folder for a job's own files, kept until nothing more can be made of them
-    """
-
-    key: str = field(repr=False)
-    base_url: str
-    blender: Sequence[str]
-    work: Path
-
-    def folder(self, job_id: str) -> Path:
-        return self.work / job_id
-
-    def clear(self, job_id: str) -> None:
-        shutil.rmtree(self.folder(job_id), ignore_errors=True)
-
-    @contextmanager
-    def line(self, cancel: threading.Event) -> Generator[Line]:
-        transport = Transport(cancel, loopback_allowed=eachlabs.is_local(self.base_url))
-        try:
-            service = Eachlabs(self.key, self.base_url, transport)
-            yield Line(transport, service, EachlabsStorage(service, transport))
-        finally:
-            transport.close()
 
 
 class Shared:
@@ -94,6 +66,9 @@ class Pipeline:
         self._shared = shared
         self._folder = tools.folder(job.id)
         self._fetched_again: set[Part] = set()
+        by_hand = job.request.options.clip_url
+        self._line = partial(tools.line, GivenUrlConfig(by_hand) if by_hand else tools.storage)
+        self._webhook_note = ""
 
     @property
     def job(self) -> Job:
@@ -128,17 +103,28 @@ class Pipeline:
         for part in missing:
             self._record.change_run(part, stage=Stage.QUEUED, result=None, error=None)
         size = min(FLIGHTS_MAX, len(missing))
-        with Crew(size, f"mmaudio {self.job.id[:8]}", partial(self._tools.line, self._stop)) as crew:
+        with Crew(size, f"mmaudio {self.job.id[:8]}", partial(self._line, self._stop)) as crew:
             for window, parts in by_window.items():
                 if window not in unrendered:
                     crew.put(partial(self._score_window, crew, parts))
             if unrendered:
                 waiting = [part for part in missing if part.window in unrendered]
-                with self._record.keeping_faults(waiting), self._render_turn():
-                    self._export(
+                with self._record.keeping_faults(waiting):
+                    self._make_clips(
                         unrendered, waiting, lambda window: crew.put(partial(self._score_window, crew, by_window[window]))
                     )
         self._check_cancel()
+
+    def _make_clips(self, windows: Sequence[int], waiting: Sequence[Part], finished: Callable[[int], None]) -> None:
+        """Renders what the storage wants. Settings that can't be right are told of before, not after the render."""
+        with self._line(self._stop) as line:
+            needs_clip = line.storage.needs_clip
+        if needs_clip:
+            with self._render_turn():
+                self._export(windows, waiting, finished)
+            return
+        for window in windows:
+            finished(window)
 
     def _export(self, windows: Sequence[int], waiting: Sequence[Part], finished: Callable[[int], None]) -> None:
         request = self.job.request
@@ -193,11 +179,28 @@ class Pipeline:
         account = account_of(self._tools.key, self._tools.base_url)
         under_way = self.job.run(part).prediction_id is not None
         name = f"{self.job.id}/{part.window}/{part.take}"
-        with self._shared.limits.flight(account, name, line.transport.wait, under_way=under_way) as flight:
-            scoring.order(self._record, line, part, flight)
-            output_url = scoring.output_of(self._record, line, part)
+        flight = self._shared.limits.flight(account, name, line.transport.wait, under_way=under_way)
+        with flight as turn, self._expected_call(part) as call:
+            scoring.order(self._record, line, part, turn, call)
+            output_url = scoring.output_of(self._record, line, part, call)
         result = self._folder / f"result-{part.window:03}-{part.take + 1}.mp4"
         scoring.fetch(self._record, line, part, output_url, result)
+
+    @contextmanager
+    def _expected_call(self, part: Part) -> Generator[Call | None]:
+        """The service's call for a run that is still to be ordered; None where none will come, and it is polled as ever."""
+        if self._tools.webhook is None or self.job.run(part).ordered is not None:
+            yield None
+            return
+        try:
+            call = self._tools.webhook.expect()
+        except Failure as failure:
+            log.warning("%s", failure.message)
+            self._webhook_note = f"{failure.message} The result was asked for by polling. {failure.hint}"
+            yield None
+            return
+        with call:
+            yield call
 
     def _join_takes(self) -> list[Part]:
         """Makes each take whose runs are all there one file; returns the runs whose results are to be fetched again."""
@@ -223,18 +226,24 @@ class Pipeline:
                 error = JobError.of(failure, request.strip, self.job.name_of(part))
                 self._record.change_run(part, stage=Stage.FAILED, error=error)
                 continue
-            note = ""
-            if made.missing >= _MISSING_TOLD_SECONDS:
-                note = f"The result is {made.missing:.2f} s shorter than the strip; it is faded out."
-            self._record.change_take(number, file=target, note=note)
+            self._record.change_take(number, file=target, note=self._note(made.missing))
         return spoilt
+
+    def _note(self, missing: float) -> str:
+        """What the artist should know of a result that is `missing` seconds at its end."""
+        notes: list[str] = []
+        if missing >= _MISSING_TOLD_SECONDS:
+            notes.append(f"The result is {missing:.2f} s shorter than the strip; it is faded out.")
+        if self.job.request.options.clip_url:
+            notes.append(LENGTH_NOTE)
+        return " ".join([*notes, self._webhook_note]).strip()
 
     def _clear_up(self) -> None:
         """Takes the clips away from the service, ends runs that nobody waits for, and removes what no retry needs."""
         if self._stop.leaving:
             return
         if any(self.job.clips):
-            with self._tools.line(threading.Event()) as line:
+            with self._line(threading.Event()) as line:
                 for part in self.job.parts:
                     if self.job.stage is Stage.CANCELLED and self.job.run(part).stage is Stage.PREDICTING:
                         scoring.attempt(partial(scoring.cancel, self._record, line, part))

@@ -2,7 +2,7 @@
 """What is asked for when the button is pressed. No bpy."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Options:
     above           put the sounds on channels above the clip instead of below
     mute_own_sound  mute the sound that the clip came with
     scenes_as_they_are  render 3D scenes with their own engine instead of Workbench
+    clip_url        where the artist has published the strip's clip by hand: nothing is rendered then, and nothing uploaded
     """
 
     takes: int = 1
@@ -64,6 +65,7 @@ class Options:
     above: bool = False
     mute_own_sound: bool = False
     scenes_as_they_are: bool = False
+    clip_url: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -97,4 +99,6 @@ class Request:
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        return mmaudio.windows(self.span.frames, self.fps, split=self.options.split)
+        # What lies at one address is one clip.
+        split = self.options.split and not self.options.clip_url
+        return mmaudio.windows(self.span.frames, self.fps, split=split)

@@ -18,7 +18,8 @@ from ..failure import Failure
 from .job import Job, Stage
 from .journal_file import JournalFile
 from .limits import FLIGHTS_MAX
-from .pipeline import Pipeline, Shared, Stop, Tools
+from .pipeline import Pipeline, Shared, Stop
+from .tools import Tools
 
 log = logging.getLogger(__name__)
 

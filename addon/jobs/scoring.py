@@ -14,6 +14,7 @@ from ..failure import Failure
 from ..service import answers, mmaudio
 from ..service.answers import Prediction
 from ..service.eachlabs import Turn
+from ..service.webhook import Call
 from .crew import Line
 from .job import Part, Run, Stage
 from .record import Record
@@ -25,10 +26,12 @@ _PREDICT_DEADLINE_SECONDS = 15 * 60.0
 _POLL_SECONDS = 0.5
 _POLL_SLOWER_SECONDS = 2.0
 _POLL_FAST_FOR_SECONDS = 20.0
+_POLL_BESIDE_CALL_SECONDS = 10.0
+"""A call comes the moment a run ends: polls are there for one that is lost, and twice a run's time is soon enough there."""
 
 
 def upload(record: Record, line: Line, window: int, clip: Path, parts: Sequence[Part]) -> None:
-    """Puts the window's clip into storage, unless it is there."""
+    """Puts the window's clip into storage, unless it is there. One that the artist has published is no file of ours."""
     here = record.job.clips[window]
     if here is not None and here.is_live(time.time()):
         return
@@ -37,9 +40,10 @@ def upload(record: Record, line: Line, window: int, clip: Path, parts: Sequence[
         record.set_clip(window, None)
         attempt(lambda: line.storage.delete(here))
     record.check_may_order()
-    for part in parts:
-        record.change_run(part, stage=Stage.UPLOADING)
-    record.detail(0, clip.stat().st_size, "bytes")
+    if line.storage.needs_clip:
+        for part in parts:
+            record.change_run(part, stage=Stage.UPLOADING)
+        record.detail(0, clip.stat().st_size, "bytes")
     published = line.storage.publish(
         clip,
         lambda done, total: record.detail(done, total, "bytes"),
@@ -48,8 +52,11 @@ def upload(record: Record, line: Line, window: int, clip: Path, parts: Sequence[
     record.set_clip(window, replace(published, whole=True))
 
 
-def order(record: Record, line: Line, part: Part, turn: Turn) -> None:
-    """Starts the run, unless it has been started; one whose start was never answered is looked for first."""
+def order(record: Record, line: Line, part: Part, turn: Turn, call: Call | None = None) -> None:
+    """Starts the run, unless it has been started; one whose start was never answered is looked for first.
+
+    `call` is what the service is to ring when the run has ended.
+    """
     run, clip = record.run(part), record.job.clips[part.window]
     if run.prediction_id is not None:
         return
@@ -62,17 +69,19 @@ def order(record: Record, line: Line, part: Part, turn: Turn) -> None:
     try:
         record.check_may_order()
         started = None if run.ordered is None else _find(record, line, part, run)
-        started = started or line.service.create(fields, run.spent, turn=turn)
+        started = started or line.service.create(fields, run.spent, turn=turn, webhook=call.fields if call else None)
     except Failure as failure:
         if failure.code != "unsettled":
             # It is certain that nothing was started.
             record.change_run(part, ordered=None)
         raise
     record.change_run(part, prediction_id=started)
+    if call:
+        call.meant_for(started)
 
 
-def output_of(record: Record, line: Line, part: Part) -> str:
-    """Polls until the run has ended; returns the address of its result."""
+def output_of(record: Record, line: Line, part: Part, call: Call | None = None) -> str:
+    """Polls until the run has ended, less often while a call is expected; returns the address of its result."""
     prediction_id = record.run(part).prediction_id
     assert prediction_id is not None  # it has been ordered
     record.change_run(part, stage=Stage.PREDICTING)
@@ -96,7 +105,21 @@ def output_of(record: Record, line: Line, part: Part) -> str:
                 f"Eachlabs last said “{prediction.status[:40]}”.",
                 "Retry looks for its result again, without a new run.",
             )
-        line.transport.wait(_POLL_SECONDS if elapsed < _POLL_FAST_FOR_SECONDS else _POLL_SLOWER_SECONDS)
+        if call is None:
+            line.transport.wait(_POLL_SECONDS if elapsed < _POLL_FAST_FOR_SECONDS else _POLL_SLOWER_SECONDS)
+        elif _is_called(record, line, call, began):
+            # What a call says is not believed; should the run go on after all, it is polled as if there were none.
+            call = None
+
+
+def _is_called(record: Record, line: Line, call: Call, began: float) -> bool:
+    """Waits for the call until the next poll is due; how far the run is goes on to be shown."""
+    due = time.monotonic() + _POLL_BESIDE_CALL_SECONDS
+    while (left := due - time.monotonic()) > 0:
+        if call.wait(min(left, _POLL_SECONDS), line.transport.cancel):
+            return True
+        record.detail(time.monotonic() - began, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+    return False
 
 
 def fetch(record: Record, line: Line, part: Part, output_url: str, result: Path) -> None:
@@ -146,7 +169,10 @@ def delete_clip(record: Record, line: Line, window: int, *, job_ended: bool = Fa
 
 
 def attempt(clear: Callable[[], None]) -> None:
-    """Clears up where possible: what stays behind ends by itself, an upload after an hour."""
+    """Clears up where possible: what stays behind ends by itself, an upload at the service after an hour.
+
+    In another storage it may stay; its owner reads of it in the log.
+    """
     try:
         clear()
     except Failure as failure:

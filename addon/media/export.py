@@ -29,7 +29,7 @@ _OWN_ERROR = "mmaudio: "
 # No console window flashes up, and the artist's own Blender goes first. Elsewhere render_clip.py sees to the latter.
 _WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
 # What the background Blender has no use for, and must never see.
-_SECRET_VARIABLES = ("EACHLABS_API_KEY",)
+_SECRET_VARIABLES = ("EACHLABS_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True)

@@ -44,17 +44,22 @@ class Webhook:
     """
 
     def __init__(self, public_url: str, port: int) -> None:
-        check_url(public_url, loopback_allowed=False, hint="Give the webhook's public https address in the preferences.")
-        if not 0 <= port <= 65535:
-            raise Failure("webhook_port", f"There is no port {port}.", _HINT)
         self.port = port
         self._public_url = public_url
         self._lock = threading.Lock()
         self._calls: list[Call] = []
         self._server: _Server | None = None
 
+    def check(self) -> None:
+        """Raises Failure where the settings can't be right."""
+        hint = "Give the webhook's public https address in the preferences."
+        check_url(self._public_url, loopback_allowed=False, hint=hint)
+        if not 0 <= self.port <= 65535:
+            raise Failure("webhook_port", f"There is no port {self.port}.", _HINT)
+
     def expect(self) -> "Call":
-        """A call for one job, with a secret of its own. Raises Failure where the port is taken."""
+        """A call for one run, with a secret of its own. Raises Failure where none can be heard, such as on a taken port."""
+        self.check()
         with self._lock:
             if self._server is None:
                 self._server = self._started()

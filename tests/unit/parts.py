@@ -16,9 +16,10 @@ import numpy as np
 from addon.failure import Cancelled
 from addon.jobs.job import Job
 from addon.jobs.journal_file import JournalFile
-from addon.jobs.pipeline import Pipeline, Shared, Stop, Tools
+from addon.jobs.pipeline import Pipeline, Shared, Stop
 from addon.jobs.request import Options, Request, Snapshot, Span
 from addon.jobs.runner import Runner
+from addon.jobs.tools import Tools
 from addon.service.answers import Prediction
 from addon.service.eachlabs import Eachlabs
 from addon.service.http import Transport

@@ -72,7 +72,7 @@ def test_imports_go_downwards_only(name: str) -> None:
 
 
 def test_the_look_at_imports_sees_them() -> None:
-    assert ["addon", "service", "http", "Transport"] in list(imported("jobs/pipeline.py"))
+    assert ["addon", "service", "http", "Transport"] in list(imported("jobs/tools.py"))
     assert ["addon", "failure", "Failure"] in list(imported("service/storage/eachlabs.py"))
     assert ["bpy"] in list(imported("media/render_clip.py"))
     assert ["addon", "ui"] in list(imported("__init__.py"))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.jobs import pipeline
 from addon.jobs.job import Stage
+from addon.jobs.tools import Tools
 from addon.service.addresses import check_url, redact
 from addon.service.eachlabs import Eachlabs, KeyAuth, check_base_url
 from addon.service.storage.eachlabs import EachlabsStorage
@@ -286,7 +286,7 @@ def test_only_public_https_addresses_are_used(url: str, public: bool, local: boo
 def test_a_base_url_that_is_plain_http_to_others_gets_no_request(double: Double, tmp_path: Path) -> None:
     with pytest.raises(Failure):
         check_base_url("http://api.eachlabs.ai")
-    tools = pipeline.Tools(double.key, "http://api.eachlabs.ai", ("true",), tmp_path / "work")
+    tools = Tools(double.key, "http://api.eachlabs.ai", ("true",), tmp_path / "work")
     error = go(new_job(tmp_path), tools)[-1].error
     assert error is not None
     assert error.code == "unsafe_url"

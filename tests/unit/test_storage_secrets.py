@@ -28,7 +28,7 @@ def s3_config(address: str) -> S3Config:
 
 def azure_config(address: str) -> HttpPutConfig:
     template = address + "/{name}?sig=sass3cret"
-    return HttpPutConfig(template, template, headers=(("AccessKey", "headers3cret"),), token="tokens3cret")
+    return HttpPutConfig(template, template, headers="AccessKey: headers3cret", token="tokens3cret")
 
 
 def dav_config(address: str) -> HttpPutConfig:

@@ -355,13 +355,13 @@ def test_a_port_that_is_taken_is_told_of(hook: Webhook) -> None:
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_is_none_is_refused(port: int) -> None:
     with pytest.raises(Failure, match="no port"):
-        Webhook(PUBLIC, port)
+        Webhook(PUBLIC, port).expect()
 
 
 @pytest.mark.parametrize("url", ["", "http://hook.example", "https://localhost/a", "https://127.0.0.1:8787", "hook.example"])
 def test_the_public_address_must_be_public(url: str) -> None:
     with pytest.raises(Failure) as told:
-        Webhook(url, 0)
+        Webhook(url, 0).expect()
     assert (told.value.code, "webhook" in told.value.hint) == ("unsafe_url", True)
 
 

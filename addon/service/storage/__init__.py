@@ -4,6 +4,7 @@
 Each way is one module, with its settings and its class, and one entry in `ways.py`.
 """
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from ..http import Progress, Transport
 
 # A run may wait for its turn before it reads its clip.
 _TIME_TO_READ_SECONDS = 120.0
+
+_OBJECT_NAME = re.compile(r"[0-9a-f]{32}\.mp4")
 
 CONTENT_TYPE = "video/mp4"
 SETTINGS_HINT = "Set it in Preferences > Add-ons > MMAudio for the Sequencer > Storage."
@@ -77,6 +80,11 @@ class Config(Protocol):
 def object_name() -> str:
     """A new name for a clip: 128 random bits, and nothing of the project's."""
     return f"{secrets.token_hex(16)}.mp4"
+
+
+def is_object_name(name: str) -> bool:
+    """Whether it was made by `object_name`, so that a storage which gives its own names knows it isn't one of them."""
+    return _OBJECT_NAME.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def check_life(seconds: int, least: int, most: int) -> None:

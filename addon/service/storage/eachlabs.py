@@ -13,7 +13,7 @@ from ...failure import Failure
 from ..eachlabs import Eachlabs
 from ..faults import TryAgain
 from ..http import Progress, Transport
-from . import CONTENT_TYPE, Published, check_life
+from . import CONTENT_TYPE, Published, check_life, elsewhere, is_object_name
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ class EachlabsStorage:
         return self._transport.retry(attempt)
 
     def delete(self, published: Published) -> None:
+        if is_object_name(published.id):
+            raise elsewhere()
         try:
             self._service.call("DELETE", f"/v1/files/{quote(published.id, safe='')}")
         except Failure as fault:

@@ -32,7 +32,7 @@ class HttpPutConfig:
 
     upload    an address in which {name} stands for the clip's name; it may carry a query, such as a SAS
     public    the address at which anyone can read what was uploaded, with {name} too
-    headers   sent with the upload and the deletion: (name, value)
+    headers   sent with the upload and the deletion: `Name: value`, several of them parted by | or line breaks
     user      and password: a basic login
     token     a bearer login, in the place of user and password
     delete    whether DELETE at the upload address takes a clip away
@@ -42,7 +42,7 @@ class HttpPutConfig:
 
     upload: str = field(default="", repr=False)
     public: str = field(default="", repr=False)
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: str = field(default="", repr=False)
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
@@ -57,7 +57,7 @@ class HttpPutConfig:
 
 
 def parse_headers(text: str) -> tuple[tuple[str, str], ...]:
-    """Headers from one line of settings: `Name: value`, several of them parted by `|` or line breaks. Raises Failure."""
+    """The names and values of headers as `HttpPutConfig` has them. Raises Failure."""
     lines = [line.strip() for line in re.split(r"[|\n]", text)]
     pairs = [line.partition(":") for line in lines if line]
     if not all(colon for _, colon, _ in pairs):
@@ -126,10 +126,10 @@ def _check_template(template: str, what: str) -> None:
 
 def _checked_headers(config: HttpPutConfig) -> dict[str, str]:
     """The extra headers and the login. Raises Failure for what can't be sent, without telling it."""
-    for name, value in config.headers:
+    headers = dict(parse_headers(config.headers))
+    for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value) or name.lower() in _HEADERS_RESERVED:
             raise Failure("storage_setup", "An extra header of the storage can't be sent.", SETTINGS_HINT)
-    headers = dict(config.headers)
     if config.token and (config.user or config.password):
         raise Failure("storage_setup", "The storage has two logins.", "Give a user and password, or a token, not both.")
     if config.token:

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole job with each way of publishing its clip: what is rendered, what is uploaded, what stays."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+
+from addon.jobs import scoring
+from addon.jobs.job import Job, Stage
+from addon.jobs.tools import Tools
+from addon.service.mmaudio import LONGEST_SECONDS
+from addon.service.storage import Config, Published
+from addon.service.storage.eachlabs import EachlabsConfig
+from addon.service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
+from addon.service.storage.http_put import HttpPutConfig
+from addon.service.storage.s3 import S3Config
+
+from .parts import Double, go, new_job, tools_for
+from .servers import BUCKET, S3Server, Scripted, files_for_anyone, rclone
+
+pytestmark = pytest.mark.usefixtures("without_aud")
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end sooner here than the real ones, so they are asked about more often."""
+    monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.02)
+
+
+def tools_with(double: Double, folder: Path, storage: Config, how: str = "render") -> Tools:
+    return replace(tools_for(double, folder, how), storage=storage)
+
+
+def by_hand(folder: Path, url: str, frames: int = 24, takes: int = 1) -> Job:
+    job = new_job(folder, frames=frames, takes=takes)
+    request = replace(job.request, options=replace(job.request.options, clip_url=url))
+    return Job.new(request)
+
+
+def rendered(folder: Path) -> bool:
+    return (folder / "work" / "diary.txt").exists()
+
+
+def test_a_job_goes_through_a_bucket_and_leaves_it_empty(
+    rclone_server: S3Server, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # background.py refuses to work when it sees them.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", rclone_server.config.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", rclone_server.config.secret_key)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token")
+    double.outside(storages=[rclone_server.config.endpoint])
+    states = go(new_job(tmp_path, takes=2), tools_with(double, tmp_path, rclone_server.config))
+    assert (states[-1].stage, states[-1].error) == (Stage.PLACING, None)
+    assert double.state()["uploads"] == []
+    (video,) = {run["input"]["video"] for run in double.state()["runs"]}
+    assert video.startswith(f"{rclone_server.config.endpoint}/{BUCKET}/")
+    assert requests.get(video, timeout=10).status_code == 404
+
+
+@pytest.fixture
+def dav(tmp_path: Path, direct: None) -> Iterator[HttpPutConfig]:
+    """A WebDAV with a login, and a plain server of the same files."""
+    files = tmp_path / "files"
+    files.mkdir()
+    login = ("--user", "julia", "--pass", "open sesame")
+    with (
+        rclone("webdav", *login, folder=files, log=tmp_path / "dav.log") as private,
+        files_for_anyone(files) as public,
+    ):
+        yield HttpPutConfig(f"{private}/{{name}}", f"{public}/{{name}}", user="julia", password="open sesame")
+
+
+def test_a_job_goes_through_a_webdav_and_leaves_it_empty(dav: HttpPutConfig, double: Double, tmp_path: Path) -> None:
+    double.outside(storages=[dav.public.removesuffix("/{name}")])
+    end = go(new_job(tmp_path), tools_with(double, tmp_path, dav))[-1]
+    assert (end.stage, end.error) == (Stage.PLACING, None)
+    (run,) = double.state()["runs"]
+    assert run["clip"]["bytes"] > 1000
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+@pytest.mark.parametrize("takes", [1, 3])
+def test_of_an_address_by_hand_nothing_is_rendered_or_uploaded(
+    takes: int, double: Double, video: str, tmp_path: Path
+) -> None:
+    before = len(double.requests())
+    states = go(by_hand(tmp_path, video, takes=takes), tools_for(double, tmp_path, "refuse"))
+    assert (states[-1].stage, states[-1].error) == (Stage.PLACING, None)
+    assert not rendered(tmp_path)
+    assert {Stage.EXPORTING, Stage.UPLOADING} & {run.stage for state in states for run in state.runs} == set()
+    asked = {request["method"] for request in double.requests()[before:]}
+    assert asked == {"POST", "GET"}, "neither PUT nor DELETE: the clip stays the artist's"
+    assert {run["input"]["video"] for run in double.state()["runs"]} == {video}
+    assert states[-1].note == LENGTH_NOTE
+
+
+def test_a_long_strip_at_one_address_is_one_run(double: Double, video: str, tmp_path: Path) -> None:
+    job = by_hand(tmp_path, video, frames=24 * 20)
+    assert len(new_job(tmp_path, frames=24 * 20).runs) == 3
+    end = go(job, tools_for(double, tmp_path, "refuse"))[-1]
+    (run,) = double.state()["runs"]
+    assert (end.stage, run["input"]["duration"]) == (Stage.PLACING, pytest.approx(20.16))
+    assert run["input"]["duration"] > LONGEST_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        (S3Config("https://s3.example", "media"), "storage_setup"),
+        (HttpPutConfig("https://10.0.0.1/{name}", "https://cdn.example/{name}"), "unsafe_url"),
+        (EachlabsConfig(1), "storage_setup"),
+        (GivenUrlConfig(), "storage_setup"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_settings_that_cannot_be_right_are_told_of_before_the_render(
+    config: Config, code: str, double: Double, tmp_path: Path
+) -> None:
+    end = go(new_job(tmp_path), tools_with(double, tmp_path, config))[-1]
+    assert (end.stage, end.error and end.error.code) == (Stage.FAILED, code)
+    assert end.error is not None
+    assert end.error.message.startswith("“Shot 1”: ")
+    assert not rendered(tmp_path)
+    assert double.requests() == []
+
+
+def test_what_is_paid_for_is_fetched_whatever_the_storage_is_by_now(double: Double, tmp_path: Path) -> None:
+    double.order("output", "status", status=404)
+    failed = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    again = replace(failed, stage=Stage.QUEUED, error=None)
+    end = go(again, tools_with(double, tmp_path, S3Config(), "refuse"))[-1]
+    assert (end.stage, end.error, len(double.state()["runs"])) == (Stage.PLACING, None, 1)
+
+
+@pytest.mark.parametrize("now", ["eachlabs", "s3", "http_put"])
+def test_a_clip_in_a_storage_that_was_set_up_before_fails_no_job_and_is_told_of(
+    *,
+    now: str,
+    rclone_server: S3Server,
+    scripted: Scripted,
+    double: Double,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    template = scripted.address + "/{name}"
+    storage: Config = {
+        "eachlabs": EachlabsConfig(),
+        "s3": rclone_server.config,
+        "http_put": HttpPutConfig(template, template),
+    }[now]
+    double.outside(storages=[rclone_server.config.endpoint, scripted.address])
+    # Begun before Blender was killed, and so to be deleted and uploaded anew.
+    old = Published("c" * 32 + ".mp4", "https://old.example/" + "c" * 32 + ".mp4?sig=1")
+    with caplog.at_level(logging.WARNING):
+        end = go(new_job(tmp_path).with_clip(0, old), tools_with(double, tmp_path, storage))[-1]
+    assert (end.stage, end.error) == (Stage.PLACING, None)
+    assert "no longer the one that is set up" in caplog.text
+    assert "old.example/" not in caplog.text
+    assert [seen for seen in scripted.seen if old.id in seen.target] == []
