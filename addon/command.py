@@ -82,7 +82,12 @@ def _generate(options: argparse.Namespace) -> int:
         raise _UsageError(f"The scene “{scene.name}” has no strip with a picture.")
     seed = random.randrange(mmaudio.SEED_MAX + 1) if options.seed is None else options.seed
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
-    chosen_options = Options(takes=options.takes, source=Source(options.source), split=options.long_clips == "split")
+    chosen_options = Options(
+        takes=options.takes,
+        source=Source(options.source),
+        split=options.long_clips == "split",
+        clip_url=options.clip_url.strip(),
+    )
     jobs = generation.start(scene, chosen, settings, preferences.setup(bpy.context), chosen_options)
     return _finish(jobs, options)
 
@@ -226,6 +231,8 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--cfg-strength", type=_number(float, 0, 20), default=mmaudio.CFG_STRENGTH, metavar="X")
     generate.add_argument("--source", choices=[str(source) for source in Source], default="strip")
     generate.add_argument("--long-clips", choices=("split", "single"), default="split")
+    by_hand = "the strip's clip lies at this public https address already: nothing is rendered or uploaded"
+    generate.add_argument("--clip-url", default="", metavar="URL", help=by_hand)
     _add_output(generate)
     generate.set_defaults(action=_generate)
 

@@ -9,7 +9,7 @@ import os
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ from .jobs.tools import Tools
 from .media import folder
 from .service import eachlabs
 from .service.mmaudio import Settings
+from .service.storage import Config
+from .service.storage.eachlabs import EachlabsConfig
+from .service.storage.given_url import GivenUrlConfig
+from .service.webhook import Webhook
 from .timeline import compat, place, snapshot, strips
 
 log = logging.getLogger(__name__)
@@ -48,27 +52,47 @@ class Setup:
     own      the extension's folder in the user's Blender directory
     results  the folder that sounds go to; "//" stands for the .blend's own
     offset   seconds by which sounds come later than their picture
+    storage  where clips go
+    webhook  hears the service's calls, None while it is off
     """
 
-    key: str
+    key: str = field(repr=False)
     base_url: str
     own: Path
     results: str
     offset: Fraction = Fraction(0)
+    storage: Config = field(default_factory=EachlabsConfig)
+    webhook: Webhook | None = None
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the artist publishes clips, and gives the address of each."""
+        return isinstance(self.storage, GivenUrlConfig)
 
 
-def check_access(key: str, base_url: str) -> None:
-    """Raises Failure where nothing can be sent: no key, no online access, no safe address."""
+def check_online() -> None:
+    """Raises Failure where Blender's preferences keep add-ons from the network."""
     if not bpy.app.online_access:
         if bpy.app.online_access_override:
             how = "Start Blender without --offline-mode."
         else:
             how = "Preferences > System > Allow Online Access."
         raise Failure("offline", "Online access is disabled.", how)
+
+
+def check_access(key: str, base_url: str) -> None:
+    """Raises Failure where nothing can be sent: no key, no online access, no safe address."""
+    check_online()
     if not key:
         hint = f"Make one at {eachlabs.KEYS_URL} and set it in the preferences."
         raise Failure("no_key", "There is no API key yet.", hint)
     eachlabs.check_base_url(base_url)
+
+
+def one_address(count: int) -> Failure:
+    """What lies at one address can't be the clip of several strips."""
+    text = f"One address is the clip of one strip, and {count} are chosen."
+    return Failure("one_address", text, "Choose one strip, or another storage in the preferences.")
 
 
 def start(
@@ -79,6 +103,8 @@ def start(
     Raises Failure where nothing can be sent at all.
     """
     check_access(setup.key, setup.base_url)
+    if options.clip_url and len(chosen) > 1:
+        raise one_address(len(chosen))
     runner.open(setup.own)
     tools = tools_for(setup)
     shared = _snapshot_to_take(tools)
@@ -167,7 +193,7 @@ def background_blender() -> tuple[str, ...]:
 
 
 def tools_for(setup: Setup) -> Tools:
-    return Tools(setup.key, setup.base_url, background_blender(), setup.own / "work")
+    return Tools(setup.key, setup.base_url, background_blender(), setup.own / "work", setup.storage, setup.webhook)
 
 
 def _snapshot_to_take(tools: Tools) -> Snapshot:

@@ -3,7 +3,7 @@
 
 import bpy
 
-from . import menus, operators, panels, preferences, settings, ticker
+from . import menus, operators, panels, preferences, settings, storage_preferences, storage_test, ticker
 
 # In the order in which they need one another; undone in reverse.
 _CLASSES = (*preferences.CLASSES, *settings.CLASSES, *operators.CLASSES, *panels.CLASSES)
@@ -19,6 +19,8 @@ def register() -> None:
 
 def unregister() -> None:
     ticker.detach()
+    storage_test.detach()
+    storage_preferences.detach()
     menus.detach()
     settings.detach()
     for cls in reversed(_CLASSES):

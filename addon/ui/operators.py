@@ -9,8 +9,12 @@ from bpy.props import StringProperty
 from .. import generation
 from ..failure import Failure
 from ..jobs.job import Job, Stage
+from ..service import eachlabs
+from ..service.addresses import check_url
+from ..service.storage.eachlabs import EachlabsConfig
+from ..service.storage.given_url import GivenUrlConfig
 from ..timeline import compat, place, strips
-from . import preferences, settings, ticker
+from . import preferences, settings, storage_test, ticker
 
 
 def blocker(context: bpy.types.Context) -> Failure | None:
@@ -26,8 +30,23 @@ def blocker(context: bpy.types.Context) -> Failure | None:
     chosen = strips.selected(context)
     if not chosen:
         return Failure("no_strip", "No strip is selected.", "Select the strips that should get a sound.")
-    if not any(strips.has_picture(strip) for strip in chosen):
+    count = sum(strips.has_picture(strip) for strip in chosen)
+    if not count:
         return Failure("no_picture", "The selected strip has no picture.", "Select a movie, image, scene or effect strip.")
+    return _address_blocker(settings.of(scene).clip_url, count, setup.base_url) if setup.by_hand else None
+
+
+def _address_blocker(clip_url: str, count: int, base_url: str) -> Failure | None:
+    """What is wrong with the address of a clip that was published by hand."""
+    if count > 1:
+        return generation.one_address(count)
+    hint = "Paste the public https address of its mp4 above."
+    if not clip_url:
+        return Failure("no_address", "The clip has no address yet.", hint)
+    try:
+        check_url(clip_url, loopback_allowed=eachlabs.is_local(base_url), hint=hint)
+    except Failure as failure:
+        return Failure("no_address", failure.message, hint)
     return None
 
 
@@ -50,8 +69,9 @@ class MMAUDIO_OT_generate(bpy.types.Operator):
         chosen = [strip for strip in strips.selected(context) if strips.has_picture(strip)]
         asked = settings.of(scene)
         try:
+            setup = preferences.setup(context)
             run = settings.for_run(asked)
-            jobs = generation.start(scene, chosen, run, preferences.setup(context), settings.options(asked))
+            jobs = generation.start(scene, chosen, run, setup, settings.options(asked, by_hand=setup.by_hand))
         except Failure as failure:
             return _refuse(self, failure)
         ticker.start()
@@ -200,6 +220,40 @@ class MMAUDIO_OT_reuse_settings(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class MMAUDIO_OT_test_storage(bpy.types.Operator):
+    bl_idname = storage_test.TEST
+    bl_label = "Test Connection"
+    bl_description = "Upload a file of a kilobyte, read it back as the service would, and delete it"
+    bl_options = {"REGISTER", "INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        try:
+            generation.check_online()
+        except Failure as failure:
+            cls.poll_message_set(f"{failure.message} {failure.hint}".rstrip("."))
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        running = storage_test.latest()
+        if running is not None and running.running:
+            running.cancel()
+            return {"FINISHED"}
+        setup = preferences.setup(context)
+        config = setup.storage
+        scene = compat.edited_scene(context)
+        if setup.by_hand and scene is not None:
+            config = GivenUrlConfig(settings.of(scene).clip_url)
+        try:
+            if isinstance(config, EachlabsConfig):
+                generation.check_access(setup.key, setup.base_url)
+        except Failure as failure:
+            return _refuse(self, failure)
+        storage_test.start(config, setup)
+        return {"FINISHED"}
+
+
 CLASSES = (
     MMAUDIO_OT_generate,
     MMAUDIO_OT_next_take,
@@ -208,6 +262,7 @@ CLASSES = (
     MMAUDIO_OT_retry_job,
     MMAUDIO_OT_insert_result,
     MMAUDIO_OT_clear_jobs,
+    MMAUDIO_OT_test_storage,
 )
 
 

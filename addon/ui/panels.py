@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The sidebar's tab. What is missing is said where it is missed, with what mends it."""
 
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ import bpy
 from .. import generation, resuming
 from ..failure import readable
 from ..jobs.job import Job, Progress, Stage
+from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from ..timeline import compat, strips
-from . import operators, preferences, settings
+from . import operators, preferences, settings, storage_test
 
 _STAGE_ICONS = {Stage.DONE: "CHECKMARK", Stage.FAILED: "ERROR", Stage.CANCELLED: "X", Stage.QUEUED: "TIME"}
-_CHARACTER_WIDTH = 6.6
-"""Pixels of an average letter in Blender's interface font, at scale 1."""
 
 
 class _Sidebar:
@@ -33,6 +31,8 @@ class MMAUDIO_PT_generate(_Sidebar, bpy.types.Panel):
         scene = compat.edited_scene(context)
         if scene is not None:
             _draw_settings(layout, settings.of(scene))
+            if preferences.setup(context).by_hand:
+                _draw_address(layout, settings.of(scene), context)
         _draw_blocker(layout, context)
         count = sum(strips.has_picture(strip) for strip in strips.selected(context))
         row = layout.row()
@@ -86,7 +86,7 @@ class MMAUDIO_PT_sound(_Sidebar, bpy.types.Panel):
         for name, value in _made_with_rows(made_with):
             split = column.split(factor=0.35)
             split.label(text=name)
-            _draw_text(split, value, context, share=0.65)
+            draw_text(split, value, context, share=0.65)
         layout.operator(operators.MMAUDIO_OT_reuse_settings.bl_idname, icon="COPYDOWN")
 
 
@@ -97,11 +97,11 @@ class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
         layout: Any = self.layout
         jobs = generation.runner.jobs
         if generation.runner.note:
-            _draw_text(layout, generation.runner.note, context, icon="ERROR")
+            draw_text(layout, generation.runner.note, context, icon="ERROR")
         for project in resuming.elsewhere:
-            _draw_text(layout, f"Jobs wait for {Path(project).name}: open it to go on with them", context, icon="INFO")
+            draw_text(layout, f"Jobs wait for {Path(project).name}: open it to go on with them", context, icon="INFO")
         for strip, reason in resuming.held_up.items():
-            _draw_text(layout, f"“{strip}” was interrupted and waits to go on. {reason}", context, icon="INFO")
+            draw_text(layout, f"“{strip}” was interrupted and waits to go on. {reason}", context, icon="INFO")
         if not jobs:
             layout.label(text="No jobs yet")
             return
@@ -129,6 +129,15 @@ def _draw_settings(layout: Any, asked: settings.MMAUDIO_PG_settings) -> None:
     layout.prop(asked, "takes")
 
 
+def _draw_address(layout: Any, asked: settings.MMAUDIO_PG_settings, context: bpy.types.Context) -> None:
+    """Where the artist has published the strip's clip; nothing is rendered then."""
+    column = layout.column(align=True)
+    column.label(text="Address of the Clip")
+    column.prop(asked, "clip_url", text="", placeholder="https://…/clip.mp4")
+    draw_text(column, f"{LENGTH_NOTE} Whatever its length, it is one run.", context)
+    storage_test.draw(column, GivenUrlConfig(asked.clip_url), context, text="Test Address")
+
+
 def _made_with_rows(made_with: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a sound was made with, as names and values."""
     cost = made_with.get("cost_usd")
@@ -148,7 +157,7 @@ def _draw_blocker(layout: Any, context: bpy.types.Context) -> None:
     if reason is None:
         return
     box = layout.box()
-    _draw_text(box, reason.message, context, icon="INFO")
+    draw_text(box, reason.message, context, icon="INFO")
     if reason.code == "no_key":
         box.operator("wm.url_open", text="Get a Key", icon="URL").url = generation.eachlabs.KEYS_URL
         box.operator("preferences.addon_show", text="Set the Key", icon="PREFERENCES").module = preferences.ADDON
@@ -159,7 +168,7 @@ def _draw_blocker(layout: Any, context: bpy.types.Context) -> None:
     elif reason.code == "unsafe_url":
         box.operator("preferences.addon_show", text="Set the Address", icon="PREFERENCES").module = preferences.ADDON
     else:
-        _draw_text(box, reason.hint, context)
+        draw_text(box, reason.hint, context)
 
 
 def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
@@ -170,12 +179,12 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
         box.progress(factor=job.progress.fraction if job.progress else 0.0, text=stage_text(job))
         return
     if job.stage is Stage.DONE:
-        _draw_text(box, stage_text(job), context)
+        draw_text(box, stage_text(job), context)
     if job.note:
-        _draw_text(box, job.note, context)
+        draw_text(box, job.note, context)
     if job.error is not None:
-        _draw_text(box, job.error.message, context)
-        _draw_text(box, job.error.hint, context)
+        draw_text(box, job.error.message, context)
+        draw_text(box, job.error.hint, context)
     if job.stage is Stage.CANCELLED:
         box.label(text="Cancelled")
     if job.stage is not Stage.DONE:
@@ -215,14 +224,3 @@ def stage_text(job: Job) -> str:
             return f"Done{cost}, seed {seeds}"
         case _:
             return job.stage.capitalize()
-
-
-def _draw_text(layout: Any, text: str, context: bpy.types.Context, icon: str = "NONE", share: float = 1.0) -> None:
-    """A text over as many lines as its `share` of the sidebar's width asks for: labels don't wrap by themselves."""
-    scale = context.preferences.system.ui_scale
-    region: Any = context.region
-    width = max(12, int((region.width / scale - 60) * share / _CHARACTER_WIDTH))
-    column = layout.column(align=True)
-    for line in textwrap.wrap(readable(text), width):
-        column.label(text=line, icon=icon)
-        icon = "BLANK1" if icon != "NONE" else icon

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The key, the service's address, the folder for results."""
+"""The key, the service's address, the folder for results; and what storage_preferences.py adds."""
 
 import os
 from fractions import Fraction
@@ -7,64 +7,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
-from bpy.props import BoolProperty, FloatProperty, StringProperty
+from bpy.props import FloatProperty, StringProperty
 
 from .. import generation
 from ..service import eachlabs
+from . import secret, storage_page, storage_preferences
+from .storage_preferences import StorageFields
 
 ADDON = (__package__ or "").rpartition(".")[0]
 
 _KEY_VARIABLE = "EACHLABS_API_KEY"
 _ADDRESS_VARIABLE = "EACHLABS_BASE_URL"
 
-# A key that is not to be remembered lives here, and ends with Blender.
-_key_of_session = ""
 
-
-def _get_key(self: "MMAUDIO_AP_preferences") -> str:
-    return self.stored_key if self.remember_key else _key_of_session
-
-
-def _set_key(self: "MMAUDIO_AP_preferences", value: str) -> None:
-    global _key_of_session
-    _key_of_session = value.strip()
-    self.stored_key = _key_of_session if self.remember_key else ""
-
-
-def _remember_changed(self: "MMAUDIO_AP_preferences", context: bpy.types.Context) -> None:
-    global _key_of_session
-    _key_of_session = self.stored_key or _key_of_session
-    self.stored_key = _key_of_session if self.remember_key else ""
-    # A userpref.blend that was saved with the key still has it: have Blender write it again.
-    context.preferences.is_dirty = True
-
-
-class MMAUDIO_AP_preferences(bpy.types.AddonPreferences):
+class MMAUDIO_AP_preferences(StorageFields, bpy.types.AddonPreferences):
     bl_idname = ADDON
 
     if TYPE_CHECKING:
         key: str
-        stored_key: str
-        remember_key: bool
+        remember: bool
         base_url: str
         results: str
         offset_ms: float
     else:
-        # A property with its own get and set is not written to userpref.blend; `stored_key` is.
-        key: StringProperty(
-            name="API Key",
-            description="The key of your Eachlabs account. It is sent to the service's address only",
-            subtype="PASSWORD",
-            get=_get_key,
-            set=_set_key,
-        )
-        stored_key: StringProperty(options={"HIDDEN"})
-        remember_key: BoolProperty(
-            name="Remember",
-            description="Keep the key in Blender's preferences. When off, it is forgotten when Blender closes",
-            default=True,
-            update=_remember_changed,
-        )
+        key: secret.shown("key", "API Key", "The key of your Eachlabs account. It is sent to the service's address only")
+        stored_key: secret.stored()
+        remember: secret.remember()
         base_url: StringProperty(
             name="Service Address",
             description=f"Where the service is. The variable {_ADDRESS_VARIABLE} goes before it",
@@ -98,15 +66,18 @@ class MMAUDIO_AP_preferences(bpy.types.AddonPreferences):
         row.active = not os.environ.get(_KEY_VARIABLE)
         row.prop(self, "key")
         row.operator("wm.url_open", text="", icon="URL").url = eachlabs.KEYS_URL
-        column.prop(self, "remember_key")
-        stored = "Stored unencrypted in Blender's userpref.blend" if self.remember_key else "Forgotten when Blender closes"
-        column.label(text=stored, icon="INFO")
+        column.prop(self, "remember")
+        column.label(text=secret.where(self), icon="INFO")
         column.separator()
         if os.environ.get(_ADDRESS_VARIABLE):
             column.label(text=f"The address is taken from {_ADDRESS_VARIABLE}", icon="CHECKMARK")
         column.prop(self, "base_url")
         column.prop(self, "results")
         column.prop(self, "offset_ms", text="Sound Offset (ms)")
+        column.separator()
+        storage_page.draw(column, self, context)
+        column.separator()
+        storage_page.draw_webhook(column, self, context)
 
 
 CLASSES = (MMAUDIO_AP_preferences,)
@@ -126,4 +97,6 @@ def setup(context: bpy.types.Context) -> generation.Setup:
         own=Path(bpy.utils.extension_path_user(ADDON, path="", create=True)),
         results=preferences.results,
         offset=Fraction(round(preferences.offset_ms * 1000), 1_000_000),
+        storage=storage_preferences.config(preferences),
+        webhook=storage_preferences.webhook(preferences),
     )

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +24,20 @@ from tests.standin.client import StandIn  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 MODULE = "bl_ext.user_default.mmaudio_vse"
+
+# The storages that the unit tests start know the add-on's settings by its source, which needs no Blender there.
+_source = ModuleType("addon")
+_source.__path__ = [str(ROOT / "addon")]
+sys.modules["addon"] = _source
+
+
+class Addon(SimpleNamespace):
+    """The modules of the installed extension, by their own names, and its preferences."""
+
+    @property
+    def preferences(self) -> Any:
+        """Those of today: they are other ones once it was disabled and enabled."""
+        return bpy.context.preferences.addons[MODULE].preferences
 
 
 class Addon(SimpleNamespace):
@@ -51,6 +65,8 @@ def addon() -> Any:
         "service.mmaudio",
         "ui.operators",
         "ui.settings",
+        "ui.storage_preferences",
+        "ui.storage_test",
     )
     names = (*rooms, "timeline.compat", "timeline.strips", "timeline.place")
     modules = {name.rsplit(".", 1)[-1]: sys.modules[f"{MODULE}.{name}"] for name in names}
@@ -67,6 +83,7 @@ def _standin() -> Iterator[StandIn]:
 def standin(_standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """The double, well-behaved at first; the product is pointed at it. No credentials may have gone astray after."""
     _standin.clear()
+    _standin.outside(tunnels={}, storages=[], pause=0.01)
     for name, value in _standin.environment.items():
         monkeypatch.setenv(name, value)
     yield _standin

@@ -38,7 +38,7 @@ def movie(
 def add_movie(file: Path, *, channel: int, start: int) -> Any:
     """Adds a movie as Add > Movie does by default: footage of another rate plays at its own speed."""
     before = set(edit().strips)
-    with _sequencer():
+    with sequencer():
         bpy.ops.sequencer.movie_strip_add(
             filepath=str(file), channel=channel, frame_start=start, sound=False, use_framerate=False
         )
@@ -58,7 +58,7 @@ def retime(addon: Any, strip: Any, *, percent: float) -> None:
         strip.retiming_keys.add(timeline_frame=start)
     else:
         _select(strip)
-        with _sequencer():
+        with sequencer():
             bpy.ops.sequencer.retiming_key_add(timeline_frame=start)
     new_end = round(start + (end - start) * 100 / percent)
     # There may be one more key at the end, and no key passes another. What Blender says of their frames is wrong for
@@ -72,7 +72,7 @@ def retime(addon: Any, strip: Any, *, percent: float) -> None:
 def make_meta(*parts: Any) -> Any:
     """Puts the strips into a meta strip, as the artist does."""
     _select(*parts)
-    with _sequencer():
+    with sequencer():
         bpy.ops.sequencer.meta_make()
     return parts[0].parent_meta()
 
@@ -83,7 +83,7 @@ def _select(*strips: Any) -> None:
     edit().active_strip = strips[0]
 
 
-def _sequencer() -> Any:
+def sequencer() -> Any:
     """The context of a Sequencer, for operators that want one. Without a region: 5.2 crashes on one never drawn."""
     window: Any = bpy.context.window_manager.windows[0]
     if bpy.app.version >= (5, 0):

@@ -113,7 +113,7 @@ def test_the_key_is_in_nothing_that_is_left_behind(addon: Any, standin: StandIn,
 
 @pytest.mark.parametrize("remember", [True, False])
 def test_the_key_is_in_userpref_only_when_it_is_to_be_remembered(remember: bool, addon: Any) -> None:
-    addon.preferences.remember_key = remember
+    addon.preferences.remember = remember
     addon.preferences.key = "a-key-to-remember"
     bpy.ops.wm.save_userpref()
 

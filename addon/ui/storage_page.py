@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preferences > Storage, and Webhook: what an artist fills in, with what goes where in plain words."""
+
+import os
+from typing import Any
+
+import bpy
+
+from ..failure import Failure
+from ..service.storage.given_url import LENGTH_NOTE
+from . import secret, storage_test
+from .storage_preferences import StorageFields, config, s3_settings, webhook
+from .text import draw_text
+
+
+def draw(layout: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
+    column = layout.column()
+    column.prop(preferences, "storage")
+    {"eachlabs": _draw_eachlabs, "s3": _draw_s3, "http_put": _draw_http_put, "given_url": _draw_given_url}[
+        preferences.storage
+    ](column, preferences, context)
+    if preferences.storage != "given_url":
+        storage_test.draw(column, config(preferences), context)
+
+
+def _draw_eachlabs(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
+    column.prop(preferences, "each_minutes", text="Lifetime (Minutes)")
+    text = "Clips lie at unguessable public addresses at Eachlabs until their runs have ended, at most this long."
+    draw_text(column, text, context, icon="INFO")
+
+
+def _draw_s3(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
+    for name in ("s3_endpoint", "s3_bucket", "s3_prefix"):
+        column.prop(preferences, name)
+    variable = bool(os.environ.get("AWS_REGION"))
+    if variable:
+        column.label(text="The region is taken from AWS_REGION", icon="CHECKMARK")
+    row = column.row()
+    row.active = not variable
+    row.prop(preferences, "s3_region")
+    variable = s3_settings(preferences).with_environment(os.environ).key_of_environment
+    if variable:
+        column.label(text="The key is taken from AWS_ACCESS_KEY_ID", icon="CHECKMARK")
+    key = column.column()
+    key.active = not variable
+    for name in ("s3_access_key", "s3_secret_key", "s3_session_token"):
+        key.prop(preferences, name)
+    column.label(text=secret.where(preferences), icon="INFO")
+    column.prop(preferences, "s3_virtual_host")
+    column.prop(preferences, "s3_minutes", text="Link Lifetime (Minutes)")
+    text = "The bucket stays private: Eachlabs gets a signed link to one clip, which is deleted when its runs have ended."
+    draw_text(column, text, context, icon="INFO")
+
+
+def _draw_http_put(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
+    column.prop(preferences, "put_upload", placeholder="https://dav.studio.com/clips/{name}")
+    column.prop(preferences, "put_public", placeholder="https://cdn.studio.com/clips/{name}")
+    column.prop(preferences, "put_login")
+    if preferences.put_login == "BASIC":
+        column.prop(preferences, "put_user")
+        column.prop(preferences, "put_password")
+    elif preferences.put_login == "BEARER":
+        column.prop(preferences, "put_token")
+    column.prop(preferences, "put_headers")
+    column.label(text=secret.where(preferences), icon="INFO")
+    column.prop(preferences, "put_delete")
+    text = "Whoever knows a clip's public address can read it; each has a name that nobody can guess."
+    draw_text(column, text, context, icon="INFO")
+
+
+def _draw_given_url(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
+    text = f"Give the address in the Sequencer's sidebar, one strip at a time. {LENGTH_NOTE}"
+    draw_text(column, text, context, icon="INFO")
+
+
+def draw_webhook(layout: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
+    column = layout.column()
+    column.prop(preferences, "webhook_on")
+    hook = webhook(preferences)
+    if hook is None:
+        return
+    column.prop(preferences, "webhook_url", placeholder="https://hook.studio.com/mmaudio")
+    column.prop(preferences, "webhook_port")
+    try:
+        hook.check()
+    except Failure as failure:
+        draw_text(column, f"{failure.message} {failure.hint}", context, icon="ERROR")
+    text = (
+        "Eachlabs sends the run's number, its state and its result's address there: whoever runs the tunnel can read that. "
+        "Here it only wakes the job, which then asks Eachlabs itself."
+    )
+    draw_text(column, text, context, icon="INFO")

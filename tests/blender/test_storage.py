@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Own storages and the webhook, from the preferences to the placed sound: real servers, real renders."""
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+import requests
+
+from tests.standin.client import StandIn
+from tests.unit.servers import BUCKET, S3Server, files_for_anyone, free_ports, rclone, rclone_s3
+
+from . import edits
+from .conftest import MODULE
+
+HOST = "hook.studio.example"
+SECRETS = {
+    "s3_secret_key": "an-s3-s3cret",
+    "s3_session_token": "a-token-s3cret",
+    "put_password": "a-password-s3cret",
+    "put_token": "a-bearer-s3cret",
+    "put_headers": "AccessKey: a-header-s3cret",
+    "put_upload": "https://dav.example/{name}?sig=an-upload-s3cret",
+    "put_public": "https://cdn.example/{name}?sig=a-public-s3cret",
+}
+
+
+@pytest.fixture
+def preferences(addon: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The preferences, with the defaults after the test as before it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    yield addon.preferences
+    holder = addon.preferences
+    for name in SECRETS:
+        setattr(holder, name, "")
+    for member in holder.bl_rna.properties:
+        name = member.identifier
+        if name.split("_")[0] in ("storage", "remember", "each", "s3", "put", "webhook") and name not in SECRETS:
+            holder.property_unset(name)
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server, Path]]:
+    """A bucket at rclone, and the folder that it is."""
+    folder = tmp_path_factory.mktemp("rclone")
+    with rclone_s3(folder) as server:
+        yield server, folder / "files" / BUCKET
+
+
+def use_bucket(preferences: Any, server: S3Server, **changes: str) -> None:
+    config = server.config
+    preferences.storage = "s3"
+    preferences.s3_endpoint, preferences.s3_bucket, preferences.s3_prefix = config.endpoint, config.bucket, "mm audio"
+    preferences.s3_access_key, preferences.s3_secret_key = config.access_key, config.secret_key
+    for name, value in changes.items():
+        setattr(preferences, name, value)
+
+
+def files_with(words: str, *folders: Path) -> list[str]:
+    paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert paths
+    return [path.name for path in paths if words.encode() in path.read_bytes()]
+
+
+def user_folder() -> Path:
+    return Path(os.environ["BLENDER_USER_RESOURCES"])
+
+
+def wont_render(addon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A background render would fail its job."""
+    monkeypatch.setattr(addon.generation, "background_blender", lambda: (sys.executable, "-c", "raise SystemExit(3)"))
+
+
+def test_a_strip_goes_through_a_private_bucket_and_nothing_is_left(
+    *,
+    addon: Any,
+    preferences: Any,
+    standin: StandIn,
+    project: Path,
+    bucket: tuple[S3Server, Path],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server, folder = bucket
+    standin.outside(storages=[server.config.endpoint])
+    uploads = len(standin.state()["uploads"])
+    preferences.remember = False
+    use_bucket(preferences, server)
+
+    (job,) = edits.generate(addon, edits.movie(project, frames=30))
+
+    assert (job.stage, job.error) == ("done", None)
+    video = standin.state()["runs"][-1]["input"]["video"]
+    assert video.startswith(f"{server.config.endpoint}/{BUCKET}/mm%20audio/")
+    assert len(standin.state()["uploads"]) == uploads
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    assert requests.get(video, timeout=10).status_code == 404
+    bpy.ops.wm.save_as_mainfile(filepath=str(project / "done.blend"), compress=False)
+    bpy.ops.wm.save_userpref()
+    said = capfd.readouterr()
+    assert files_with(server.config.secret_key, project, user_folder()) == []
+    assert server.config.secret_key not in said.out + said.err
+
+
+def test_a_strip_goes_through_a_webdav_with_a_login(
+    addon: Any, preferences: Any, standin: StandIn, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("dav")
+    files = folder / "clips"
+    files.mkdir()
+    login = ("--user", "julia", "--pass", "open sesame")
+    with rclone("webdav", *login, folder=files, log=folder / "log") as private, files_for_anyone(files) as public:
+        standin.outside(storages=[public])
+        preferences.storage, preferences.put_login = "http_put", "BASIC"
+        preferences.put_upload, preferences.put_public = private + "/{name}", public + "/{name}"
+        preferences.put_user, preferences.put_password = "julia", "open sesame"
+        (job,) = edits.generate(addon, edits.movie(project, frames=30))
+    assert (job.stage, job.error) == ("done", None)
+    assert standin.state()["runs"][-1]["input"]["video"].startswith(public)
+    assert list(files.iterdir()) == []
+
+
+def test_an_address_by_hand_is_neither_rendered_nor_uploaded_nor_saved(
+    addon: Any, preferences: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strip = edits.movie(project, frames=300)
+    wont_render(addon, monkeypatch)
+    preferences.storage = "given_url"
+    asked = bpy.context.scene.mmaudio  # pyright: ignore[reportAttributeAccessIssue]
+    uploads = len(standin.state()["uploads"])
+    with files_for_anyone(project) as public:
+        standin.outside(storages=[public])
+        asked.clip_url = f" {public}/{Path(strip.filepath).name.replace(' ', '%20')}?sig=by-hand-s3cret "
+        options = vars(addon.settings.options(asked, by_hand=True))
+        (job,) = edits.generate(addon, strip, options=options)
+    assert (job.stage, job.error) == ("done", None)
+    assert len(job.runs) == 1, "12.5 s of one clip are one run"
+    assert "must show what the strip shows" in job.note
+    assert standin.state()["runs"][-1]["input"]["video"] == asked.clip_url
+    assert len(standin.state()["uploads"]) == uploads
+    bpy.ops.wm.save_as_mainfile(filepath=str(project / "done.blend"), compress=False)
+    assert files_with("by-hand-s3cret", project) == []
+    assert addon.settings.options(asked).clip_url == "", "with another storage it is out of use"
+
+
+def blocked(addon: Any) -> str | None:
+    with edits.sequencer():
+        reason = addon.operators.blocker(bpy.context)
+    return None if reason is None else reason.code
+
+
+def test_what_is_wrong_with_an_address_by_hand_is_said_before_anything_is_started(
+    addon: Any, preferences: Any, standin: StandIn, project: Path
+) -> None:
+    strip, other = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=5)
+    preferences.storage = "given_url"
+    asked = bpy.context.scene.mmaudio  # pyright: ignore[reportAttributeAccessIssue]
+    other.select = False
+    assert blocked(addon) == "no_address"
+    asked.clip_url = "http://cdn.example/a.mp4"
+    assert blocked(addon) == "no_address"
+    asked.clip_url = "https://cdn.example/a.mp4"
+    assert blocked(addon) is None
+    other.select = True
+    assert blocked(addon) == "one_address"
+    with pytest.raises(addon.failure.Failure, match="one strip, and 2 are chosen"):
+        edits.start(addon, strip, other, options={"clip_url": asked.clip_url})
+    preferences.storage = "eachlabs"
+    assert blocked(addon) is None
+
+
+def test_the_command_line_takes_an_address_by_hand(
+    addon: Any, preferences: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strip = edits.movie(project, frames=30)
+    wont_render(addon, monkeypatch)
+    with files_for_anyone(project) as public:
+        standin.outside(storages=[public])
+        url = f"{public}/{Path(strip.filepath).name.replace(' ', '%20')}"
+        assert addon.command.run(["generate", "--strip", "clip", "--clip-url", url, "--save"]) == 0
+        edits.movie(project, frames=30, channel=7)
+        assert addon.command.run(["generate", "--all-strips", "--clip-url", url, "--save"]) == 2
+    assert standin.state()["runs"][-1]["input"]["video"] == url
+
+
+def test_the_services_call_ends_the_wait(addon: Any, preferences: Any, standin: StandIn, project: Path) -> None:
+    (port,) = free_ports(1)
+    standin.outside(tunnels={HOST: port})
+    preferences.webhook_on, preferences.webhook_url, preferences.webhook_port = True, f"https://{HOST}/mmaudio", port
+    hook = addon.storage_preferences.webhook(preferences)
+    assert addon.storage_preferences.webhook(preferences) is hook, "one for all jobs"
+
+    (job,) = edits.generate(addon, edits.movie(project, frames=30))
+
+    assert (job.stage, job.error, job.note) == ("done", None, "")
+    assert [call["status"] for call in standin.state()["calls"] if call["run"] == job.runs[0].prediction_id] == [204]
+    assert not hook.listening
+    preferences.webhook_on = False
+    assert addon.operators.preferences.setup(bpy.context).webhook is None
+
+
+def test_a_port_that_is_taken_is_told_of_and_the_job_goes_on(
+    addon: Any, preferences: Any, standin: StandIn, project: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        preferences.webhook_on, preferences.webhook_url, preferences.webhook_port = True, f"https://{HOST}/a", port
+        (job,) = edits.generate(addon, edits.movie(project, frames=30))
+    assert (job.stage, f"Port {port}" in job.note) == ("done", True)
+
+
+@pytest.mark.parametrize("remember", [True, False])
+def test_secrets_are_in_userpref_only_when_they_are_to_be_remembered(remember: bool, addon: Any, preferences: Any) -> None:
+    preferences.remember = remember
+    for name, value in SECRETS.items():
+        setattr(preferences, name, value)
+    bpy.ops.wm.save_userpref()
+
+    content = (user_folder() / "config" / "userpref.blend").read_bytes()
+    assert content.startswith(b"BLENDER")
+    assert content.count(b"s3cret") == (len(SECRETS) if remember else 0)
+    assert b"https://dav.example/{name}" in content
+    assert {name: getattr(preferences, name) for name in SECRETS} == SECRETS
+
+
+def test_what_is_no_longer_to_be_remembered_leaves_userpref_and_comes_back(addon: Any, preferences: Any) -> None:
+    for name, value in SECRETS.items():
+        setattr(preferences, name, value)
+    preferences.remember = False
+    bpy.ops.wm.save_userpref()
+    saved = user_folder() / "config" / "userpref.blend"
+    assert b"s3cret" not in saved.read_bytes()
+    preferences.remember = True
+    bpy.ops.wm.save_userpref()
+    assert saved.read_bytes().count(b"s3cret") == len(SECRETS)
+    assert {name: getattr(preferences, name) for name in SECRETS} == SECRETS
+
+
+def test_no_repr_of_what_is_set_up_shows_a_secret(addon: Any, preferences: Any, standin: StandIn) -> None:
+    for name, value in SECRETS.items():
+        setattr(preferences, name, value)
+    for storage in ("s3", "http_put"):
+        preferences.storage, preferences.put_login = storage, "BEARER"
+        setup = addon.operators.preferences.setup(bpy.context)
+        shown = f"{setup!r} {addon.generation.tools_for(setup)!r}"
+        assert "s3cret" not in shown
+        assert standin.key not in shown
+
+
+def ended_test(addon: Any) -> Any:
+    """The storage test, once it has ended."""
+    operators: Any = bpy.ops
+    assert operators.mmaudio.test_storage() == {"FINISHED"}
+    test = addon.storage_test.latest()
+    edits.until(lambda: not test.running)
+    return test
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "failed"),
+    [
+        ({}, "Uploaded, read back from 127.0.0.1 and deleted.", ""),
+        ({"s3_secret_key": "wrong"}, "", "Upload: 127.0.0.1 refused the upload: the secret key is wrong"),
+        ({"s3_bucket": "nowhere"}, "", "Upload: 127.0.0.1 refused the upload: there is no such bucket"),
+        ({"s3_bucket": ""}, "", "The S3 storage has no bucket."),
+    ],
+    ids=["well", "wrong secret", "missing bucket", "no bucket"],
+)
+def test_test_connection_says_what_is_the_matter(
+    *,
+    change: dict[str, str],
+    said: str,
+    failed: str,
+    addon: Any,
+    preferences: Any,
+    standin: StandIn,
+    bucket: tuple[S3Server, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, folder = bucket
+    # A bucket is tested without the service, and so without its key.
+    monkeypatch.delenv("EACHLABS_API_KEY")
+    asked = len(standin.requests())
+    use_bucket(preferences, server, **change)
+    test = ended_test(addon)
+    assert test.said == said
+    assert (test.failure.message if test.failure else "").startswith(failed)
+    assert bool(test.failure) is bool(failed)
+    if test.failure:
+        assert test.failure.hint
+    assert len(standin.requests()) == asked
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    # What is shown is of these very settings.
+    assert addon.storage_preferences.config(preferences) == test.config
+    preferences.s3_prefix = "another"
+    assert addon.storage_preferences.config(preferences) != test.config
+
+
+def test_a_key_of_the_environment_goes_before_the_preferences(
+    *,
+    addon: Any,
+    preferences: Any,
+    standin: StandIn,
+    bucket: tuple[S3Server, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = bucket[0].config
+    use_bucket(preferences, bucket[0], s3_secret_key="wrong")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", config.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", config.secret_key)
+    assert ended_test(addon).failure is None
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong as well")
+    failure = ended_test(addon).failure
+    assert "AWS_ACCESS_KEY_ID" in failure.hint
+    assert "wrong as well" not in f"{failure.message} {failure.hint}"
+
+
+def test_nothing_is_tested_without_online_access_or_the_key_that_it_needs(
+    addon: Any, preferences: Any, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operators: Any = bpy.ops
+    before = addon.storage_test.latest()
+    monkeypatch.delenv("EACHLABS_API_KEY")
+    with pytest.raises(RuntimeError, match="no API key"):
+        operators.mmaudio.test_storage()
+    bpy.context.preferences.system.use_online_access = False
+    try:
+        assert not operators.mmaudio.test_storage.poll()
+    finally:
+        bpy.context.preferences.system.use_online_access = True
+    assert addon.storage_test.latest() is before
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("mmaudio")]
+
+
+@pytest.fixture
+def silence(preferences: Any, standin: StandIn) -> Iterator[socket.socket]:
+    """A storage that takes connections and says nothing, under test."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        preferences.storage = "http_put"
+        preferences.put_upload = preferences.put_public = f"http://127.0.0.1:{server.getsockname()[1]}/{{name}}"
+        operators: Any = bpy.ops
+        operators.mmaudio.test_storage()
+        server.settimeout(20)
+        with server.accept()[0]:
+            yield server
+
+
+def test_a_test_that_takes_too_long_is_cancelled_by_the_same_button(addon: Any, silence: socket.socket) -> None:
+    operators: Any = bpy.ops
+    test = addon.storage_test.latest()
+    assert test.running
+    operators.mmaudio.test_storage()
+    edits.until(lambda: not test.running, 5)
+    assert (test.said, test.failure) == ("The test was cancelled.", None)
+
+
+def test_disabling_the_add_on_ends_its_test(addon: Any, silence: socket.socket) -> None:
+    assert "mmaudio storage test" in threads()
+    operators: Any = bpy.ops
+    operators.preferences.addon_disable(module=MODULE)
+    try:
+        assert "mmaudio storage test" not in threads()
+    finally:
+        operators.preferences.addon_enable(module=MODULE)
