@@ -13,6 +13,7 @@ from ..jobs.job import Job, Progress, Stage
 from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from ..timeline import compat, strips
 from . import operators, preferences, settings, storage_test
+from .text import draw_text
 
 _STAGE_ICONS = {Stage.DONE: "CHECKMARK", Stage.FAILED: "ERROR", Stage.CANCELLED: "X", Stage.QUEUED: "TIME"}
 

@@ -44,6 +44,7 @@ class MMAUDIO_AP_preferences(StorageFields, bpy.types.AddonPreferences):
             "a project that is not saved yet uses the extension's own folder",
             default="//mmaudio/",
             subtype="DIR_PATH",
+            options={"PATH_SUPPORTS_BLEND_RELATIVE"},
         )
         offset_ms: FloatProperty(
             name="Sound Offset",
@@ -74,10 +75,7 @@ class MMAUDIO_AP_preferences(StorageFields, bpy.types.AddonPreferences):
         column.prop(self, "base_url")
         column.prop(self, "results")
         column.prop(self, "offset_ms", text="Sound Offset (ms)")
-        column.separator()
-        storage_page.draw(column, self, context)
-        column.separator()
-        storage_page.draw_webhook(column, self, context)
+        storage_page.draw(layout, self, context)
 
 
 CLASSES = (MMAUDIO_AP_preferences,)

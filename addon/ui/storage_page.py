@@ -12,10 +12,32 @@ from . import secret, storage_test
 from .storage_preferences import StorageFields, config, s3_settings, webhook
 from .text import draw_text
 
+_WEBHOOK_TOLD = (
+    "When a run has ended, Eachlabs calls the public address, with the run's number, its state and its result's address: "
+    "whoever runs your tunnel can read that. Here a call only wakes the job, which then asks Eachlabs itself."
+)
+
 
 def draw(layout: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
-    column = layout.column()
-    column.prop(preferences, "storage")
+    header, body = layout.panel("mmaudio_storage")
+    header.label(text="Storage")
+    if body:
+        _draw_storage(_fields(body), preferences, context)
+    header, body = layout.panel("mmaudio_webhook", default_closed=True)
+    header.use_property_split = False
+    header.prop(preferences, "webhook_on", text="Webhook")
+    if body:
+        _draw_webhook(_fields(body), preferences, context)
+
+
+def _fields(body: Any) -> Any:
+    column = body.column()
+    column.use_property_split, column.use_property_decorate = True, False
+    return column
+
+
+def _draw_storage(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
+    column.prop(preferences, "storage", text="Clips Go To")
     {"eachlabs": _draw_eachlabs, "s3": _draw_s3, "http_put": _draw_http_put, "given_url": _draw_given_url}[
         preferences.storage
     ](column, preferences, context)
@@ -45,7 +67,7 @@ def _draw_s3(column: Any, preferences: StorageFields, context: bpy.types.Context
     key.active = not variable
     for name in ("s3_access_key", "s3_secret_key", "s3_session_token"):
         key.prop(preferences, name)
-    column.label(text=secret.where(preferences), icon="INFO")
+    column.label(text=f"{secret.where(preferences)}: see Remember above", icon="INFO")
     column.prop(preferences, "s3_virtual_host")
     column.prop(preferences, "s3_minutes", text="Link Lifetime (Minutes)")
     text = "The bucket stays private: Eachlabs gets a signed link to one clip, which is deleted when its runs have ended."
@@ -62,7 +84,7 @@ def _draw_http_put(column: Any, preferences: StorageFields, context: bpy.types.C
     elif preferences.put_login == "BEARER":
         column.prop(preferences, "put_token")
     column.prop(preferences, "put_headers")
-    column.label(text=secret.where(preferences), icon="INFO")
+    column.label(text=f"{secret.where(preferences)}: see Remember above", icon="INFO")
     column.prop(preferences, "put_delete")
     text = "Whoever knows a clip's public address can read it; each has a name that nobody can guess."
     draw_text(column, text, context, icon="INFO")
@@ -73,20 +95,15 @@ def _draw_given_url(column: Any, preferences: StorageFields, context: bpy.types.
     draw_text(column, text, context, icon="INFO")
 
 
-def draw_webhook(layout: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
-    column = layout.column()
-    column.prop(preferences, "webhook_on")
+def _draw_webhook(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
+    fields = column.column()
+    fields.active = preferences.webhook_on
+    fields.prop(preferences, "webhook_url", placeholder="https://hook.studio.com/mmaudio")
+    fields.prop(preferences, "webhook_port")
     hook = webhook(preferences)
-    if hook is None:
-        return
-    column.prop(preferences, "webhook_url", placeholder="https://hook.studio.com/mmaudio")
-    column.prop(preferences, "webhook_port")
-    try:
-        hook.check()
-    except Failure as failure:
-        draw_text(column, f"{failure.message} {failure.hint}", context, icon="ERROR")
-    text = (
-        "Eachlabs sends the run's number, its state and its result's address there: whoever runs the tunnel can read that. "
-        "Here it only wakes the job, which then asks Eachlabs itself."
-    )
-    draw_text(column, text, context, icon="INFO")
+    if hook is not None:
+        try:
+            hook.check()
+        except Failure as failure:
+            draw_text(column, f"{failure.message} {failure.hint}", context, icon="ERROR")
+    draw_text(column, _WEBHOOK_TOLD, context, icon="INFO")

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,15 +20,12 @@ os.environ["PYTHONPYCACHEPREFIX"] = str(Path(_USER.name) / "compiled")
 
 import bpy  # noqa: E402
 
+# The storages that the unit tests start know the add-on's settings by its source.
+import tests.bare  # noqa: E402, F401  # pyright: ignore[reportUnusedImport]
 from tests.standin.client import StandIn  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 MODULE = "bl_ext.user_default.mmaudio_vse"
-
-# The storages that the unit tests start know the add-on's settings by its source, which needs no Blender there.
-_source = ModuleType("addon")
-_source.__path__ = [str(ROOT / "addon")]
-sys.modules["addon"] = _source
 
 
 class Addon(SimpleNamespace):

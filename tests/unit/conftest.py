@@ -1,34 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What all unit tests share: the add-on without its Blender half, the double, a clip."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+import tests.bare  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from addon.jobs import pipeline
+from addon.media.sound import Conformed, Piece
+from addon.service.eachlabs import Eachlabs
+from addon.service.storage.eachlabs import EachlabsStorage
 
-# `addon/__init__.py` imports the rooms that need Blender, and fake-bpy-module has type stubs alone. So the package is
-# made bare here: its modules are found by its path, and what runs without bpy is imported one by one.
-if "addon" not in sys.modules:
-    package = ModuleType("addon")
-    package.__path__ = [str(ROOT / "addon")]
-    sys.modules["addon"] = package
-# The same goes for `aud`, which decodes the result: what it does is for tests/blender, here it only has a name.
-if importlib.util.find_spec("aud") is None:
-    sys.modules["aud"] = ModuleType("aud")
-
-from addon.jobs import pipeline  # noqa: E402
-from addon.media.sound import Conformed, Piece  # noqa: E402
-from addon.service.eachlabs import Eachlabs  # noqa: E402
-from addon.service.storage.eachlabs import EachlabsStorage  # noqa: E402
-
-from .parts import RUN_SECONDS, Double, Quick, unheard, write_clip  # noqa: E402
-from .servers import S3Server, Scripted, answering, rclone_s3, seaweedfs  # noqa: E402
+from .parts import RUN_SECONDS, Double, Quick, unheard, write_clip
+from .servers import S3Server, Scripted, answering, rclone_s3, seaweedfs
 
 
 @pytest.fixture(scope="session")

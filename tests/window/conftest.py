@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+# The storages that the unit tests start know the add-on's settings by its source.
+import tests.bare  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from tests.standin.client import StandIn
 
 ROOT = Path(__file__).parents[2]

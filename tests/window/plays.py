@@ -232,10 +232,53 @@ def reopened(session: Any):  # type: ignore[no-untyped-def]
     system = bpy.context.preferences.system
     system.use_online_access = False
     bpy.ops.wm.open_mainfile(filepath=str(Path(session.order["folder"]) / "project.blend"))
-    yield from session.wait_until(lambda: session.held_up() == ["Bunny again"])
+    yield from session.wait_until(lambda: session.held_up == ["Bunny again"])
     yield from session.screenshot("held-up")
     system.use_online_access = True
     yield from session.wait_until(lambda: session.jobs and session.jobs[0].stage == "done")
     yield 0.5
     session.seen["sounds"] = sorted(strip.name for strip in session.strips if strip.get("mmaudio"))
     yield from session.screenshot("reopened")
+
+
+def storage(session: Any):  # type: ignore[no-untyped-def]
+    """The preferences with each way of publishing a clip, and a bucket that is tested; then the sidebar of one by hand."""
+    yield from open_edit(session)
+    seen, bucket = session.seen, session.order["bucket"]
+    preferences = bpy.context.preferences.addons[session.module].preferences
+    shown = session.part("ui.storage_test")
+
+    def look(name: str):  # type: ignore[no-untyped-def]
+        for area in session.window.screen.areas:
+            area.tag_redraw()
+        yield 0.7
+        yield from session.screenshot(name)
+
+    yield from session.open_preferences()
+    yield from look("storage-eachlabs")
+    preferences.storage = "s3"
+    yield from look("storage-s3-empty")
+    for name, value in bucket.items():
+        setattr(preferences, f"s3_{name}", value)
+    _operators.mmaudio.test_storage()
+    yield from session.wait_until(lambda: not shown.latest().running)
+    seen["well"] = [shown.latest().said, str(shown.latest().failure)]
+    yield from look("storage-s3")
+    preferences.s3_secret_key = "wrong"
+    _operators.mmaudio.test_storage()
+    yield from session.wait_until(lambda: not shown.latest().running)
+    seen["wrong"] = str(shown.latest().failure)
+    yield from look("storage-s3-wrong")
+    preferences.storage, preferences.put_login = "http_put", "BASIC"
+    yield from look("storage-http-put")
+    preferences.storage, preferences.webhook_on = "given_url", True
+    yield from look("storage-by-hand")
+    preferences.storage, preferences.webhook_url = "eachlabs", "http://hook.studio.com"
+    yield from look("storage-webhook")
+    preferences.storage = "given_url"
+    yield from session.close_preferences()
+    yield from look("by-hand")
+    seen["blocker"] = session.blocker()
+    session.scene.mmaudio.clip_url = "https://clips.studio.com/bunny.mp4"
+    yield from look("by-hand-ready")
+    seen["ready"] = session.blocker()

@@ -68,9 +68,31 @@ class Session:
     def module(self) -> str:
         return MODULE
 
+    @property
     def held_up(self) -> list[str]:
         """The strips of the open file whose jobs wait until something can be sent."""
-        return list(sys.modules[f"{MODULE}.resuming"].held_up)
+        return list(self.part("resuming").held_up)
+
+    def part(self, name: str) -> Any:
+        """A module of the add-on."""
+        return sys.modules[f"{MODULE}.{name}"]
+
+    def open_preferences(self) -> Script:
+        """The add-on's page, over the whole window."""
+        bpy.context.preferences.active_section = "ADDONS"
+        manager: Any = bpy.context.window_manager
+        manager.addon_search = "MMAudio"
+        area = next(area for area in self.window.screen.areas if area.type == "PROPERTIES")
+        area.type = "PREFERENCES"
+        with bpy.context.temp_override(window=self.window, area=area):
+            bpy.ops.screen.screen_full_area()
+        bpy.ops.preferences.addon_expand(module=MODULE)
+        yield 0.5
+
+    def close_preferences(self) -> Script:
+        with bpy.context.temp_override(window=self.window, area=self.window.screen.areas[0]):
+            bpy.ops.screen.screen_full_area()
+        yield 0.5
 
     def blocker(self) -> str | None:
         """The code of what keeps Generate Sound from running, as the operator's poll has it in the sidebar."""

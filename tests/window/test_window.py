@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.standin.client import StandIn
+from tests.unit.servers import rclone_s3
 
 from .conftest import Window, workshop
 
@@ -92,6 +93,23 @@ def test_what_is_missing_is_said_where_it_is_missed(window: Window, tmp_path: Pa
         "no-edit": "no_edit",
         "unsafe-address": "unsafe_url",
     }
+
+
+def test_a_bucket_is_set_up_and_tested_in_the_preferences(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    with rclone_s3(tmp_path / "rclone") as server:
+        config = server.config
+        bucket = {
+            "endpoint": config.endpoint,
+            "bucket": config.bucket,
+            "prefix": "mmaudio",
+            "access_key": config.access_key,
+            "secret_key": config.secret_key,
+        }
+        seen = window.play("storage", tmp_path, standin.environment, bucket=bucket)
+
+    assert seen["well"] == ["Uploaded, read back from 127.0.0.1 and deleted.", "None"]
+    assert "secret key is wrong" in seen["wrong"]
+    assert (seen["blocker"], seen["ready"]) == ("no_address", None)
 
 
 @pytest.fixture
