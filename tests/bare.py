@@ -15,5 +15,5 @@ if "addon" not in sys.modules:
     package.__path__ = [str(Path(__file__).parents[1] / "addon")]
     sys.modules["addon"] = package
 # The same goes for `aud`, which decodes the result: without Blender it only has a name.
-if importlib.util.find_spec("aud") is None:
+if "aud" not in sys.modules and importlib.util.find_spec("aud") is None:
     sys.modules["aud"] = ModuleType("aud")
