@@ -91,7 +91,7 @@ def draw(layout: Any, config: Config, context: bpy.types.Context, text: str = "T
     """The button, and how the last test of these very settings went."""
     test = _latest if _latest is not None and _latest.config == config else None
     if test is not None and test.running:
-        layout.operator(TEST, text="Testing…  Press to Cancel", icon="CANCEL")
+        layout.operator(TEST, text="Testing… (Click to Cancel)", icon="CANCEL")
         return
     layout.operator(TEST, text=text, icon="URL")
     if test is None:

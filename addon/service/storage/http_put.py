@@ -52,7 +52,8 @@ class HttpPutConfig:
         tidied = replace(self, upload=self.upload.strip(), public=self.public.strip(), token=self.token.strip())
         for template, what in ((tidied.upload, "upload"), (tidied.public, "public")):
             _check_template(template, what)
-            transport.check(template.replace(NAME, object_name()), f"Check the {what} address of the storage.")
+            hint = f"Check the {what} address of the storage: nothing is sent into the local network."
+            transport.check(template.replace(NAME, object_name()), hint)
         return HttpPut(tidied, _checked_headers(tidied), transport)
 
 

@@ -76,7 +76,7 @@ class S3Config:
             raise Failure("storage_setup", text, "Turn off virtual-host addressing.")
         check_life(self.life, 1, LIFE_MOST)
         storage = S3(settings, transport)
-        transport.check(storage.address(object_name()), "Check the endpoint of the S3 storage.")
+        transport.check(storage.address(object_name()), "Check the endpoint: Eachlabs has to reach it too.")
         return storage
 
     def _tidied(self) -> "S3Config":
