@@ -54,7 +54,7 @@ def test_an_address_that_the_service_cannot_read_is_refused(url: str, code: str,
     with pytest.raises(Failure) as told:
         GivenUrlConfig(url).open(any_service, Transport(threading.Event()))
     assert told.value.code == code
-    assert told.value.hint == "Give the public https address of the clip's mp4."
+    assert told.value.hint == "Give the public https address of the clip's mp4, in the sidebar or with --clip-url."
     assert "word" not in told.value.message
 
 

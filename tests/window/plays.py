@@ -282,3 +282,5 @@ def storage(session: Any):  # type: ignore[no-untyped-def]
     session.scene.mmaudio.clip_url = "https://clips.studio.com/bunny.mp4"
     yield from look("by-hand-ready")
     seen["ready"] = session.blocker()
+    # Blender keeps its preferences when it closes, and other plays are not of this.
+    preferences.storage, preferences.webhook_on, preferences.s3_secret_key = "eachlabs", False, ""

@@ -24,7 +24,7 @@ class GivenUrlConfig:
 
     def open(self, service: Eachlabs, transport: Transport) -> "GivenUrl":
         url = self.url.strip()
-        hint = "Give the public https address of the clip's mp4."
+        hint = "Give the public https address of the clip's mp4, in the sidebar or with --clip-url."
         if not url:
             raise Failure("storage_setup", "The strip has no address of a clip.", hint)
         transport.check(url, hint)
