@@ -29,15 +29,6 @@ MODULE = "bl_ext.user_default.mmaudio_vse"
 
 
 class Addon(SimpleNamespace):
-    """The modules of the installed extension, by their own names, and its preferences."""
-
-    @property
-    def preferences(self) -> Any:
-        """Those of today: they are other ones once it was disabled and enabled."""
-        return bpy.context.preferences.addons[MODULE].preferences
-
-
-class Addon(SimpleNamespace):
     @property
     def preferences(self) -> Any:
         """As they are now: disabling the add-on takes them away, and enabling it makes new ones."""
