@@ -82,7 +82,6 @@ PARTS: dict[str, Callable[[Sequence[str]], Outcome]] = {
     "types": _types,
     "unit-3.11": _tests("unit", workshop.UNIT_311),
     "unit-3.13": _tests("unit", workshop.UNIT_313),
-    "unit-oldest-requests": _tests("unit", workshop.OLDEST),
     "blender-4.5": _tests("blender", workshop.BLENDER_45),
     "blender-5.2": _tests("blender", workshop.BLENDER_52, PYTHONWARNINGS="error::DeprecationWarning"),
     "window": _tests("window", workshop.UNIT_313),
@@ -112,7 +111,7 @@ def _groups(chosen: Sequence[str]) -> list[list[str]]:
     """What may run at the same time: tests that wait more than they work. The window has the machine for itself."""
     together = (
         ("lint",),
-        ("types", "unit-3.11", "unit-3.13", "unit-oldest-requests"),
+        ("types", "unit-3.11", "unit-3.13"),
         ("blender-4.5", "blender-5.2"),
         ("window",),
     )
