@@ -5,13 +5,9 @@ Main thread only; nothing here waits.
 """
 
 import logging
-import os
-import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bpy
@@ -22,12 +18,8 @@ from .jobs.request import Options, Request, Snapshot, Source
 from .jobs.runner import Runner
 from .jobs.tools import Tools
 from .media import folder
-from .service import eachlabs
 from .service.mmaudio import Settings
-from .service.storage import Config
-from .service.storage.eachlabs import EachlabsConfig
-from .service.storage.given_url import GivenUrlConfig
-from .service.webhook import Webhook
+from .setup import Setup
 from .timeline import compat, place, snapshot, strips
 
 log = logging.getLogger(__name__)
@@ -45,50 +37,6 @@ _snapshots: set[Snapshot] = set()
 left_behind: set[str] = set()
 
 
-@dataclass(frozen=True)
-class Setup:
-    """Where the extension may write, and with what key it speaks.
-
-    own      the extension's folder in the user's Blender directory
-    results  the folder that sounds go to; "//" stands for the .blend's own
-    offset   seconds by which sounds come later than their picture
-    storage  where clips go
-    webhook  hears the service's calls, None while it is off
-    """
-
-    key: str = field(repr=False)
-    base_url: str
-    own: Path
-    results: str
-    offset: Fraction = Fraction(0)
-    storage: Config = field(default_factory=EachlabsConfig)
-    webhook: Webhook | None = None
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether the artist publishes clips, and gives the address of each."""
-        return isinstance(self.storage, GivenUrlConfig)
-
-
-def check_online() -> None:
-    """Raises Failure where Blender's preferences keep add-ons from the network."""
-    if not bpy.app.online_access:
-        if bpy.app.online_access_override:
-            how = "Start Blender without --offline-mode."
-        else:
-            how = "Preferences > System > Allow Online Access."
-        raise Failure("offline", "Online access is disabled.", how)
-
-
-def check_access(key: str, base_url: str) -> None:
-    """Raises Failure where nothing can be sent: no key, no online access, no safe address."""
-    check_online()
-    if not key:
-        hint = f"Make one at {eachlabs.KEYS_URL} and set it in the preferences."
-        raise Failure("no_key", "There is no API key yet.", hint)
-    eachlabs.check_base_url(base_url)
-
-
 def one_address(count: int) -> Failure:
     """What lies at one address can't be the clip of several strips."""
     text = f"One address is the clip of one strip, and {count} are chosen."
@@ -102,11 +50,11 @@ def start(
 
     Raises Failure where nothing can be sent at all.
     """
-    check_access(setup.key, setup.base_url)
+    setup.check_access()
     if options.clip_url and len(chosen) > 1:
         raise one_address(len(chosen))
     runner.open(setup.own)
-    tools = tools_for(setup)
+    tools = setup.tools
     shared = _snapshot_to_take(tools)
     asked = _Asked(settings, options, shared, setup)
     jobs = [Job.new(asked.of(scene, strip), bpy.data.filepath) for strip in chosen]
@@ -124,16 +72,16 @@ def retry(job: Job, setup: Setup) -> Job:
         runner.put(job, keep=False)
         return job
     # The folder that it was to go to may be what failed: it goes to where sounds go now.
-    request = job.request if job.id in left_behind else replace(job.request, folder=_results(setup))
+    request = job.request if job.id in left_behind else replace(job.request, folder=setup.folder)
     again = replace(job, request=request, stage=Stage.QUEUED, progress=None, error=None)
     if job.to_place and all(take.file is not None for take in job.takes):
         again = replace(again, stage=Stage.PLACING)
         runner.put(again)
         return again
-    check_access(setup.key, setup.base_url)
+    setup.check_access()
     runner.open(setup.own)
     if job.paid:
-        runner.add([again], tools_for(setup))
+        runner.add([again], setup.tools)
         return again
     again = anew(job, setup)
     runner.forget(job.id)
@@ -147,7 +95,7 @@ def anew(job: Job, setup: Setup) -> Job:
     if job.id in left_behind or scene is None or strip is None:
         text = f"The strip “{old.strip}” is not in the file that is open."
         raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
-    tools = tools_for(setup)
+    tools = setup.tools
     request = _Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip)
     again = Job.new(request, bpy.data.filepath)
     _send_off([again], tools)
@@ -185,17 +133,6 @@ def leave(seconds: float) -> None:
     left_behind.clear()
 
 
-def background_blender() -> tuple[str, ...]:
-    """The command that runs a script in a background Blender; where bpy is a module, Python itself."""
-    if bpy.app.binary_path:
-        return (bpy.app.binary_path, "--background", "--factory-startup", "--python")
-    return (sys.executable,)
-
-
-def tools_for(setup: Setup) -> Tools:
-    return Tools(setup.key, setup.base_url, background_blender(), setup.own / "work", setup.storage, setup.webhook)
-
-
 def _snapshot_to_take(tools: Tools) -> Snapshot:
     """Where the snapshot of one click goes; its scene is known once it is taken."""
     return Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
@@ -219,7 +156,7 @@ class _Asked:
             fps=strips.fps(scene),
             settings=self.settings,
             snapshot=self.snapshot,
-            folder=_results(self.setup),
+            folder=self.setup.folder,
             channel=strip.channel,
             mark=strips.mark(strip) if strips.keeps_marks(scene) else "",
             offset=self.setup.offset,
@@ -270,17 +207,6 @@ def _place(job: Job) -> None:
     runner.put(replace(job, stage=Stage.FAILED if job.fault else Stage.DONE, error=job.fault), keep=False)
     if not bpy.app.background:
         bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.strip}")
-
-
-def _results(setup: Setup) -> Path:
-    """The folder for sounds; one of the extension's own where the project has no place on disk yet."""
-    results = setup.results.strip() or "//mmaudio/"
-    if not Path(results).is_absolute():
-        # What Blender was started in is no place that an artist has in mind.
-        results = f"//{results}"
-    if results.startswith("//") and not bpy.data.filepath:
-        return setup.own / "sounds"
-    return Path(os.path.normpath(bpy.path.abspath(results)))
 
 
 def _edit_in_use() -> bool:

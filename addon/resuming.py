@@ -14,8 +14,9 @@ import bpy
 
 from . import generation
 from .failure import Failure
-from .generation import Setup, left_behind, runner
+from .generation import left_behind, runner
 from .jobs.job import Job, JobError, PlacedSound, Stage
+from .setup import Setup
 from .timeline import compat, strips
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def opened(setup: Setup) -> list[Job]:
     elsewhere[:] = sorted({job.project for job in journal.others(project) if job.project})
     known = {job.id for job in runner.jobs}
     ended = [job for job in journal.ended(project) if job.paid and job.stage is not Stage.DONE]
-    runner.show([job for job in ended if job.id not in known], generation.tools_for(setup))
+    runner.show([job for job in ended if job.id not in known], setup.tools)
     held_up.clear()
     held_up.update((job.request.strip, "") for job in journal.interrupted(project))
     return go_on(setup)
@@ -51,7 +52,7 @@ def go_on(setup: Setup) -> list[Job]:
     if not held_up:
         return []
     try:
-        generation.check_access(setup.key, setup.base_url)
+        setup.check_access()
     except Failure as failure:
         held_up.update(dict.fromkeys(held_up, failure.message))
         raise
@@ -79,7 +80,7 @@ def saved(file: str) -> None:
 
 def clear_leftovers(setup: Setup) -> None:
     """Removes work files that no job of the journal needs any more: those of Blenders that were killed."""
-    work = generation.tools_for(setup).work
+    work = setup.tools.work
     entries = runner.open(setup.own).journal.all()
     if not work.is_dir() or any(entry.job is None for entry in entries):
         return
@@ -102,7 +103,7 @@ def _go_on(job: Job, setup: Setup) -> Job | None:
             _forget(job, setup)
             return None
         left_behind.add(job.id)
-    tools = generation.tools_for(setup)
+    tools = setup.tools
     if job.stage is Stage.PLACING:
         job = _with_what_is_there(job)
         runner.show([job], tools)
@@ -125,7 +126,7 @@ def _anew(job: Job, setup: Setup) -> Job | None:
     try:
         again = generation.anew(job, setup)
     except Failure as failure:
-        runner.show([job], generation.tools_for(setup))
+        runner.show([job], setup.tools)
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return runner.job(job.id)
     _forget(job, setup)
@@ -134,7 +135,7 @@ def _anew(job: Job, setup: Setup) -> Job | None:
 
 def _forget(job: Job, setup: Setup) -> None:
     runner.open(setup.own).journal.forget(job.id)
-    generation.tools_for(setup).clear(job.id)
+    setup.tools.clear(job.id)
 
 
 def _with_what_is_there(job: Job) -> Job:

@@ -13,6 +13,7 @@ from ..service import eachlabs
 from ..service.addresses import check_url
 from ..service.storage.eachlabs import EachlabsConfig
 from ..service.storage.given_url import GivenUrlConfig
+from ..setup import check_online
 from ..timeline import compat, place, strips
 from . import preferences, settings, storage_test, ticker
 
@@ -24,7 +25,7 @@ def blocker(context: bpy.types.Context) -> Failure | None:
         return Failure("no_edit", "No edit is open in this workspace.", "Choose or add a scene in the Sequencer's header.")
     setup = preferences.setup(context)
     try:
-        generation.check_access(setup.key, setup.base_url)
+        setup.check_access()
     except Failure as failure:
         return failure
     chosen = strips.selected(context)
@@ -229,7 +230,7 @@ class MMAUDIO_OT_test_storage(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         try:
-            generation.check_online()
+            check_online()
         except Failure as failure:
             cls.poll_message_set(f"{failure.message} {failure.hint}".rstrip("."))
             return False
@@ -247,7 +248,7 @@ class MMAUDIO_OT_test_storage(bpy.types.Operator):
             config = GivenUrlConfig(settings.of(scene).clip_url)
         try:
             if isinstance(config, EachlabsConfig):
-                generation.check_access(setup.key, setup.base_url)
+                setup.check_access()
         except Failure as failure:
             return _refuse(self, failure)
         storage_test.start(config, setup)

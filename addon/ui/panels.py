@@ -10,6 +10,7 @@ import bpy
 from .. import generation, resuming
 from ..failure import readable
 from ..jobs.job import Job, Progress, Stage
+from ..service import eachlabs
 from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from ..timeline import compat, strips
 from . import operators, preferences, settings, storage_test
@@ -160,7 +161,7 @@ def _draw_blocker(layout: Any, context: bpy.types.Context) -> None:
     box = layout.box()
     draw_text(box, reason.message, context, icon="INFO")
     if reason.code == "no_key":
-        box.operator("wm.url_open", text="Get a Key", icon="URL").url = generation.eachlabs.KEYS_URL
+        box.operator("wm.url_open", text="Get a Key", icon="URL").url = eachlabs.KEYS_URL
         box.operator("preferences.addon_show", text="Set the Key", icon="PREFERENCES").module = preferences.ADDON
     elif reason.code == "offline" and not bpy.app.online_access_override:
         box.prop(context.preferences.system, "use_online_access", text="Allow Online Access", toggle=True, icon="INTERNET")

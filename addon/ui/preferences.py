@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.props import FloatProperty, StringProperty
 
-from .. import generation
 from ..service import eachlabs
+from ..setup import Setup
 from . import secret, storage_page, storage_preferences
 from .storage_preferences import StorageFields
 
@@ -86,10 +86,10 @@ def of(context: bpy.types.Context) -> MMAUDIO_AP_preferences:
     return addon.preferences
 
 
-def setup(context: bpy.types.Context) -> generation.Setup:
+def setup(context: bpy.types.Context) -> Setup:
     """The key, address and folders that hold now; variables go before preferences."""
     preferences = of(context)
-    return generation.Setup(
+    return Setup(
         key=os.environ.get(_KEY_VARIABLE, "").strip() or preferences.key,
         base_url=os.environ.get(_ADDRESS_VARIABLE, "").strip() or preferences.base_url.strip() or eachlabs.BASE_URL,
         own=Path(bpy.utils.extension_path_user(ADDON, path="", create=True)),

@@ -7,13 +7,13 @@ from typing import Any
 import bpy
 
 from ..failure import Cancelled, Failure
-from ..generation import Setup
 from ..jobs.record import as_failure
 from ..service import eachlabs
 from ..service.eachlabs import Eachlabs
 from ..service.http import Transport
 from ..service.storage import Config
 from ..service.storage.check import check_storage
+from ..setup import Setup
 from .text import draw_text
 
 TEST = "mmaudio.test_storage"

@@ -45,6 +45,7 @@ def addon() -> Any:
     rooms = (
         "generation",
         "resuming",
+        "setup",
         "command",
         "failure",
         "jobs.job",

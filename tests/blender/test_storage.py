@@ -76,7 +76,7 @@ def user_folder() -> Path:
 
 def wont_render(addon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A background render would fail its job."""
-    monkeypatch.setattr(addon.generation, "background_blender", lambda: (sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(addon.setup, "background_blender", lambda: (sys.executable, "-c", "raise SystemExit(3)"))
 
 
 def test_a_strip_goes_through_a_private_bucket_and_nothing_is_left(
@@ -249,7 +249,7 @@ def test_no_repr_of_what_is_set_up_shows_a_secret(addon: Any, preferences: Any, 
     for storage in ("s3", "http_put"):
         preferences.storage, preferences.put_login = storage, "BEARER"
         setup = addon.operators.preferences.setup(bpy.context)
-        shown = f"{setup!r} {addon.generation.tools_for(setup)!r}"
+        shown = f"{setup!r} {setup.tools!r}"
         assert "s3cret" not in shown
         assert standin.key not in shown
 

@@ -243,5 +243,5 @@ ROWS: Sequence[Row] = [
     *_POLL,
     *_OUTPUT,
     *_DELETE,
-    *(replace(row, public=True) for row in _IN_THE_FIELD),
+    *_IN_THE_FIELD,
 ]

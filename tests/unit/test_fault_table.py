@@ -18,7 +18,7 @@ import av
 import pytest
 from av.error import FFmpegError
 
-from addon.jobs import pipeline, scoring
+from addon.jobs import pipeline, scoring, tools
 from addon.jobs.job import Job, Stage
 from addon.jobs.limits import Limits
 from addon.media.sound import Conformed, NoSound, Piece
@@ -68,7 +68,7 @@ def clockless(monkeypatch: pytest.MonkeyPatch) -> None:
         made.waited = waited
         return made
 
-    monkeypatch.setattr(pipeline, "Transport", transport)
+    monkeypatch.setattr(tools, "Transport", transport)
     monkeypatch.setattr(pipeline, "Limits", lambda file: Limits(file, lambda: time.time() + sum(waited)))
     monkeypatch.setattr(pipeline, "conform", heard)
     # What a flood has to fill before it is too much.

@@ -16,16 +16,18 @@ LINES_MAX = 300
 _GROUND = {"failure"}
 _FIRST = {*_GROUND, "media", "service"}
 _SECOND = {*_FIRST, "jobs", "timeline"}
+_THIRD = {*_SECOND, "setup"}
 MAY_IMPORT = {
     "failure": set[str](),
     "media": _GROUND,
     "service": _GROUND,
     "jobs": _FIRST,
     "timeline": _SECOND - {"timeline"},
-    "generation": _SECOND,
-    "resuming": {*_SECOND, "generation"},
-    "ui": {*_SECOND, "generation", "resuming"},
-    "command": {*_SECOND, "generation", "resuming", "ui"},
+    "setup": {*_FIRST, "jobs"},
+    "generation": _THIRD,
+    "resuming": {*_THIRD, "generation"},
+    "ui": {*_THIRD, "generation", "resuming"},
+    "command": {*_THIRD, "generation", "resuming", "ui"},
     "__init__": {"ui", "command"},
 }
 # aud is Blender's too, but a library of sound alone: it has no data of Blender's.

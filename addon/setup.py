@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the work goes by: the key, the folders, the storage, as the preferences or the environment have them."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+
+from .failure import Failure
+from .jobs.tools import Tools
+from .service import eachlabs
+from .service.storage import Config
+from .service.storage.eachlabs import EachlabsConfig
+from .service.storage.given_url import GivenUrlConfig
+from .service.webhook import Webhook
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where the extension may write, and with what key it speaks.
+
+    own      the extension's folder in the user's Blender directory
+    results  the folder that sounds go to; "//" stands for the .blend's own
+    offset   seconds by which sounds come later than their picture
+    storage  where clips go
+    webhook  hears the service's calls, None while it is off
+    """
+
+    key: str = field(repr=False)
+    base_url: str
+    own: Path
+    results: str
+    offset: Fraction = Fraction(0)
+    storage: Config = field(default_factory=EachlabsConfig)
+    webhook: Webhook | None = None
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the artist publishes clips, and gives the address of each."""
+        return isinstance(self.storage, GivenUrlConfig)
+
+    @property
+    def tools(self) -> Tools:
+        return Tools(self.key, self.base_url, background_blender(), self.own / "work", self.storage, self.webhook)
+
+    @property
+    def folder(self) -> Path:
+        """For the open file's sounds; one of the extension's own where that file has no place on disk yet."""
+        results = self.results.strip() or "//mmaudio/"
+        if not Path(results).is_absolute():
+            # What Blender was started in is no place that an artist has in mind.
+            results = f"//{results}"
+        if results.startswith("//") and not bpy.data.filepath:
+            return self.own / "sounds"
+        return Path(os.path.normpath(bpy.path.abspath(results)))
+
+    def check_access(self) -> None:
+        """Raises Failure where nothing can be sent: no key, no online access, no safe address."""
+        check_online()
+        if not self.key:
+            hint = f"Make one at {eachlabs.KEYS_URL} and set it in the preferences."
+            raise Failure("no_key", "There is no API key yet.", hint)
+        eachlabs.check_base_url(self.base_url)
+
+
+def check_online() -> None:
+    """Raises Failure where Blender's preferences keep add-ons from the network."""
+    if not bpy.app.online_access:
+        if bpy.app.online_access_override:
+            how = "Start Blender without --offline-mode."
+        else:
+            how = "Preferences > System > Allow Online Access."
+        raise Failure("offline", "Online access is disabled.", how)
+
+
+def background_blender() -> tuple[str, ...]:
+    """The command that runs a script in a background Blender; where bpy is a module, Python itself."""
+    if bpy.app.binary_path:
+        return (bpy.app.binary_path, "--background", "--factory-startup", "--python")
+    return (sys.executable,)
