@@ -100,17 +100,6 @@ def test_locked_muted_and_taken_channels_are_passed_over(addon: Any, standin: St
     assert job.takes[0].sound.channel == 6
 
 
-def test_the_key_is_in_nothing_that_is_left_behind(addon: Any, standin: StandIn, project: Path) -> None:
-    strip = edits.movie(project, frames=30)
-    edits.generate(addon, strip)
-    bpy.ops.wm.save_as_mainfile(filepath=str(project / "done.blend"), compress=False)
-
-    user = Path(os.environ["BLENDER_USER_RESOURCES"])
-    files = [path for folder in (project, user) for path in folder.rglob("*") if path.is_file()]
-    assert project / "done.blend" in files
-    assert [path for path in files if standin.key.encode() in path.read_bytes()] == []
-
-
 @pytest.mark.parametrize("remember", [True, False])
 def test_the_key_is_in_userpref_only_when_it_is_to_be_remembered(remember: bool, addon: Any) -> None:
     addon.preferences.remember = remember

@@ -70,7 +70,7 @@ def secret(addon: Any, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield KEY
     standin.set(key=usual)
     addon.preferences.key = ""
-    addon.preferences.remember_key = True
+    addon.preferences.remember = True
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_the_key_stays_with_the_api(
 ) -> None:
     if known_by != "variable":
         monkeypatch.delenv("EACHLABS_API_KEY")
-        addon.preferences.remember_key = False
+        addon.preferences.remember = False
         addon.preferences.key = KEY
     caplog.set_level(logging.DEBUG)
     for name in ("urllib3", "requests", "sqlite3", addon.generation.__name__.rpartition(".")[0]):

@@ -6,7 +6,9 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -152,19 +154,44 @@ def test_the_command_line_does_the_same_without_a_window(window: Window, standin
     assert run["status"] == "success"
 
 
-def test_ctrl_c_ends_a_command_and_another_goes_on(window: Window, standin: StandIn, project: Path) -> None:
-    standin.set(run_seconds=4.0)
+def interrupted(
+    window: Window, standin: StandIn, project: Path, by: signal.Signals, variables: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, str]:
+    """Has a command interrupted once its run has begun; returns its exit status, and what it has said."""
     mmaudio = ("--online-mode", "--background", project, "--command", "mmaudio")
-    process = window.start(*mmaudio, "generate", "--strip", "Bunny", "--save", variables=standin.environment)
+    generate = (*mmaudio, "generate", "--strip", "Bunny", "--save")
+    process = window.start(*generate, variables={**standin.environment, **variables})
     while not standin.state()["runs"]:
         assert process.poll() is None
         time.sleep(0.05)
-
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, by)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 1, out
+    return process.returncode, out
+
+
+def test_what_blender_writes_when_it_crashes_has_no_key(
+    window: Window, standin: StandIn, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    temp = tmp_path_factory.mktemp("temp")
+    standin.set(run_seconds=30.0)
+
+    ended, out = interrupted(window, standin, project, signal.SIGSEGV, {"TMPDIR": str(temp)})
+
+    assert ended == -signal.SIGSEGV, out
+    assert (temp / "project.crash.txt").is_file()
+    (temp / "words").write_text(out)
+    files = [path for folder in (temp, project.parent) for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in files if standin.key.encode() in path.read_bytes()] == []
+
+
+def test_ctrl_c_ends_a_command_and_another_goes_on(window: Window, standin: StandIn, project: Path) -> None:
+    standin.set(run_seconds=4.0)
+
+    ended, out = interrupted(window, standin, project, signal.SIGINT)
+    assert ended == 1, out
     assert "Interrupted" in out
 
+    mmaudio = ("--online-mode", "--background", project, "--command", "mmaudio")
     said = window.command(*mmaudio, "resume", "--save", "--json", variables=standin.environment)
 
     assert [job["state"] for job in jobs_said(said.stdout)] == ["done"]
