@@ -92,7 +92,7 @@ def setup(context: bpy.types.Context) -> Setup:
     return Setup(
         key=os.environ.get(_KEY_VARIABLE, "").strip() or preferences.key,
         base_url=os.environ.get(_ADDRESS_VARIABLE, "").strip() or preferences.base_url.strip() or eachlabs.BASE_URL,
-        own=Path(bpy.utils.extension_path_user(ADDON, path="", create=True)),
+        own=Path(bpy.utils.extension_path_user(ADDON, path="", create=False)),
         results=preferences.results,
         offset=Fraction(round(preferences.offset_ms * 1000), 1_000_000),
         storage=storage_preferences.config(preferences),

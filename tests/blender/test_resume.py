@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +101,10 @@ MOMENTS = {
 }
 
 
+runs_seen: list[int] = []
+"""How many runs there were for each job whose Blender was killed, and whose sound then came."""
+
+
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
 def test_a_killed_blender_is_taken_up_where_it_was(moment: Moment, blenders: Blenders, standin: StandIn) -> None:
     runs, uploads, asked = (len(standin.state()[name]) for name in ("runs", "uploads", "requests"))
@@ -123,6 +127,18 @@ def test_a_killed_blender_is_taken_up_where_it_was(moment: Moment, blenders: Ble
     assert Path(bpy.path.abspath(sound.sound.filepath)).is_file()
     # Taken up once: there is nothing left to go on with.
     assert blenders.command("resume", "--save")["jobs"] == []
+    runs_seen.append(len(standin.state()["runs"]) - runs)
+
+
+def test_all_moments_were_seen(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Of those that were asked for: all, as a rule."""
+    asked = [item for item in request.session.items if test_a_killed_blender_is_taken_up_where_it_was.__name__ in item.name]
+    lost = len(asked) - len(runs_seen)
+    told = (
+        f"{len(runs_seen)} of {len(asked)} survived, runs per job at most {max(runs_seen, default=0)}, results lost {lost}"
+    )
+    record_property("SIGKILL at any stage, then resume", told)
+    assert (lost, set(runs_seen) - {1}) == (0, set())
 
 
 def is_asked(moment: Moment, requests: list[dict[str, Any]]) -> bool:
