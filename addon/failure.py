@@ -41,6 +41,7 @@ _REASONS = {
     errno.EPERM: "access is denied",
     errno.EEXIST: "a file is in its way",
     errno.ENOTDIR: "a file is in its way",
+    errno.ENOENT: "there is no such folder or drive",
 }
 _WAYS_OUT = {
     "the disk is full": "Free some space",

@@ -36,6 +36,9 @@ _snapshots: set[Snapshot] = set()
 # Jobs that were started in a file that is no longer open: their sounds must not land in another one.
 left_behind: set[str] = set()
 
+# Jobs whose sounds are in the edit, but not in its file yet.
+unsaved: set[str] = set()
+
 
 def one_address(count: int) -> Failure:
     """What lies at one address can't be the clip of several strips."""
@@ -88,16 +91,17 @@ def retry(job: Job, setup: Setup) -> Job:
     return again
 
 
-def anew(job: Job, setup: Setup) -> Job:
-    """The same asked for once more, of the strip as it is now. Raises Failure where that is gone."""
+def anew(job: Job, setup: Setup, job_id: str = "") -> Job:
+    """The same once more, of the strip as it is now; another job unless `job_id` is given. Raises Failure if that is gone."""
     old = job.request
-    scene, strip = strips.find_marked(old.scene, old.strip, old.mark)
+    scene, strip = strips.find_marked(old)
     if job.id in left_behind or scene is None or strip is None:
         text = f"The strip “{old.strip}” is not in the file that is open."
         raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
     tools = setup.tools
     request = _Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip)
     again = Job.new(request, bpy.data.filepath)
+    again = replace(again, id=job_id or again.id)
     _send_off([again], tools)
     return again
 
@@ -131,6 +135,7 @@ def leave(seconds: float) -> None:
     """Stops working and cancels nothing: the journal has what there is to go on with. Waits at most `seconds`."""
     runner.leave(seconds)
     left_behind.clear()
+    unsaved.clear()
 
 
 def _snapshot_to_take(tools: Tools) -> Snapshot:
@@ -203,6 +208,7 @@ def _place(job: Job) -> None:
         return
     for number, sound in sounds.items():
         job = job.with_take(number, sound=sound, note=f"{job.takes[number].note} {note}".strip())
+    unsaved.add(job.id)
     # The journal hears of it when the file is saved: until then a crash would take the strip away.
     runner.put(replace(job, stage=Stage.FAILED if job.fault else Stage.DONE, error=job.fault), keep=False)
     if not bpy.app.background:

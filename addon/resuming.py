@@ -4,6 +4,7 @@
 A file that is opened takes its jobs up again; those of other files wait for theirs.
 """
 
+import contextlib
 import logging
 import shutil
 import time
@@ -14,7 +15,7 @@ import bpy
 
 from . import generation
 from .failure import Failure
-from .generation import left_behind, runner
+from .generation import left_behind, runner, unsaved
 from .jobs.job import Job, JobError, PlacedSound, Stage
 from .setup import Setup
 from .timeline import compat, strips
@@ -36,6 +37,7 @@ def opened(setup: Setup) -> list[Job]:
     Returns those that go on. Raises Failure where nothing can be sent; then they wait for `go_on`.
     """
     mark_left_behind()
+    _place_again()
     journal = runner.open(setup.own).journal
     project = bpy.data.filepath
     elsewhere[:] = sorted({job.project for job in journal.others(project) if job.project})
@@ -56,8 +58,8 @@ def go_on(setup: Setup) -> list[Job]:
     except Failure as failure:
         held_up.update(dict.fromkeys(held_up, failure.message))
         raise
-    held_up.clear()
     claimed = runner.open(setup.own).journal.claim(bpy.data.filepath)
+    held_up.clear()
     return [job for known in claimed if (job := _go_on(known, setup)) is not None]
 
 
@@ -72,10 +74,12 @@ def mark_left_behind() -> None:
 
 def saved(file: str) -> None:
     """To be called when Blender has saved `file`: the open file, under this name or another, or a copy of it."""
-    if file != bpy.data.filepath:
+    if not file or file != bpy.data.filepath:
         # A copy, or the startup file: in the open file nothing is safe yet.
         return
-    runner.saved([job for job in runner.jobs if job.id not in left_behind], bpy.data.filepath)
+    here = [job for job in runner.jobs if job.id not in left_behind]
+    unsaved.difference_update(job.id for job in here)
+    runner.saved(here, bpy.data.filepath)
 
 
 def clear_leftovers(setup: Setup) -> None:
@@ -92,7 +96,9 @@ def clear_leftovers(setup: Setup) -> None:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            # On Windows another Blender may have it open.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _go_on(job: Job, setup: Setup) -> Job | None:
@@ -104,8 +110,8 @@ def _go_on(job: Job, setup: Setup) -> Job | None:
             return None
         left_behind.add(job.id)
     tools = setup.tools
+    job = _with_what_is_there(job)
     if job.stage is Stage.PLACING:
-        job = _with_what_is_there(job)
         runner.show([job], tools)
         runner.put(replace(job, stage=Stage.PLACING if job.to_place else Stage.DONE))
         return runner.job(job.id)
@@ -118,19 +124,24 @@ def _go_on(job: Job, setup: Setup) -> Job | None:
 
 def _is_of_this_edit(job: Job) -> bool:
     """Whether the open file has the job's clip, whose mark no other has: so after the add-on was disabled for a while."""
-    _, clip = strips.find_marked(job.request.scene, job.request.strip, job.request.mark)
+    _, clip = strips.find_marked(job.request)
     return clip is not None and clip.get(strips.MARK) == job.request.mark
+
+
+def _place_again() -> None:
+    """Takes up what was placed in a file that was then opened again without having been saved."""
+    for job in runner.jobs:
+        if job.id in unsaved and job.id not in left_behind and (there := _with_what_is_there(job)).to_place:
+            runner.put(replace(there, stage=Stage.PLACING))
 
 
 def _anew(job: Job, setup: Setup) -> Job | None:
     try:
-        again = generation.anew(job, setup)
+        return generation.anew(job, setup, job_id=job.id)
     except Failure as failure:
         runner.show([job], setup.tools)
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return runner.job(job.id)
-    _forget(job, setup)
-    return again
 
 
 def _forget(job: Job, setup: Setup) -> None:
@@ -139,8 +150,9 @@ def _forget(job: Job, setup: Setup) -> None:
 
 
 def _with_what_is_there(job: Job) -> Job:
-    """The job with the takes that the file has already: it may have been saved after they were placed."""
-    scene = strips.find_marked(job.request.scene, job.request.strip, job.request.mark)[0]
+    """The job with those takes placed that the open file has: it may have been saved since they were, or not."""
+    job = replace(job, takes=tuple(replace(take, sound=None) for take in job.takes))
+    scene = strips.find_marked(job.request)[0]
     edit: Any = scene.sequence_editor if scene is not None else None
     for strip in edit.strips_all if edit is not None else ():
         kept = strips.made_with(strip)

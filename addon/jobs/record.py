@@ -111,13 +111,15 @@ class Record:
                     self.change_run(part, stage=Stage.FAILED, error=error)
 
     def check_may_order(self) -> None:
-        """Raises what keeps a new run from being ordered: a fault that it would meet too, or a disk that keeps no record, or
-        has no place for the sound.
-        """
+        """Raises what keeps a new run from being ordered: see `check_kept`, or a disk that has no place for the sound."""
+        self.check_kept()
+        folder.check_results(self.job.request.folder, self.job.request.seconds)
+
+    def check_kept(self) -> None:
+        """Raises a fault that a new run would meet too, and that of a disk which keeps no record."""
         fault = self._stopped or self._unkept
         if fault is not None:
             raise fault
-        folder.check_results(self.job.request.folder, self.job.request.seconds)
 
 
 def as_failure(fault: Exception, job_id: str) -> Failure:

@@ -57,27 +57,34 @@ def order(record: Record, line: Line, part: Part, turn: Turn, call: Call | None 
 
     `call` is what the service is to ring when the run has ended.
     """
-    run, clip = record.run(part), record.job.clips[part.window]
+    run = record.run(part)
     if run.prediction_id is not None:
         return
     record.check_may_order()
+    record.change_run(part, stage=Stage.PREDICTING)
+    record.detail(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+    # Until that is settled the record keeps the address it was ordered with: it is found by nothing else.
+    started = _find(record, line, part, run) or _create(record, line, part, turn, call)
+    record.change_run(part, prediction_id=started)
+    if call:
+        call.meant_for(started)
+
+
+def _create(record: Record, line: Line, part: Part, turn: Turn, call: Call | None) -> str:
+    run, clip = record.run(part), record.job.clips[part.window]
     assert clip is not None  # it has been uploaded
     settings = record.job.takes[part.take].settings
     fields = mmaudio.run_input(clip.url, record.job.request.windows[part.window].duration, settings)
-    record.change_run(part, stage=Stage.PREDICTING, ordered=run.ordered or time.time(), video=clip.url)
-    record.detail(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+    record.change_run(part, ordered=time.time(), video=clip.url)
     try:
-        record.check_may_order()
-        started = None if run.ordered is None else _find(record, line, part, run)
-        started = started or line.service.create(fields, run.spent, turn=turn, webhook=call.fields if call else None)
+        # The disk has to have taken it.
+        record.check_kept()
+        return line.service.create(fields, run.spent, turn=turn, webhook=call.fields if call else None)
     except Failure as failure:
         if failure.code != "unsettled":
             # It is certain that nothing was started.
             record.change_run(part, ordered=None)
         raise
-    record.change_run(part, prediction_id=started)
-    if call:
-        call.meant_for(started)
 
 
 def output_of(record: Record, line: Line, part: Part, call: Call | None = None) -> str:

@@ -31,7 +31,10 @@ def check(folder: Path, what: str, instead: str = "", size: int = 0) -> None:
     Leaves nothing behind.
     """
     try:
-        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
+        if there is None:
+            # Such as a drive that isn't connected.
+            raise FileNotFoundError(errno.ENOENT, "")
         with tempfile.TemporaryFile(dir=there):
             pass
         disk = shutil.disk_usage(there)

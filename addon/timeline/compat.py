@@ -50,8 +50,10 @@ def set_handles(strip: Any, left: int, right: int) -> None:
 
 
 def content_start(strip: Any) -> float:
-    """Where the strip's content begins, trimmed or not: moving changes it, trimming doesn't."""
-    return float(strip.content_start if _HANDLES_NAMED else strip.frame_start)
+    """Where the strip's content begins, trimmed or not: moving changes it; trimming doesn't, nor a cut, soft or hard."""
+    start = float(strip.content_start if _HANDLES_NAMED else strip.frame_start)
+    # What a hard cut has taken away; stills and effects have nothing of the kind.
+    return start - getattr(strip, "content_trim_start" if _HANDLES_NAMED else "animation_offset_start", 0)
 
 
 def move_content(strip: Any, frames: int) -> None:

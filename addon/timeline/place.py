@@ -20,11 +20,13 @@ _CHANNELS = range(1, 129)
 class _Place:
     """One place for sounds.
 
+    level  what the sounds go into: the edit, or the meta strip around the clip
     clip   the strip whose picture is heard there, None where that is gone
     at     where the whole sound belongs
     heard  what of it is heard: its clip may have been trimmed, or cut in two
     """
 
+    level: Any
     clip: Any
     at: Span
     heard: Span
@@ -38,17 +40,16 @@ def place(job: Job) -> tuple[dict[int, PlacedSound], str]:
     undo step.
     """
     request = job.request
-    scene, clip = strips.find_marked(request.scene, request.strip, request.mark)
+    scene, clip = strips.find_marked(request)
     if scene is None:
         raise Failure("no_scene", f"The scene “{request.scene}” is gone.", f"The sound is kept in {request.folder}.")
     takes = {number: job.takes[number] for number in job.to_place}
     for take in takes.values():
         if take.file is None or not take.file.is_file():
             raise Failure("no_file", "The finished sound is no longer on disk.", "Generate the sound again.")
-    level: Any = isolate.level(scene, clip) if clip is not None else scene.sequence_editor_create()
     places = _places(request, scene, clip)
-    channels = _channels(level, places, request, len(takes))
-    added = [_add_takes(job, scene, level, spot, chosen) for spot, chosen in zip(places, channels, strict=True)]
+    channels = _channels(places, request, len(takes))
+    added = [_add_takes(job, scene, spot, chosen) for spot, chosen in zip(places, channels, strict=True)]
     placed = {
         number: PlacedSound(sound.name, sound.channel, compat.left_handle(sound), compat.right_handle(sound), file)
         for number, sound in added[0].items()
@@ -57,18 +58,18 @@ def place(job: Job) -> tuple[dict[int, PlacedSound], str]:
     return placed, "" if clip is not None else "The clip is gone; its sound is where it was."
 
 
-def _add_takes(job: Job, scene: bpy.types.Scene, level: Any, spot: _Place, channels: Sequence[int]) -> dict[int, Any]:
+def _add_takes(job: Job, scene: bpy.types.Scene, spot: _Place, channels: Sequence[int]) -> dict[int, Any]:
     """Adds the waiting takes at one place; returns their strips by the take's number from 0."""
-    before = strips.takes_of(scene, spot.clip) if spot.clip is not None else []
+    before = strips.takes_of(scene, spot.clip, spot.heard) if spot.clip is not None else []
     first_number = max((int(strips.made_with(sound).get("take", 0)) for sound in before), default=0) + 1
     sounds: dict[int, Any] = {}
     for count, (number, channel) in enumerate(zip(job.to_place, channels, strict=True), first_number):
         take = job.takes[number]
-        sounds[number] = _add(level, spot, channel, take, _name(job.request, count))
+        sounds[number] = _add(spot, channel, take, _name(job.request, count))
         sounds[number][strips.PROPERTY] = _made_with(job, take, count)
     hear([*before, *sounds.values()], next(iter(sounds.values())))
     if job.request.options.mute_own_sound and spot.clip is not None:
-        for sound in own_sounds(level, spot.clip):
+        for sound in own_sounds(spot.level, spot.clip):
             sound.mute = True
     return sounds
 
@@ -105,8 +106,8 @@ def _name(request: Request, number: int) -> str:
     return f"{request.strip} (MMAudio)" if number == 1 else f"{request.strip} (MMAudio {number})"
 
 
-def _add(level: Any, spot: _Place, channel: int, take: Take, name: str) -> Any:
-    sound = level.strips.new_sound(name=name, filepath=str(take.file), channel=channel, frame_start=spot.at.start)
+def _add(spot: _Place, channel: int, take: Take, name: str) -> Any:
+    sound = spot.level.strips.new_sound(name=name, filepath=str(take.file), channel=channel, frame_start=spot.at.start)
     # Blender derives the length from the file and may round by a frame.
     compat.set_right_handle(sound, spot.at.end)
     # The rest is still there, behind the sound's own handles.
@@ -122,23 +123,25 @@ def _add(level: Any, spot: _Place, channel: int, take: Take, name: str) -> Any:
     return sound
 
 
-def _channels(level: Any, places: Sequence[_Place], request: Request, count: int) -> list[list[int]]:
+def _channels(places: Sequence[_Place], request: Request, count: int) -> list[list[int]]:
     """For each place, `count` channels that are free there, unlocked and heard: below the clip first, or above it, the
     nearest ones, and on its other side when there are no more.
     """
     above = request.options.above
-    taken = [(strip.channel, strips.span(strip)) for strip in level.strips]
     chosen: list[list[int]] = []
     for spot in places:
+        channels = spot.level.channels
+        others = [(strip.channel, strips.span(strip)) for strip in spot.level.strips]
+        for other, numbers in zip(places, chosen, strict=False):
+            others += [(number, other.heard) for number in numbers if other.level == spot.level]
         beside = spot.clip.channel if spot.clip is not None else request.channel
-        here = {beside, *(channel for channel, span in taken if span.common(spot.heard).frames)}
+        here = {beside, *(channel for channel, span in others if span.common(spot.heard).frames)}
         nearest = sorted(_CHANNELS, key=lambda number: ((number > beside) != above, abs(number - beside)))
-        usable = [number for number in nearest if not level.channels[number].lock and not level.channels[number].mute]
+        usable = [number for number in nearest if not channels[number].lock and not channels[number].mute]
         free = [number for number in usable if number not in here][:count]
         if len(free) < count:
             raise Failure("no_channel", "All channels are taken or locked there.", "Free or unlock a channel, then Retry.")
         chosen.append(free)
-        taken += [(number, spot.heard) for number in free]
     return chosen
 
 
@@ -148,7 +151,7 @@ def _places(request: Request, scene: bpy.types.Scene, clip: Any) -> list[_Place]
     It may have been moved since, and its sound goes with it; it may have been trimmed, or cut, and its parts moved.
     """
     if clip is None:
-        return [_Place(None, request.span, request.span)]
+        return [_Place(scene.sequence_editor_create(), None, request.span, request.span)]
 
     def moved(piece: Any) -> int:
         return strips.moved(piece, request.span, request.content_start)
@@ -158,13 +161,14 @@ def _places(request: Request, scene: bpy.types.Scene, clip: Any) -> list[_Place]
     for piece in sorted(pieces, key=lambda piece: (moved(piece), compat.left_handle(piece))):
         at = request.span.moved(moved(piece))
         heard = at.common(strips.span(piece))
-        if places and places[-1].at == at and places[-1].heard.end == heard.start:
-            both = Span(places[-1].heard.start, heard.end)
-            places[-1] = _Place(clip if piece == clip else places[-1].clip, at, both)
+        level, last = isolate.level(scene, piece), places[-1] if places else None
+        if last is not None and (last.level, last.at, last.heard.end) == (level, at, heard.start):
+            both = Span(last.heard.start, heard.end)
+            places[-1] = _Place(level, clip if piece == clip else last.clip, at, both)
         elif heard.frames:
-            places.append(_Place(piece, at, heard))
+            places.append(_Place(level, piece, at, heard))
     at = request.span.moved(moved(clip))
-    return sorted(places, key=lambda spot: spot.clip != clip) or [_Place(clip, at, at)]
+    return sorted(places, key=lambda spot: spot.clip != clip) or [_Place(isolate.level(scene, clip), clip, at, at)]
 
 
 def _same_file(one: str, other: str) -> bool:

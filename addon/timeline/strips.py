@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 
 from ..failure import Failure
-from ..jobs.request import Span
+from ..jobs.request import Request, Span
 from . import compat, isolate
 
 PROPERTY = "mmaudio"
@@ -59,27 +59,35 @@ def mark(strip: Any) -> str:
     return str(strip[MARK])
 
 
-def find_marked(scene_name: str, strip_name: str, mark: str) -> tuple[bpy.types.Scene | None, Any]:
-    """The scene and the strip, also where they have other names by now; each None where it is gone.
+def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Any]:
+    """The scene and the strip of a job, also where they have other names by now; each None where it is gone.
 
     A copy carries the same mark: then the names decide.
     """
-    scene, named = find(scene_name, strip_name)
-    if named is not None and named.get(MARK, "") == mark:
+    scene, named = find(request.scene, request.strip)
+    if named is not None and named.get(MARK, "") == request.mark:
         return scene, named
     for other in [scene, *bpy.data.scenes]:
         edit: Any = other.sequence_editor if other is not None else None
-        marked = [strip for strip in edit.strips_all if has_picture(strip) and strip.get(MARK) == mark] if edit else []
-        if marked and mark:
-            return other, next((strip for strip in marked if strip.name == strip_name), marked[0])
-    # An undo to before the click takes the mark away.
-    return scene, named if named is not None and MARK not in named else None
+        every = edit.strips_all if edit and request.mark else ()
+        marked = [strip for strip in every if has_picture(strip) and strip.get(MARK) == request.mark]
+        if marked:
+            return other, next((strip for strip in marked if strip.name == request.strip), marked[0])
+    # An undo to before the click takes the mark away; of another strip that has the name by now more is different.
+    return scene, named if named is not None and MARK not in named and _shows_as_much(named, request) else None
+
+
+def _shows_as_much(strip: Any, request: Request) -> bool:
+    now = span(strip)
+    trimmed_then = request.span.start - request.content_start
+    return now.frames == request.span.frames and now.start - compat.content_start(strip) == trimmed_then
 
 
 def pieces_of(scene: bpy.types.Scene, clip: Any) -> list[Any]:
     """The clip, and what was cut from it, wherever that is by now. A copy has its mark too, but shows what it shows."""
     pieces = [clip]
-    for strip in isolate.level(scene, clip).strips:
+    edit: Any = scene.sequence_editor
+    for strip in edit.strips_all:
         is_marked = has_picture(strip) and clip.get(MARK) and strip.get(MARK) == clip[MARK]
         if strip != clip and is_marked and not any(_content(strip).common(_content(piece)).frames for piece in pieces):
             pieces.append(strip)
@@ -106,11 +114,11 @@ def _is_played(strip: Any) -> bool:
     return strip.type in _PLAYED or (strip.type == "IMAGE" and len(strip.elements) > 1)
 
 
-def takes_of(scene: bpy.types.Scene, clip: Any) -> list[Any]:
-    """The sound strips that were made for the clip where it stands now, by the number of their take."""
+def takes_of(scene: bpy.types.Scene, clip: Any, at: Span | None = None) -> list[Any]:
+    """The sound strips that were made for the clip where it stands now, or `at` a place, by the number of their take."""
     if not clip.get(MARK):
         return []
-    shown = span(clip)
+    shown = at or span(clip)
     sounds = [
         strip
         for strip in isolate.level(scene, clip).strips

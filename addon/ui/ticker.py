@@ -66,8 +66,8 @@ def _look() -> None:
     """Goes on with the jobs of the file that was opened."""
     setup = preferences.setup(bpy.context)
     try:
-        resuming.clear_leftovers(setup)
         resuming.opened(setup)
+        resuming.clear_leftovers(setup)
     except Failure as failure:
         log.info("%s", failure.message)
     except Exception:
