@@ -92,7 +92,7 @@ def retry(job: Job, setup: Setup) -> Job:
 
 
 def anew(job: Job, setup: Setup, job_id: str = "") -> Job:
-    """The same once more, of the strip as it is now; another job unless `job_id` is given. Raises Failure if that is gone."""
+    """The same once more, of the strip as it is now; another job without `job_id`. Raises Failure if the strip is gone."""
     old = job.request
     scene, strip = strips.find_marked(old)
     if job.id in left_behind or scene is None or strip is None:
