@@ -8,9 +8,6 @@ import bpy
 
 from ..failure import Cancelled, Failure
 from ..jobs.record import as_failure
-from ..service import eachlabs
-from ..service.eachlabs import Eachlabs
-from ..service.http import Transport
 from ..service.storage import Config
 from ..service.storage.check import check_storage
 from ..setup import Setup
@@ -47,17 +44,13 @@ class Test:
         self._thread.join(seconds)
 
     def _go(self) -> None:
-        base_url = self._setup.base_url
-        transport = Transport(self._cancel, loopback_allowed=eachlabs.is_local(base_url))
         try:
-            service = Eachlabs(self._setup.key, base_url, transport)
-            self.said = check_storage(self.config.open(service, transport), transport)
+            with self._setup.tools.line(self.config, self._cancel) as line:
+                self.said = check_storage(line.storage, line.transport)
         except Cancelled:
             self.said = "The test was cancelled."
         except Exception as fault:
             self.failure = as_failure(fault, "storage test")
-        finally:
-            transport.close()
 
 
 _latest: Test | None = None

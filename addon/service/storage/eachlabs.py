@@ -62,7 +62,7 @@ class EachlabsStorage:
 
         def attempt() -> Published:
             while left:
-                self._delete_once(left[-1])
+                self._clear_up_once(left[-1])
                 left.pop()
             return self._publish_once(clip, progress, note)
 
@@ -71,22 +71,24 @@ class EachlabsStorage:
     def delete(self, published: Published) -> None:
         if is_object_name(published.id):
             raise elsewhere()
+        self._transport.retry(lambda: self._delete_once(published))
+
+    def _delete_once(self, published: Published) -> None:
         try:
-            self._service.call("DELETE", f"/v1/files/{quote(published.id, safe='')}")
+            self._service.call_once("DELETE", f"/v1/files/{quote(published.id, safe='')}")
         except Failure as fault:
             if fault.code != "not_found":
                 raise
 
-    def _delete_once(self, published: Published) -> None:
+    def _clear_up_once(self, published: Published) -> None:
         """Of an upload whose answer was lost: it may be there all the same. Raises TryAgain, Cancelled."""
         try:
-            self._service.call_once("DELETE", f"/v1/files/{quote(published.id, safe='')}")
+            self._delete_once(published)
         except TryAgain:
             raise
         except Failure as fault:
             # It lapses by itself; that is not worth ending the job for.
-            if fault.code != "not_found":
-                log.warning("could not delete an upload that broke off: %s", fault.message)
+            log.warning("could not delete an upload that broke off: %s", fault.message)
 
     def _publish_once(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
         """Asks for a fresh address on each try: one takes a single file, for 15 minutes."""
