@@ -47,7 +47,7 @@ class Order:
 
     first, frames  the strip's left handle and the number of frames it shows; beyond them its last picture is held
     whole_edit     render the edit as it is seen there, instead of the strip alone
-    token          sets its unfinished files apart from those of a render whose Blender was killed
+    token          sets its own files apart from those of a render whose Blender was killed a moment ago
     """
 
     blend: str
@@ -75,7 +75,7 @@ def export_clips(
     with the end of Blender's words, Cancelled.
     """
     folder = Path(order.stretches[0].output).parent
-    asked, log = folder / "render.json", folder / "render.log"
+    asked, log = (folder / f"render-{order.token}.{kind}" for kind in ("json", "log"))
     try:
         asked.write_text(json.dumps(asdict(order)), encoding="utf-8")
     except OSError as fault:

@@ -37,7 +37,7 @@ class Blenders:
 
     def __init__(self, user: Path, standin: StandIn, project: Path) -> None:
         self.zip = str(sorted((ROOT / "dist").glob("mmaudio_vse-*.zip"))[-1])
-        self.project = project
+        self.user, self.project = user, project
         self.variables = {**os.environ, **standin.environment, "BLENDER_USER_RESOURCES": str(user)}
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
@@ -46,7 +46,7 @@ class Blenders:
         return subprocess.Popen(command, env=self.variables, text=True, **pipes)  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownVariableType]
 
     @contextmanager
-    def at_work_until(self, *stage: str) -> Generator[None]:
+    def at_work_until(self, *stage: str) -> Generator["subprocess.Popen[str]"]:
         """A Blender that has told of this stage; killed on the way out."""
         process = self.start("work")
         assert process.stderr is not None
@@ -58,7 +58,7 @@ class Blenders:
                     break
             else:
                 pytest.fail("".join(seen[-20:]))
-            yield
+            yield process
         finally:
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=20)
@@ -99,6 +99,35 @@ MOMENTS = {
     "downloading": Moment(("downloading", "ordered"), {"at": "output", "do": "stall", "seconds": 30}, ("GET", "/outputs/")),
     "placed, but not saved": Moment(("done", "ordered")),
 }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the render's process in /proc")
+def test_the_render_of_a_killed_blender_ends_early(blenders: Blenders) -> None:
+    """With the clip that it is at: it would use up the machine for nothing, once for each crash."""
+    edits.edit().strips["clip"].frame_final_duration = 4000
+    bpy.ops.wm.save_mainfile()
+
+    with blenders.at_work_until("exporting") as blender:
+        edits.until(lambda: any(blenders.user.rglob("clip-000.mp4")))
+        (render,) = children(blender.pid)
+
+    edits.until(lambda: not is_at_work(render))
+    (order,) = blenders.user.rglob("render-*.json")
+    clips = [Path(stretch["output"]) for stretch in json.loads(order.read_bytes())["stretches"]]
+    assert not clips[-1].is_file(), "it had ended by itself"
+
+
+def children(process: int) -> list[int]:
+    return [
+        int(child) for task in Path(f"/proc/{process}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
+def is_at_work(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 runs_seen: list[int] = []

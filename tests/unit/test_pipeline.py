@@ -5,8 +5,10 @@ The background Blender is stood in for by background.py here; tests/blender runs
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from addon.failure import Cancelled
 from addon.jobs import scoring
 from addon.jobs.job import Job, Run, Stage
 from addon.jobs.pipeline import EXPORTS_MAX, Pipeline, Stop
 from addon.jobs.runner import WORKERS_MAX, Runner
+from addon.media.export import Order, Stretch, export_clips
 
-from .parts import Double, cancel_all, drained, go, new_job, shared_in, tools_for, until
+from .parts import BACKGROUND, Double, cancel_all, drained, go, new_job, shared_in, tools_for, until
 
 WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
 
@@ -153,6 +157,30 @@ def test_a_failed_render_names_the_strip_and_what_blender_said(how: str, said: s
 
 def rendering(job: Job) -> bool:
     return job.stage is Stage.EXPORTING and job.progress is not None and job.progress.done > 0
+
+
+def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: Path) -> None:
+    """That one still writes for a moment, and may not have read yet what it was asked for."""
+
+    def order() -> Order:
+        clip = Stretch(0, 4, str(tmp_path / "job" / "clip-000.mp4"))
+        return Order("edit.blend", "Scene", "Shot 1", 1, 4, [clip], 512, whole_edit=False, scenes_as_they_are=False)
+
+    def render(how: str, cancel: threading.Event) -> None:
+        export_clips(order(), (sys.executable, str(BACKGROUND), how), lambda done, total: None, files.append, cancel)
+
+    files: list[int] = []
+    (tmp_path / "job").mkdir()
+    end = threading.Event()
+    with ThreadPoolExecutor() as threads:
+        left = threads.submit(render, "hang", end)
+        until((tmp_path / "diary.txt").is_file)
+        before = {path: path.read_bytes() for path in (tmp_path / "job").iterdir()}
+        render("render", threading.Event())
+        after = {path: path.read_bytes() for path in before}
+        end.set()
+    assert isinstance(left.exception(), Cancelled)
+    assert (files, len(before), after) == ([0], 2, before)
 
 
 def first_byte_gone(job: Job) -> bool:
