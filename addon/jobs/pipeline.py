@@ -68,6 +68,7 @@ class Pipeline:
         self._fetched_again: set[Part] = set()
         by_hand = job.request.options.clip_url
         self._line = partial(tools.line, GivenUrlConfig(by_hand) if by_hand else tools.storage)
+        self._uploading = [threading.Lock() for _ in job.clips]
         self._webhook_note = ""
 
     @property
@@ -157,12 +158,17 @@ class Pipeline:
 
     def _score_window(self, crew: Crew, parts: Sequence[Part], line: Line) -> None:
         """Has a window's clip uploaded where one of these runs of it needs it, and the runs done."""
-        window = parts[0].window
         with self._record.keeping_faults(parts):
             if self._wants_clip(parts):
-                scoring.upload(self._record, line, window, self._clip(window), parts)
+                self._upload(line, parts)
             for part in parts:
                 crew.put(partial(self._score_part, part))
+
+    def _upload(self, line: Line, parts: Sequence[Part]) -> None:
+        """Once for all takes, whichever of them finds first that the window's clip has to be uploaded."""
+        window = parts[0].window
+        with self._uploading[window]:
+            scoring.upload(self._record, line, window, self._clip(window), parts)
 
     def _score_part(self, part: Part, line: Line) -> None:
         """One run. One that fails among several is ordered once more: the others would be of no use without it."""
@@ -181,7 +187,7 @@ class Pipeline:
         name = f"{self.job.id}/{part.window}/{part.take}"
         flight = self._shared.limits.flight(account, name, line.transport.wait, under_way=under_way)
         with flight as turn, self._expected_call(part) as call:
-            scoring.order(self._record, line, part, turn, call)
+            scoring.order(self._record, line, part, turn, lambda: self._upload(line, [part]), call=call)
             output_url = scoring.output_of(self._record, line, part, call)
         result = self._folder / f"result-{part.window:03}-{part.take + 1}.mp4"
         scoring.fetch(self._record, line, part, output_url, result)

@@ -72,7 +72,7 @@ class Record:
         with self.lock:
             run = self.run(part)
             spent = (*run.spent, run.prediction_id) if run.prediction_id else run.spent
-            self.change_run(part, ordered=None, prediction_id=None, result=None, spent=spent)
+            self.change_run(part, ordered=None, video="", prediction_id=None, result=None, spent=spent)
 
     def change_take(self, number: int, **changes: Any) -> None:
         with self.lock:

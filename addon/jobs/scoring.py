@@ -14,20 +14,31 @@ from ..failure import Failure
 from ..service import answers, mmaudio
 from ..service.answers import Prediction
 from ..service.eachlabs import Turn
+from ..service.storage import SETTINGS_HINT
 from ..service.webhook import Call
 from .crew import Line
-from .job import Part, Run, Stage
+from .job import Part, Stage
 from .record import Record
 
 log = logging.getLogger(__name__)
 
 # A run takes 5 s; a cold start of the model minutes. Past that nobody waits for it any more.
 _PREDICT_DEADLINE_SECONDS = 15 * 60.0
+# With the shortest life that a clip can be given, as long as the service's refusals are put up with.
+_UPLOADS_MAX = 6
 _POLL_SECONDS = 0.5
 _POLL_SLOWER_SECONDS = 2.0
 _POLL_FAST_FOR_SECONDS = 20.0
 _POLL_BESIDE_CALL_SECONDS = 10.0
 """A call comes the moment a run ends: polls are there for one that is lost, and twice a run's time is soon enough there."""
+
+
+class _ClipLapsed(Failure):
+    """The clip can't be read any more, or only for a moment; no run was ordered with it."""
+
+    def __init__(self) -> None:
+        what = "The clip lapsed again and again while its run waited for its turn."
+        super().__init__("clip_lapsed", what, f"Let clips live longer, or retry when other runs have ended. {SETTINGS_HINT}")
 
 
 def upload(record: Record, line: Line, window: int, clip: Path, parts: Sequence[Part]) -> None:
@@ -52,38 +63,58 @@ def upload(record: Record, line: Line, window: int, clip: Path, parts: Sequence[
     record.set_clip(window, replace(published, whole=True))
 
 
-def order(record: Record, line: Line, part: Part, turn: Turn, call: Call | None = None) -> None:
+def order(
+    record: Record, line: Line, part: Part, turn: Turn, upload_anew: Callable[[], None], *, call: Call | None = None
+) -> None:
     """Starts the run, unless it has been started; one whose start was never answered is looked for first.
 
-    `call` is what the service is to ring when the run has ended.
+    upload_anew  puts the clip into storage again: the run may wait for its turn for longer than that lives
+    call         what the service is to ring when the run has ended
     """
-    run = record.run(part)
-    if run.prediction_id is not None:
-        return
+    uploads = 1
+    while record.run(part).prediction_id is None:
+        try:
+            _order_once(record, line, part, turn, call)
+        except _ClipLapsed:
+            if uploads == _UPLOADS_MAX:
+                raise
+            upload_anew()
+            uploads += 1
+
+
+def _order_once(record: Record, line: Line, part: Part, turn: Turn, call: Call | None) -> None:
     record.check_may_order()
     record.change_run(part, stage=Stage.PREDICTING)
     record.detail(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
     # Until that is settled the record keeps the address it was ordered with: it is found by nothing else.
-    started = _find(record, line, part, run) or _create(record, line, part, turn, call)
-    record.change_run(part, prediction_id=started)
+    started = _find(record, line, part) or _create(record, line, part, turn, call)
+    record.change_run(part, prediction_id=started, video="")
     if call:
         call.meant_for(started)
 
 
 def _create(record: Record, line: Line, part: Part, turn: Turn, call: Call | None) -> str:
     run, clip = record.run(part), record.job.clips[part.window]
-    assert clip is not None  # it has been uploaded
+    if clip is None:
+        # Another take has seen that it lapsed, and uploads it anew.
+        raise _ClipLapsed
+
+    def check_clip() -> None:
+        if not clip.is_live(time.time()):
+            raise _ClipLapsed
+
     settings = record.job.takes[part.take].settings
     fields = mmaudio.run_input(clip.url, record.job.request.windows[part.window].duration, settings)
     record.change_run(part, ordered=time.time(), video=clip.url)
     try:
         # The disk has to have taken it.
         record.check_kept()
-        return line.service.create(fields, run.spent, turn=turn, webhook=call.fields if call else None)
+        webhook = call.fields if call else None
+        return line.service.create(fields, run.spent, turn=turn, check=check_clip, webhook=webhook)
     except Failure as failure:
         if failure.code != "unsettled":
             # It is certain that nothing was started.
-            record.change_run(part, ordered=None)
+            record.change_run(part, ordered=None, video="")
         raise
 
 
@@ -147,15 +178,15 @@ def fetch(record: Record, line: Line, part: Part, output_url: str, result: Path)
 
 def cancel(record: Record, line: Line, part: Part) -> None:
     """Ends the run, also one whose start was still to be settled."""
-    run = record.run(part)
-    prediction_id = run.prediction_id or _find(record, line, part, run)
+    prediction_id = record.run(part).prediction_id or _find(record, line, part)
     if prediction_id is not None:
         line.service.cancel(prediction_id)
     record.forget_run(part)
 
 
-def _find(record: Record, line: Line, part: Part, run: Run) -> str | None:
+def _find(record: Record, line: Line, part: Part) -> str | None:
     """The run that was ordered, if it was, and whose number never came."""
+    run = record.run(part)
     if run.ordered is None:
         return None
     fields = mmaudio.run_input(run.video, mmaudio.LONGEST_SECONDS, record.job.takes[part.take].settings)

@@ -8,7 +8,7 @@ shape of errors and outputs); both are accepted.
 import contextlib
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -109,6 +109,7 @@ class Eachlabs:
         spent: Collection[str] = (),
         *,
         turn: Turn | None = None,
+        check: Callable[[], None] = lambda: None,
         webhook: Mapping[str, str] | None = None,
     ) -> str:
         """Starts a run, exactly one, and returns its id.
@@ -116,6 +117,7 @@ class Eachlabs:
         fields   the model's `input`
         spent    see `find_run`
         turn     waits until one more may be created, before each time it is asked for
+        check    called when that wait is over; raises Failure where the run is not to be created any more
         webhook  `Call.fields`, for the service to call back
         """
         began = time.time()
@@ -126,6 +128,7 @@ class Eachlabs:
         def ask() -> str:
             try:
                 with turn.creating() if turn else contextlib.nullcontext():
+                    check()
                     return self._create_once(order)
             except Refused as refused:
                 if turn:

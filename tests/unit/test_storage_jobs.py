@@ -2,9 +2,13 @@
 """A whole job with each way of publishing its clip: what is rendered, what is uploaded, what stays."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import replace
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import requests
@@ -12,8 +16,10 @@ import requests
 from addon.jobs import scoring
 from addon.jobs.job import Job, Stage
 from addon.jobs.tools import Tools
+from addon.service.eachlabs import Eachlabs
+from addon.service.http import Progress, Transport
 from addon.service.mmaudio import LONGEST_SECONDS
-from addon.service.storage import Config, Published
+from addon.service.storage import Config, Published, Storage
 from addon.service.storage.eachlabs import EachlabsConfig
 from addon.service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
@@ -59,6 +65,10 @@ def test_a_job_goes_through_a_bucket_and_leaves_it_empty(
     (video,) = {run["input"]["video"] for run in double.state()["runs"]}
     assert video.startswith(f"{rclone_server.config.endpoint}/{BUCKET}/")
     assert requests.get(video, timeout=10).status_code == 404
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as journal:
+        kept = "".join(journal.iterdump())
+    assert states[-1].id in kept
+    assert "X-Amz-" not in kept, "the link is forgotten when nothing needs it any more"
 
 
 @pytest.fixture
@@ -161,3 +171,66 @@ def test_a_clip_in_a_storage_that_was_set_up_before_fails_no_job_and_is_told_of(
     assert "no longer the one that is set up" in caplog.text
     assert "old.example/" not in caplog.text
     assert [seen for seen in scripted.seen if old.id in seen.target] == []
+
+
+def test_a_job_with_a_clip_waits_for_a_storage_that_takes_it(
+    double: Double, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Published("c" * 32 + ".mp4", "https://old.example/" + "c" * 32 + ".mp4?sig=1")
+    begun = new_job(tmp_path).with_clip(0, old)
+    with caplog.at_level(logging.WARNING):
+        failed = go(begun, tools_with(double, tmp_path, GivenUrlConfig()))[-1]
+    assert failed.error is not None
+    assert (failed.stage, failed.error.code, rendered(tmp_path)) == (Stage.FAILED, "storage_setup", False)
+    assert "choose another storage" in failed.error.hint
+    assert "no longer the one that is set up" in caplog.text
+    end = go(replace(failed, stage=Stage.QUEUED, error=None), tools_for(double, tmp_path))[-1]
+    assert (end.stage, end.error) == (Stage.PLACING, None)
+
+
+@dataclass(frozen=True)
+class Brief:
+    """each::storage, whose first `brief` clips have lapsed by the time at which their runs may begin."""
+
+    label: ClassVar[str] = "brief"
+
+    brief: int
+    uploads: list[Published] = field(default_factory=list[Published], compare=False)
+
+    def open(self, service: Eachlabs, transport: Transport) -> "BriefStorage":
+        return BriefStorage(self, EachlabsConfig().open(service, transport))
+
+
+class BriefStorage:
+    needs_clip = True
+    deletes = True
+
+    def __init__(self, config: Brief, true: Storage) -> None:
+        self._config = config
+        self._true = true
+
+    def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
+        published = self._true.publish(clip, progress, begun)
+        self._config.uploads.append(published)
+        lapsed = len(self._config.uploads) <= self._config.brief
+        return replace(published, expires=time.time()) if lapsed else published
+
+    def delete(self, published: Published) -> None:
+        self._true.delete(published)
+
+
+def test_a_clip_that_lapses_before_its_runs_turn_is_uploaded_anew_once_for_all_takes(double: Double, tmp_path: Path) -> None:
+    config = Brief(1)
+    end = go(new_job(tmp_path, takes=3), tools_with(double, tmp_path, config))[-1]
+    assert (end.stage, end.error) == (Stage.PLACING, None)
+    lapsed, live = config.uploads
+    assert [run["input"]["video"] for run in double.state()["runs"]] == [live.url] * 3
+    assert [upload["deleted"] for upload in double.state()["uploads"]] == [True, True]
+    assert lapsed.url != live.url
+
+
+def test_nothing_is_ordered_with_clips_that_always_lapse(double: Double, tmp_path: Path) -> None:
+    end = go(new_job(tmp_path), tools_with(double, tmp_path, Brief(99)))[-1]
+    assert (end.stage, end.error and end.error.code) == (Stage.FAILED, "clip_lapsed")
+    assert double.state()["runs"] == []
+    assert not end.paid

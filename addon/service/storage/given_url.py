@@ -9,9 +9,11 @@ from typing import ClassVar
 from ...failure import Failure
 from ..eachlabs import Eachlabs
 from ..http import Progress, Transport
-from . import Published
+from . import SETTINGS_HINT, Published, elsewhere
 
 LENGTH_NOTE = "The video at this address must show what the strip shows, from its left handle to its right one."
+
+_HINT = "Give the public https address of the clip's mp4, in the sidebar or with --clip-url."
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,8 @@ class GivenUrlConfig:
 
     def open(self, service: Eachlabs, transport: Transport) -> "GivenUrl":
         url = self.url.strip()
-        hint = "Give the public https address of the clip's mp4, in the sidebar or with --clip-url."
-        if not url:
-            raise Failure("storage_setup", "The strip has no address of a clip.", hint)
-        transport.check(url, hint)
+        if url:
+            transport.check(url, _HINT)
         return GivenUrl(url)
 
 
@@ -40,9 +40,15 @@ class GivenUrl:
 
     def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
         """The given address, as it is. `clip` may be anything: nothing is read, nothing sent."""
+        if not self._url:
+            # Such as that of a job which went on after another storage was chosen.
+            what = "The strip has no address of a clip, and with Address by hand none is rendered."
+            raise Failure("storage_setup", what, f"{_HINT} Or choose another storage. {SETTINGS_HINT}")
         published = Published("", self._url)
         begun(published)
         return published
 
     def delete(self, published: Published) -> None:
-        """The clip is the artist's own: it stays."""
+        """The clip is the artist's own: it stays. Raises Failure for one that lies in another storage."""
+        if published.id:
+            raise elsewhere()
