@@ -15,7 +15,7 @@ from ..service.storage.eachlabs import EachlabsConfig
 from ..service.storage.given_url import GivenUrlConfig
 from ..setup import check_online
 from ..timeline import compat, place, strips
-from . import preferences, settings, storage_test, ticker
+from . import clip_address, preferences, settings, storage_test, ticker
 
 
 def blocker(context: bpy.types.Context) -> Failure | None:
@@ -34,7 +34,7 @@ def blocker(context: bpy.types.Context) -> Failure | None:
     count = sum(strips.has_picture(strip) for strip in chosen)
     if not count:
         return Failure("no_picture", "The selected strip has no picture.", "Select a movie, image, scene or effect strip.")
-    return _address_blocker(settings.of(scene).clip_url, count, setup.base_url) if setup.by_hand else None
+    return _address_blocker(clip_address.of(scene), count, setup.base_url) if setup.by_hand else None
 
 
 def _address_blocker(clip_url: str, count: int, base_url: str) -> Failure | None:
@@ -71,8 +71,8 @@ class MMAUDIO_OT_generate(bpy.types.Operator):
         asked = settings.of(scene)
         try:
             setup = preferences.setup(context)
-            run = settings.for_run(asked)
-            jobs = generation.start(scene, chosen, run, setup, settings.options(asked, by_hand=setup.by_hand))
+            options = settings.options(asked, clip_address.of(scene) if setup.by_hand else "")
+            jobs = generation.start(scene, chosen, settings.for_run(asked), setup, options)
         except Failure as failure:
             return _refuse(self, failure)
         ticker.start()
@@ -245,7 +245,7 @@ class MMAUDIO_OT_test_storage(bpy.types.Operator):
         config = setup.storage
         scene = compat.edited_scene(context)
         if setup.by_hand and scene is not None:
-            config = GivenUrlConfig(settings.of(scene).clip_url)
+            config = GivenUrlConfig(clip_address.of(scene))
         try:
             if isinstance(config, EachlabsConfig):
                 setup.check_access()

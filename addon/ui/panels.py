@@ -34,7 +34,7 @@ class MMAUDIO_PT_generate(_Sidebar, bpy.types.Panel):
         if scene is not None:
             _draw_settings(layout, settings.of(scene))
             if preferences.setup(context).by_hand:
-                _draw_address(layout, settings.of(scene), context)
+                _draw_address(layout, context)
         _draw_blocker(layout, context)
         count = sum(strips.has_picture(strip) for strip in strips.selected(context))
         row = layout.row()
@@ -131,13 +131,14 @@ def _draw_settings(layout: Any, asked: settings.MMAUDIO_PG_settings) -> None:
     layout.prop(asked, "takes")
 
 
-def _draw_address(layout: Any, asked: settings.MMAUDIO_PG_settings, context: bpy.types.Context) -> None:
+def _draw_address(layout: Any, context: bpy.types.Context) -> None:
     """Where the artist has published the strip's clip; nothing is rendered then."""
     column = layout.column(align=True)
     column.label(text="Address of the Clip")
-    column.prop(asked, "clip_url", text="", placeholder="https://…/clip.mp4")
+    held = preferences.of(context)
+    column.prop(held, "clip_url", text="", placeholder="https://…/clip.mp4")
     draw_text(column, f"{LENGTH_NOTE} Whatever its length, it is one run.", context)
-    storage_test.draw(column, GivenUrlConfig(asked.clip_url), context, text="Test Address")
+    storage_test.draw(column, GivenUrlConfig(held.clip_url), context, text="Test Address")
 
 
 def _made_with_rows(made_with: Mapping[str, Any]) -> list[tuple[str, str]]:

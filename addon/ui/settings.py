@@ -11,21 +11,6 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 from ..jobs.request import TAKES_MAX, Options, Source
 from ..service import mmaudio
 
-# Whoever has a clip's address can read the clip, so it is not kept in the .blend: by scene, until Blender closes.
-_clip_urls: dict[int, str] = {}
-
-
-def _get_clip_url(self: "MMAUDIO_PG_settings") -> str:
-    return _clip_urls.get(_scene_of(self), "")
-
-
-def _set_clip_url(self: "MMAUDIO_PG_settings", value: str) -> None:
-    _clip_urls[_scene_of(self)] = value.strip()
-
-
-def _scene_of(settings: Any) -> int:
-    return settings.id_data.session_uid
-
 
 class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
     if TYPE_CHECKING:
@@ -41,7 +26,6 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         placement: str
         mute_own_sound: bool
         scenes_as_they_are: bool
-        clip_url: str
     else:
         prompt: StringProperty(
             name="Prompt",
@@ -115,12 +99,6 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
             name="Render 3D Scenes as They Are",
             description="Render scene strips with their own engine instead of Workbench. Much slower, and seldom heard",
         )
-        clip_url: StringProperty(
-            name="Address of the Clip",
-            description="The public https address of an mp4 that shows what the strip shows. It is not saved in the .blend",
-            get=_get_clip_url,
-            set=_set_clip_url,
-        )
 
 
 CLASSES = (MMAUDIO_PG_settings,)
@@ -139,8 +117,8 @@ def of(scene: bpy.types.Scene) -> MMAUDIO_PG_settings:
     return settings.mmaudio
 
 
-def options(settings: MMAUDIO_PG_settings, *, by_hand: bool = False) -> Options:
-    """What was chosen beside the model's own settings; `by_hand`, with the address of the clip."""
+def options(settings: MMAUDIO_PG_settings, clip_url: str = "") -> Options:
+    """What was chosen beside the model's own settings; `clip_url` is the address of a clip that was published by hand."""
     return Options(
         takes=settings.takes,
         source=Source.TIMELINE if settings.source == "TIMELINE" else Source.STRIP,
@@ -148,7 +126,7 @@ def options(settings: MMAUDIO_PG_settings, *, by_hand: bool = False) -> Options:
         above=settings.placement == "ABOVE",
         mute_own_sound=settings.mute_own_sound,
         scenes_as_they_are=settings.scenes_as_they_are,
-        clip_url=settings.clip_url if by_hand else "",
+        clip_url=clip_url,
     )
 
 

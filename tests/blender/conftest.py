@@ -53,6 +53,7 @@ def addon() -> Any:
         "media.sound",
         "service.mmaudio",
         "ui.operators",
+        "ui.clip_address",
         "ui.settings",
         "ui.storage_preferences",
         "ui.storage_test",

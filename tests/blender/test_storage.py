@@ -133,21 +133,19 @@ def test_an_address_by_hand_is_neither_rendered_nor_uploaded_nor_saved(
     strip = edits.movie(project, frames=300)
     wont_render(addon, monkeypatch)
     preferences.storage = "given_url"
-    asked = bpy.context.scene.mmaudio  # pyright: ignore[reportAttributeAccessIssue]
+    scene, addresses = bpy.context.scene, addon.clip_address
     uploads = len(standin.state()["uploads"])
     with files_for_anyone(project) as public:
         standin.outside(storages=[public])
-        asked.clip_url = f" {public}/{Path(strip.filepath).name.replace(' ', '%20')}?sig=by-hand-s3cret "
-        options = vars(addon.settings.options(asked, by_hand=True))
-        (job,) = edits.generate(addon, strip, options=options)
+        addresses.give(scene, f" {public}/{Path(strip.filepath).name.replace(' ', '%20')}?sig=by-hand-s3cret ")
+        (job,) = edits.generate(addon, strip, options={"clip_url": addresses.of(scene)})
     assert (job.stage, job.error) == ("done", None)
     assert len(job.runs) == 1, "12.5 s of one clip are one run"
     assert "must show what the strip shows" in job.note
-    assert standin.state()["runs"][-1]["input"]["video"] == asked.clip_url
+    assert standin.state()["runs"][-1]["input"]["video"] == addresses.of(scene)
     assert len(standin.state()["uploads"]) == uploads
     bpy.ops.wm.save_as_mainfile(filepath=str(project / "done.blend"), compress=False)
     assert files_with("by-hand-s3cret", project) == []
-    assert addon.settings.options(asked).clip_url == "", "with another storage it is out of use"
 
 
 def blocked(addon: Any) -> str | None:
@@ -161,19 +159,34 @@ def test_what_is_wrong_with_an_address_by_hand_is_said_before_anything_is_starte
 ) -> None:
     strip, other = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=5)
     preferences.storage = "given_url"
-    asked = bpy.context.scene.mmaudio  # pyright: ignore[reportAttributeAccessIssue]
+    scene, addresses = bpy.context.scene, addon.clip_address
     other.select = False
     assert blocked(addon) == "no_address"
-    asked.clip_url = "http://cdn.example/a.mp4"
+    addresses.give(scene, "http://cdn.example/a.mp4")
     assert blocked(addon) == "no_address"
-    asked.clip_url = "https://cdn.example/a.mp4"
+    addresses.give(scene, "https://cdn.example/a.mp4")
     assert blocked(addon) is None
     other.select = True
     assert blocked(addon) == "one_address"
     with pytest.raises(addon.failure.Failure, match="one strip, and 2 are chosen"):
-        edits.start(addon, strip, other, options={"clip_url": asked.clip_url})
+        edits.start(addon, strip, other, options={"clip_url": addresses.of(scene)})
     preferences.storage = "eachlabs"
     assert blocked(addon) is None
+
+
+@pytest.mark.parametrize(("storage", "used"), [("given_url", "https://cdn.example/a.mp4"), ("eachlabs", "")])
+def test_an_address_by_hand_is_of_its_storage_alone(
+    *, storage: str, used: str, addon: Any, preferences: Any, standin: StandIn, project: Path
+) -> None:
+    edits.movie(project, frames=30)
+    addon.clip_address.give(bpy.context.scene, "https://cdn.example/a.mp4")
+    preferences.storage = storage
+    with edits.sequencer():
+        bpy.ops.mmaudio.generate()  # pyright: ignore[reportAttributeAccessIssue]
+    job = addon.generation.runner.jobs[-1]
+    addon.generation.runner.cancel(job.id)
+    assert job.request.options.clip_url == used
+    edits.finish(addon, [job.id])
 
 
 def test_the_command_line_takes_an_address_by_hand(

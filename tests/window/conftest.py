@@ -65,7 +65,7 @@ class Window:
             **details,
         }
         (folder / "order.json").write_text(json.dumps(order))
-        geometry = ["--no-window-focus", "--window-geometry", "0", "0", "1600", "900"]
+        geometry = ["--no-window-focus", "--window-geometry", "0", "0", "1600", "900", "--enable-event-simulate"]
         with (folder / "blender.log").open("wb") as log:
             process = subprocess.Popen(
                 [str(self._blender), *geometry, "--python", str(here / "session.py"), "--", str(folder / "order.json")],

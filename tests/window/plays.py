@@ -279,8 +279,27 @@ def storage(session: Any):  # type: ignore[no-untyped-def]
     yield from session.close_preferences()
     yield from look("by-hand")
     seen["blocker"] = session.blocker()
-    session.scene.mmaudio.clip_url = "https://clips.studio.com/bunny.mp4"
+    session.part("ui.clip_address").give(session.scene, "https://clips.studio.com/bunny.mp4")
     yield from look("by-hand-ready")
     seen["ready"] = session.blocker()
     # Blender keeps its preferences when it closes, and other plays are not of this.
     preferences.storage, preferences.webhook_on, preferences.s3_secret_key = "eachlabs", False, ""
+
+
+def typed_address(session: Any):  # type: ignore[no-untyped-def]
+    """The address of a clip, typed into its field in the sidebar; then Blender crashes."""
+    yield from open_edit(session)
+    preferences = bpy.context.preferences.addons[session.module].preferences
+    preferences.storage, addresses = "given_url", session.part("ui.clip_address")
+    yield 0.5
+    # Where the field is, only Blender knows: below the header of the panel, a word is typed until it arrives.
+    region = next(region for region in session.area().regions if region.type == "UI")
+    top = region.y + region.height
+    down = 40
+    while addresses.of(session.scene) != "word":
+        down += 10
+        yield from session.type_at(region.x + region.width // 2, top - down, "word")
+    yield from session.type_at(region.x + region.width // 2, top - down, session.order["address"])
+    session.seen["typed"] = addresses.of(session.scene)
+    yield from session.screenshot("typed-address")
+    session.crash()

@@ -9,6 +9,8 @@ A script is a generator; it yields how many seconds to let Blender go on.
 import importlib.util
 import itertools
 import json
+import os
+import signal
 import sys
 import time
 import traceback
@@ -110,6 +112,32 @@ class Session:
         wish.touch()
         yield from self.wait_until(lambda: not wish.exists())
 
+    def type_at(self, x: int, y: int, text: str) -> Script:
+        """Types into the text field there, in place of what it holds; where there is none, little happens."""
+
+        def press(key: Any, letter: Any = None) -> None:
+            self.window.event_simulate(key, "PRESS", x=x, y=y, unicode=letter)
+            self.window.event_simulate(key, "RELEASE", x=x, y=y)
+
+        self.window.event_simulate("MOUSEMOVE", "NOTHING", x=x, y=y)
+        yield 0.1
+        # A click marks all that the field holds.
+        press("LEFTMOUSE")
+        yield 0.1
+        for letter in text:
+            # Which key it is doesn't matter to a field, and this one means nothing elsewhere.
+            press("SEMI_COLON", letter)
+        press("RET")
+        yield 0.1
+
+    def crash(self) -> None:
+        """Ends this Blender as a fault of its own would."""
+        self.write_down()
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def write_down(self) -> None:
+        Path(self.order["seen"]).write_text(json.dumps(self.seen))
+
     def longest_gap(self, since: float) -> float:
         """Seconds of the longest silence of the 10 ms timer from that moment on."""
         moments = [moment for moment in self.ticks if moment >= since]
@@ -138,7 +166,7 @@ def play(session: Session, script: Script) -> None:
             pass
         except Exception:
             session.seen["fault"] = traceback.format_exc()
-        Path(session.order["seen"]).write_text(json.dumps(session.seen))
+        session.write_down()
         bpy.ops.wm.quit_blender()
         return None
 

@@ -184,6 +184,19 @@ def test_what_blender_writes_when_it_crashes_has_no_key(
     assert [path for path in files if standin.key.encode() in path.read_bytes()] == []
 
 
+def test_what_blender_writes_when_it_crashes_has_no_address_that_was_typed(
+    window: Window, standin: StandIn, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    temp = tmp_path_factory.mktemp("temp")
+
+    seen = window.play("typed_address", tmp_path, {**standin.environment, "TMPDIR": str(temp)}, address="tokeninaddress")
+
+    assert seen["typed"] == "tokeninaddress"
+    said = (temp / "project.crash.txt").read_bytes()
+    assert b'mmaudio.negative_prompt = "word"' in said, "it tells what was typed elsewhere"
+    assert b"tokeninaddress" not in said
+
+
 def test_ctrl_c_ends_a_command_and_another_goes_on(window: Window, standin: StandIn, project: Path) -> None:
     standin.set(run_seconds=4.0)
 
