@@ -238,7 +238,7 @@ class MMAUDIO_OT_test_storage(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Any:
         running = storage_test.latest()
-        if running is not None and running.running:
+        if running is not None and running.running and not running.cancelled:
             running.cancel()
             return {"FINISHED"}
         setup = preferences.setup(context)

@@ -2,13 +2,16 @@
 """Test Connection: a test of the storage on a thread of its own, and what is shown of it."""
 
 import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import bpy
 
 from ..failure import Cancelled, Failure
 from ..jobs.record import as_failure
-from ..service.storage import Config
+from ..service.storage import Config, Storage
 from ..service.storage.check import check_storage
 from ..setup import Setup
 from .text import draw_text
@@ -17,8 +20,11 @@ TEST = "mmaudio.test_storage"
 """The operator that starts one, and ends one that runs."""
 
 _LOOK_SECONDS = 0.1
-# How long the add-on's removal waits for the thread: it hears of a cancel within a tenth of a second.
+# A test that has failed or was cancelled deletes its file first; nobody waits longer for a server that says nothing.
+_CLEARING_SECONDS = 10.0
+# How long the add-on's removal waits for that, and then for threads that were told to leave it.
 _FAREWELL_SECONDS = 2.0
+_LEAVING_SECONDS = 0.5
 
 
 class Test:
@@ -30,6 +36,7 @@ class Test:
         self.failure: Failure | None = None
         self._setup = setup
         self._cancel = threading.Event()
+        self._leave = threading.Event()
         self._thread = threading.Thread(target=self._go, name="mmaudio storage test", daemon=True)
         self._thread.start()
 
@@ -37,8 +44,18 @@ class Test:
     def running(self) -> bool:
         return self._thread.is_alive()
 
+    @property
+    def cancelled(self) -> bool:
+        return self._cancel.is_set()
+
     def cancel(self) -> None:
+        """Its file is still deleted."""
         self._cancel.set()
+
+    def leave(self) -> None:
+        """Ends it within a tenth of a second, whatever it leaves behind."""
+        self._cancel.set()
+        self._leave.set()
 
     def join(self, seconds: float) -> None:
         self._thread.join(seconds)
@@ -46,45 +63,67 @@ class Test:
     def _go(self) -> None:
         try:
             with self._setup.tools.line(self.config, self._cancel) as line:
-                self.said = check_storage(line.storage, line.transport)
+                self.said = check_storage(line.storage, line.transport, self._clearing)
         except Cancelled:
             self.said = "The test was cancelled."
         except Exception as fault:
             self.failure = as_failure(fault, "storage test")
 
+    @contextmanager
+    def _clearing(self) -> Generator[Storage]:
+        """The storage over a line that a cancel doesn't end."""
+        limit = threading.Timer(_CLEARING_SECONDS, self._leave.set)
+        limit.daemon = True
+        limit.start()
+        try:
+            with self._setup.tools.line(self.config, self._leave) as line:
+                yield line.storage
+        finally:
+            limit.cancel()
 
-_latest: Test | None = None
+
+# The latest, and before it those that still clear up.
+_tests: list[Test] = []
 
 
 def latest() -> Test | None:
-    return _latest
+    return _tests[-1] if _tests else None
 
 
 def start(config: Config, setup: Setup) -> None:
     """Tests these settings; one that still runs is ended."""
-    global _latest
-    if _latest is not None:
-        _latest.cancel()
-    _latest = Test(config, setup)
+    for test in _tests:
+        test.cancel()
+    _tests[:] = [*(test for test in _tests if test.running), Test(config, setup)]
     if not bpy.app.timers.is_registered(_look):
         bpy.app.timers.register(_look, first_interval=_LOOK_SECONDS, persistent=True)
 
 
 def detach() -> None:
-    global _latest
     if bpy.app.timers.is_registered(_look):
         bpy.app.timers.unregister(_look)
-    if _latest is not None:
-        _latest.cancel()
-        _latest.join(_FAREWELL_SECONDS)
-        _latest = None
+    for test in _tests:
+        test.cancel()
+    end = time.monotonic() + _FAREWELL_SECONDS
+    for test in _tests:
+        test.join(max(0.0, end - time.monotonic()))
+    for test in _tests:
+        test.leave()
+    for test in _tests:
+        test.join(_LEAVING_SECONDS)
+    _tests.clear()
 
 
 def draw(layout: Any, config: Config, context: bpy.types.Context, text: str = "Test Connection") -> None:
     """The button, and how the last test of these very settings went."""
-    test = _latest if _latest is not None and _latest.config == config else None
+    test = latest()
+    if test is not None and test.config != config:
+        test = None
     if test is not None and test.running:
-        layout.operator(TEST, text="Testing… (Click to Cancel)", icon="CANCEL")
+        if test.cancelled:
+            layout.label(text="Deleting the file of the test…", icon="SORTTIME")
+        else:
+            layout.operator(TEST, text="Testing… (Click to Cancel)", icon="CANCEL")
         return
     layout.operator(TEST, text=text, icon="URL")
     if test is None:
@@ -98,7 +137,7 @@ def draw(layout: Any, config: Config, context: bpy.types.Context, text: str = "T
 
 def _look() -> float | None:
     """Draws anew where a test is shown, once it has ended."""
-    if _latest is not None and _latest.running:
+    if any(test.running for test in _tests):
         return _LOOK_SECONDS
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:

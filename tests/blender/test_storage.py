@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.standin.client import StandIn
-from tests.unit.servers import BUCKET, S3Server, files_for_anyone, free_ports, rclone, rclone_s3
+from tests.unit.servers import BUCKET, S3Server, Scripted, Seen, answering, files_for_anyone, free_ports, rclone, rclone_s3
 
 from . import edits
 from .conftest import MODULE
@@ -373,8 +373,65 @@ def test_a_test_that_takes_too_long_is_cancelled_by_the_same_button(addon: Any, 
     test = addon.storage_test.latest()
     assert test.running
     operators.mmaudio.test_storage()
-    edits.until(lambda: not test.running, 5)
+    assert test.cancelled
+    assert test.running, "it tries to take its file away"
+    edits.until(lambda: not test.running, 15)
     assert (test.said, test.failure) == ("The test was cancelled.", None)
+
+
+@pytest.fixture
+def put_server(preferences: Any, standin: StandIn) -> Iterator[Scripted]:
+    """A server that takes files by PUT, set up as the storage."""
+    with answering() as server:
+        preferences.storage = "http_put"
+        preferences.put_upload = preferences.put_public = server.address + "/{name}"
+        yield server
+
+
+@pytest.mark.parametrize("step", ["PUT", "GET"])
+def test_a_cancelled_test_takes_its_file_away(step: str, addon: Any, put_server: Scripted) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(seen: Seen) -> None:
+        if seen.method == step:
+            reached.set()
+            go_on.wait(20)
+
+    put_server.answer = hold
+    operators: Any = bpy.ops
+    operators.mmaudio.test_storage()
+    test = addon.storage_test.latest()
+    assert reached.wait(20)
+    operators.mmaudio.test_storage()
+    assert addon.storage_test.latest() is test
+    go_on.set()
+    edits.until(lambda: not test.running)
+    assert (test.said, test.failure) == ("The test was cancelled.", None)
+    assert [seen.method for seen in put_server.seen][-1] == "DELETE"
+    assert requests.get(put_server.address + put_server.seen[0].target, timeout=10).status_code == 404
+
+
+def test_another_test_may_begin_while_one_takes_its_file_away(addon: Any, put_server: Scripted) -> None:
+    deleting, go_on = threading.Event(), threading.Event()
+
+    def hold(seen: Seen) -> None:
+        if len(put_server.seen) == 2:
+            addon.storage_test.latest().cancel()
+        if len(put_server.seen) == 3:
+            deleting.set()
+            go_on.wait(20)
+
+    put_server.answer = hold
+    operators: Any = bpy.ops
+    operators.mmaudio.test_storage()
+    first = addon.storage_test.latest()
+    assert deleting.wait(20)
+    operators.mmaudio.test_storage()
+    second = addon.storage_test.latest()
+    assert second is not first
+    go_on.set()
+    edits.until(lambda: not first.running and not second.running)
+    assert (first.said, second.said) == ("The test was cancelled.", "Uploaded, read back from 127.0.0.1 and deleted.")
 
 
 def test_disabling_the_add_on_ends_its_test(addon: Any, silence: socket.socket) -> None:

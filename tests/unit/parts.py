@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from addon.service.answers import Prediction
 from addon.service.eachlabs import Eachlabs
 from addon.service.http import Transport
 from addon.service.mmaudio import Settings, run_input
+from addon.service.storage import Storage, check
 from tests.standin.client import StandIn
 
 BACKGROUND = Path(__file__).with_name("background.py")
@@ -67,6 +69,11 @@ class Quick(Transport):
         self.waited.append(seconds)
         if self.cancel.is_set():
             raise Cancelled
+
+
+def check_storage(storage: Storage, transport: Transport) -> str:
+    """A test of a storage that nobody cancels: it clears up over the line that it has."""
+    return check.check_storage(storage, transport, lambda: nullcontext(storage))
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

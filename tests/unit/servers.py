@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -228,6 +228,7 @@ class Scripted:
     seen     what it was asked
     replies  given one after the other, the last again and again; none while empty
     instead  the answer to all requests of a method
+    answer   called with each request; what it returns, if anything, is the answer
     late     how many times what is kept is not yet found
     """
 
@@ -236,11 +237,14 @@ class Scripted:
         self.seen: list[Seen] = []
         self.replies: list[Reply] = []
         self.instead: dict[str, Reply] = {}
+        self.answer: Callable[[Seen], Reply | None] = lambda seen: None
         self.late = 0
         self._kept: dict[str, bytes] = {}
 
     def reply(self, seen: Seen) -> Reply:
         self.seen.append(seen)
+        if (answer := self.answer(seen)) is not None:
+            return answer
         if self.replies:
             return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if seen.method in self.instead:

@@ -14,12 +14,11 @@ from addon.failure import Failure
 from addon.service.eachlabs import Eachlabs
 from addon.service.http import Transport
 from addon.service.storage import Published, object_name
-from addon.service.storage.check import check_storage
-from addon.service.storage.eachlabs import EachlabsConfig
+from addon.service.storage.eachlabs import EachlabsConfig, EachlabsStorage
 from addon.service.storage.given_url import GivenUrlConfig
 from addon.service.storage.ways import WAYS
 
-from .parts import Double, Quick, unheard
+from .parts import Double, Quick, check_storage, unheard
 from .servers import Reply, Scripted
 
 NOWHERE = Path("no/such/clip.mp4")
@@ -56,6 +55,17 @@ def test_an_address_that_the_service_cannot_read_is_refused(url: str, code: str,
     assert told.value.code == code
     assert told.value.hint == "Give the public https address of the clip's mp4, in the sidebar or with --clip-url."
     assert "word" not in told.value.message
+
+
+def test_what_has_gone_already_counts_as_deleted_unless_that_matters(
+    storage: EachlabsStorage, double: Double, clip: Path
+) -> None:
+    published = storage.publish(clip, *unheard)
+    double.answer("delete", {"error": "no such file"}, 404, times=2)
+    storage.delete(published)
+    with pytest.raises(Failure) as told:
+        storage.delete(published, missing_ok=False)
+    assert told.value.code == "not_found"
 
 
 def test_test_connection_reads_the_start_of_an_mp4(

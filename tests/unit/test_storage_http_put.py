@@ -4,7 +4,8 @@
 import base64
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ import pytest
 from addon.failure import Cancelled, Failure
 from addon.service.eachlabs import Eachlabs
 from addon.service.http import Progress, Transport
-from addon.service.storage import Published, Storage
-from addon.service.storage.check import check_storage
+from addon.service.storage import Published, Storage, check
 from addon.service.storage.http_put import HttpPutConfig, parse_headers
 
-from .parts import Quick, unheard
-from .servers import Reply, Scripted, files_for_anyone, rclone
+from .parts import Quick, check_storage, unheard
+from .servers import Reply, Scripted, Seen, files_for_anyone, rclone
 
 pytestmark = pytest.mark.usefixtures("direct")
 
@@ -216,6 +216,83 @@ def test_what_a_cache_still_hands_out_is_said(
     assert "still hands the file out" in check_storage(opened(at(scripted)), transport)
 
 
+def test_a_deletion_that_goes_astray_is_a_failure(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+) -> None:
+    config = at(scripted)
+    scripted.instead["DELETE"] = Reply(404)
+    told = failure_of(lambda: check_storage(opened(config), transport))
+    assert told.code == "not_found"
+    assert told.message == (
+        "Delete: 127.0.0.1 refused the deletion: there is nothing at that address (HTTP 404). The file is still there."
+    )
+    assert "check the upload address" in told.hint
+    scripted.instead["DELETE"] = Reply(410)
+    assert "(HTTP 410)" in failure_of(lambda: check_storage(opened(config), transport)).message
+
+
+def test_a_file_that_has_gone_by_itself_is_deleted(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+) -> None:
+    def gone_before_it_is_deleted(seen: Seen) -> Reply:
+        return Reply(404) if seen.method == "DELETE" or len(scripted.seen) > 2 else Reply(200, scripted.seen[0].body)
+
+    scripted.answer = gone_before_it_is_deleted
+    assert check_storage(opened(at(scripted)), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
+
+
+@pytest.mark.parametrize(("deletion", "readings", "code"), [(204, 2, ""), (204, 9, ""), (404, 2, ""), (404, 9, "not_found")])
+def test_trouble_with_the_reading_is_no_trouble_with_the_deletion(
+    *,
+    deletion: int,
+    readings: int,
+    code: str,
+    scripted: Scripted,
+    opened: Callable[[HttpPutConfig], Storage],
+    transport: Quick,
+) -> None:
+    """After a deletion so many readings fail. Where the deletion found nothing, there has to be one that does not."""
+
+    def answer(seen: Seen) -> Reply:
+        asked = [seen.method for seen in scripted.seen]
+        if "DELETE" not in asked:
+            return Reply(200, scripted.seen[0].body)
+        if seen.method == "DELETE":
+            return Reply(deletion)
+        return Reply(503) if asked[asked.index("DELETE") :].count("GET") <= readings else Reply(404)
+
+    scripted.answer = answer
+    if code:
+        assert failure_of(lambda: check_storage(opened(at(scripted)), transport)).code == code
+    else:
+        assert check_storage(opened(at(scripted)), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
+    assert [seen.method for seen in scripted.seen].count("GET") == 1 + min(readings + 1, 5)
+
+
+@pytest.mark.parametrize("step", ["PUT", "GET", "DELETE"])
+def test_a_cancelled_test_leaves_nothing(step: str, scripted: Scripted, any_service: Eachlabs) -> None:
+    cancel = threading.Event()
+    transport, other = Quick(cancel), Quick()
+
+    def cancel_meanwhile(seen: Seen) -> Reply | None:
+        if seen.method != step or cancel.is_set():
+            return None
+        cancel.set()
+        return Reply(503) if step == "DELETE" else None
+
+    @contextmanager
+    def clearing() -> Generator[Storage]:
+        yield at(scripted).open(any_service, other)
+
+    scripted.answer = cancel_meanwhile
+    with pytest.raises(Cancelled):
+        check.check_storage(at(scripted).open(any_service, transport), transport, clearing)
+    transport.close()
+    assert scripted.seen[-1].method == "DELETE"
+    assert other.read(scripted.address + scripted.seen[0].target, 1).status == 404
+    other.close()
+
+
 def test_a_cdn_may_need_a_moment_to_know_of_a_clip(
     scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
 ) -> None:
@@ -240,8 +317,8 @@ def test_a_public_address_may_redirect(
             scripted.replies = [Reply(302, headers={"Location": self.real.url}), Reply(404)]
             return replace(self.real, url=scripted.address + "/clip.mp4")
 
-        def delete(self, published: Published) -> None:
-            storage.delete(self.real)
+        def delete(self, published: Published, *, missing_ok: bool = True) -> None:
+            storage.delete(self.real, missing_ok=missing_ok)
 
     assert check_storage(Behind(), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
 

@@ -18,11 +18,10 @@ from addon.failure import Cancelled, Failure
 from addon.service.eachlabs import Eachlabs
 from addon.service.http import Answer, Transport
 from addon.service.storage import Published, Storage, refusals, s3
-from addon.service.storage.check import check_storage
 from addon.service.storage.refusals import refusal
 from addon.service.storage.s3 import S3Config
 
-from .parts import Quick, unheard, until
+from .parts import Quick, check_storage, unheard, until
 from .servers import OTHER_BUCKET, VIRTUAL_HOST, Reply, S3Server, Scripted, with_session_token
 
 pytestmark = pytest.mark.usefixtures("direct")
@@ -289,6 +288,14 @@ def test_test_connection_names_the_step(
         )
         told = failure_of(lambda: check_storage(opened(config), transport))
         assert (told.code, told.message.startswith(f"{step}: 127.0.0.1 refused")) == ("storage_key", True)
+
+
+def test_a_deletion_that_finds_nothing_of_what_is_there_is_a_failure(
+    scripted: Scripted, opened: Callable[[S3Config], Storage], transport: Quick
+) -> None:
+    scripted.instead["DELETE"] = Reply(404, xml("NoSuchKey"))
+    with pytest.raises(Failure, match=r"^Delete: .* \(HTTP 404, NoSuchKey\)\. The file is still there\.$"):
+        check_storage(opened(at(scripted)), transport)
 
 
 def xml(code: str, message: str = "") -> bytes:

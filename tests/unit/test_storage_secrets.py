@@ -11,12 +11,11 @@ import pytest
 from addon.failure import Failure
 from addon.service.eachlabs import Eachlabs
 from addon.service.storage import Config, Published
-from addon.service.storage.check import check_storage
 from addon.service.storage.given_url import GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 from addon.service.storage.s3 import S3Config
 
-from .parts import Quick
+from .parts import Quick, check_storage
 from .servers import Reply, Scripted
 
 SECRET = re.compile(r"(?i)s3cret|X-Amz-|[0-9a-f]{32}")

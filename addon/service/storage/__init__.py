@@ -62,8 +62,8 @@ class Storage(Protocol):
         """
         ...
 
-    def delete(self, published: Published) -> None:
-        """Deletes it. What is gone already counts as deleted. Raises Failure."""
+    def delete(self, published: Published, *, missing_ok: bool = True) -> None:
+        """Deletes it. What is gone already counts as deleted, unless `missing_ok` is false. Raises Failure, Cancelled."""
         ...
 
 

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Test Connection: the whole way of a clip with a file of a kilobyte, and which step of it fails. No bpy."""
 
+import logging
 import secrets
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from ...failure import Failure
+from ...failure import Cancelled, Failure
 from ..faults import TryAgain, host_of
 from ..http import Transport
 from . import Published, Storage
 from .refusals import refusal
+
+log = logging.getLogger(__name__)
 
 _START_BYTES = 1024
 # The boxes that an mp4 begins with: what it is, and room that is left free.
@@ -20,11 +24,15 @@ _FREE = b"\x00\x00\x04\x08free"
 
 T = TypeVar("T")
 
+Clearing = Callable[[], AbstractContextManager[Storage]]
+"""Opens the same storage over another connection, to clear up with: the first one may be cancelled."""
 
-def check_storage(storage: Storage, transport: Transport) -> str:
+
+def check_storage(storage: Storage, transport: Transport, clearing: Clearing) -> str:
     """Uploads a file, reads it back as the service would, deletes it; says in a sentence that all went well.
 
-    Of an address by hand it reads the start. Raises Failure, whose message begins with the step, and Cancelled.
+    Of an address by hand it reads the start. Raises Failure, whose message begins with the step, and Cancelled; what was
+    uploaded is then deleted by way of `clearing`.
     """
     if not storage.needs_clip:
         return _check_address(storage, transport)
@@ -35,10 +43,16 @@ def check_storage(storage: Storage, transport: Transport) -> str:
         try:
             published = _step("Upload", lambda: storage.publish(clip, lambda done, total: None, begun.append))
             _step("Read back", lambda: transport.retry(lambda: _read_back(published, clip.read_bytes(), transport)))
-        except Failure:
-            _leave_nothing(storage, begun)
+        except (Failure, Cancelled):
+            _leave_nothing(begun, clearing)
             raise
+    if not storage.deletes:
+        return f"Uploaded and read back from {host_of(published.url)}; the file stays there, since deleting is off."
+    try:
         return _check_deletion(storage, published, transport)
+    except Cancelled:
+        _leave_nothing(begun, clearing)
+        raise
 
 
 def _check_address(storage: Storage, transport: Transport) -> str:
@@ -72,15 +86,36 @@ def _read_back(published: Published, sent: bytes, transport: Transport) -> None:
 
 
 def _check_deletion(storage: Storage, published: Published, transport: Transport) -> str:
+    """What was read a moment ago is there to be deleted, unless it has gone by itself."""
+    missing: Failure | None = None
+    try:
+        _step("Delete", lambda: storage.delete(published, missing_ok=False))
+    except Failure as failure:
+        if failure.code != "not_found":
+            raise
+        missing = failure
+    try:
+        stays = transport.retry(lambda: _is_handed_out(published.url, transport))
+    except Failure:
+        # What can't be read says nothing against a deletion that was carried out, and nothing for one that wasn't.
+        stays = missing is not None
     host = host_of(published.url)
-    if not storage.deletes:
-        return f"Uploaded and read back from {host}; the file stays there, since deleting is off."
-    _step("Delete", lambda: storage.delete(published))
-    answer = _step("Delete", lambda: transport.read(published.url, 1))
-    if answer.status == 200:
+    if missing is not None and stays:
+        hint = (
+            "DELETE has to lead to where the upload goes: check the upload address, or have the server clear up by itself."
+        )
+        raise Failure(missing.code, f"{missing.message} The file is still there.", hint)
+    if stays:
         # What a cache in between still knows is no fault of the settings, but the artist should hear of it.
         return f"Uploaded, read back and deleted, but {host} still hands the file out: a cache may keep it for a while."
     return f"Uploaded, read back from {host} and deleted."
+
+
+def _is_handed_out(url: str, transport: Transport) -> bool:
+    answer = transport.read(url, 1)
+    if answer.status != 200 and isinstance(fault := refusal(answer, "the reading", url), TryAgain):
+        raise fault
+    return answer.status == 200
 
 
 def _step(name: str, act: Callable[[], T]) -> T:
@@ -90,10 +125,15 @@ def _step(name: str, act: Callable[[], T]) -> T:
         raise Failure(failure.code, f"{name}: {failure.message}", failure.hint) from None
 
 
-def _leave_nothing(storage: Storage, begun: list[Published]) -> None:
-    """After a failure that is told already; a second one would hide it."""
-    for published in begun:
-        try:
-            storage.delete(published)
-        except Failure:
-            return
+def _leave_nothing(begun: list[Published], clearing: Clearing) -> None:
+    """After a failure that is told already, or a cancel; a second failure would hide it."""
+    if not begun:
+        return
+    try:
+        with clearing() as storage:
+            for published in begun:
+                storage.delete(published)
+    except Failure as failure:
+        log.warning("the file of a storage test may still be there: %s", failure.message)
+    except Cancelled:
+        log.warning("the file of a storage test may still be there: there was no time to delete it")

@@ -68,16 +68,16 @@ class EachlabsStorage:
 
         return self._transport.retry(attempt)
 
-    def delete(self, published: Published) -> None:
+    def delete(self, published: Published, *, missing_ok: bool = True) -> None:
         if is_object_name(published.id):
             raise elsewhere()
-        self._transport.retry(lambda: self._delete_once(published))
+        self._transport.retry(lambda: self._delete_once(published, missing_ok=missing_ok))
 
-    def _delete_once(self, published: Published) -> None:
+    def _delete_once(self, published: Published, *, missing_ok: bool = True) -> None:
         try:
             self._service.call_once("DELETE", f"/v1/files/{quote(published.id, safe='')}")
         except Failure as fault:
-            if fault.code != "not_found":
+            if fault.code != "not_found" or not missing_ok:
                 raise
 
     def _clear_up_once(self, published: Published) -> None:

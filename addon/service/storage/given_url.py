@@ -48,7 +48,7 @@ class GivenUrl:
         begun(published)
         return published
 
-    def delete(self, published: Published) -> None:
+    def delete(self, published: Published, *, missing_ok: bool = True) -> None:
         """The clip is the artist's own: it stays. Raises Failure for one that lies in another storage."""
         if published.id:
             raise elsewhere()

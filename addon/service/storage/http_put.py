@@ -85,15 +85,18 @@ class HttpPut:
         self._transport.retry(lambda: self._put_once(name, clip, progress))
         return published
 
-    def delete(self, published: Published) -> None:
+    def delete(self, published: Published, *, missing_ok: bool = True) -> None:
         if not self._config.delete:
             return
         if published.url != self._config.public.replace(NAME, published.id):
             raise elsewhere()
-        if not self._transport.retry(lambda: self._delete_once(published.id)):
+        missing = self._transport.retry(lambda: self._delete_once(published.id))
+        if missing is not None:
             # A server may make a file of an upload that broke off only after it was asked to delete it.
             self._transport.wait(_PART_SECONDS)
-            self._transport.retry(lambda: self._delete_once(published.id))
+            missing = self._transport.retry(lambda: self._delete_once(published.id))
+        if missing is not None and not missing_ok:
+            raise missing
 
     def _put_once(self, name: str, clip: Path, progress: Progress) -> None:
         url = self._config.upload.replace(NAME, name)
@@ -101,13 +104,16 @@ class HttpPut:
         if answer.status not in (200, 201, 204):
             raise refusal(answer, "the upload", url)
 
-    def _delete_once(self, name: str) -> bool:
-        """False where there was nothing to delete."""
+    def _delete_once(self, name: str) -> Failure | None:
+        """Returns the refusal where there was nothing to delete."""
         url = self._config.upload.replace(NAME, name)
         answer = self._transport.send("DELETE", url, headers=self._headers)
-        if not 200 <= answer.status < 300 and answer.status not in (404, 410):
-            raise refusal(answer, "the deletion", url)
-        return answer.status < 300
+        if 200 <= answer.status < 300:
+            return None
+        failure = refusal(answer, "the deletion", url)
+        if answer.status not in (404, 410):
+            raise failure
+        return failure
 
 
 def _check_template(template: str, what: str) -> None:

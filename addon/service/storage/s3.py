@@ -126,10 +126,10 @@ class S3:
         self._transport.retry(lambda: self._put_once(name, clip, progress))
         return published
 
-    def delete(self, published: Published) -> None:
+    def delete(self, published: Published, *, missing_ok: bool = True) -> None:
         if published.url.partition("?")[0] != self.address(published.id):
             raise elsewhere()
-        self._transport.retry(lambda: self._delete_once(published.id))
+        self._transport.retry(lambda: self._delete_once(published.id, missing_ok=missing_ok))
 
     def address(self, name: str) -> str:
         """Where an object lies, without a permission to do anything there."""
@@ -147,10 +147,10 @@ class S3:
         if answer.status not in (200, 201, 204):
             raise self._refusal(answer, "the upload")
 
-    def _delete_once(self, name: str) -> None:
+    def _delete_once(self, name: str, *, missing_ok: bool) -> None:
         url = presigned("DELETE", self.address(name), self._key, REQUEST_LIFE_SECONDS)
         answer = self._transport.send("DELETE", url)
-        if not 200 <= answer.status < 300 and answer.status != 404:
+        if not 200 <= answer.status < 300 and not (answer.status == 404 and missing_ok):
             raise self._refusal(answer, "the deletion")
 
     def _refusal(self, answer: Answer, doing: str) -> Failure:
