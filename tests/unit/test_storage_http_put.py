@@ -410,6 +410,27 @@ def test_a_clip_of_other_settings_is_not_deleted(
     assert [seen.method for seen in scripted.seen] == ["PUT"]
 
 
+def test_a_clip_is_deleted_with_a_signature_that_was_renewed_since(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
+) -> None:
+    published = opened(at(scripted, "/clips/{name}?sig=old")).publish(clip, *unheard)
+    opened(at(scripted, "/clips/{name}?sig=new")).delete(published)
+    assert scripted.seen[-1].method == "DELETE"
+    assert scripted.seen[-1].target == f"/clips/{published.id}?sig=new"
+
+
+def test_a_query_that_names_the_clip_tells_storages_apart(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
+) -> None:
+    def reading_at(path: str) -> HttpPutConfig:
+        return replace(at(scripted), public=f"{scripted.address}/download?path={path}&files={{name}}")
+
+    published = opened(reading_at("one")).publish(clip, *unheard)
+    assert failure_of(lambda: opened(reading_at("two")).delete(published)).code == "storage_changed"
+    opened(reading_at("one")).delete(published)
+    assert [seen.method for seen in scripted.seen] == ["PUT", "DELETE"]
+
+
 GOOD = "https://cdn.example/{name}"
 
 

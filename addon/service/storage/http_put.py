@@ -88,7 +88,7 @@ class HttpPut:
     def delete(self, published: Published, *, missing_ok: bool = True) -> None:
         if not self._config.delete:
             return
-        if published.url != self._config.public.replace(NAME, published.id):
+        if not self._is_here(published):
             raise elsewhere()
         missing = self._transport.retry(lambda: self._delete_once(published.id))
         if missing is not None:
@@ -97,6 +97,13 @@ class HttpPut:
             missing = self._transport.retry(lambda: self._delete_once(published.id))
         if missing is not None and not missing_ok:
             raise missing
+
+    def _is_here(self, published: Published) -> bool:
+        """Whether today's public address is that of its clip. A query without the name is a signature: those are renewed."""
+        template, url = self._config.public, published.url
+        if NAME not in template.partition("?")[2]:
+            template, url = template.partition("?")[0], url.partition("?")[0]
+        return url == template.replace(NAME, published.id)
 
     def _put_once(self, name: str, clip: Path, progress: Progress) -> None:
         url = self._config.upload.replace(NAME, name)
