@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Preferences > Storage, and Webhook: what an artist fills in, with what goes where in plain words."""
 
-import os
 from typing import Any
 
 import bpy
@@ -9,7 +8,7 @@ import bpy
 from ..failure import Failure
 from ..service.storage.given_url import LENGTH_NOTE
 from . import secret, storage_test
-from .storage_preferences import StorageFields, config, s3_settings, webhook
+from .storage_preferences import StorageFields, config, s3_used, webhook, which_key
 from .text import draw_text
 
 _WEBHOOK_TOLD = (
@@ -54,19 +53,15 @@ def _draw_eachlabs(column: Any, preferences: StorageFields, context: bpy.types.C
 def _draw_s3(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
     for name in ("s3_endpoint", "s3_bucket", "s3_prefix"):
         column.prop(preferences, name)
-    variable = bool(os.environ.get("AWS_REGION"))
-    if variable:
-        column.label(text="The region is taken from AWS_REGION", icon="CHECKMARK")
-    row = column.row()
-    row.active = not variable
-    row.prop(preferences, "s3_region")
-    variable = s3_settings(preferences).with_environment(os.environ).key_of_environment
-    if variable:
-        column.label(text="The key is taken from AWS_ACCESS_KEY_ID", icon="CHECKMARK")
-    key = column.column()
-    key.active = not variable
-    for name in ("s3_access_key", "s3_secret_key", "s3_session_token"):
-        key.prop(preferences, name)
+    used = s3_used(preferences)
+    column.prop(preferences, "s3_region", placeholder=used.region)
+    column.prop(preferences, "s3_access_key")
+    column.prop(preferences, "s3_secret_key")
+    token = column.row()
+    token.active = not used.key_of_environment
+    token.prop(preferences, "s3_session_token")
+    if told := which_key(used):
+        column.label(text=told, icon="CHECKMARK")
     column.label(text=f"{secret.where(preferences)}: see Remember above", icon="INFO")
     column.prop(preferences, "s3_virtual_host")
     column.prop(preferences, "s3_minutes", text="Link Lifetime (Minutes)")

@@ -74,21 +74,22 @@ class StorageFields:
         )
         s3_region: StringProperty(
             name="Region",
-            description="The bucket's region, such as eu-central-1; auto for R2. The variable AWS_REGION goes before it",
-            default="us-east-1",
+            description="The bucket's region, such as eu-central-1; auto for R2. "
+            "Where it is empty, that of the variable AWS_REGION, or else us-east-1",
         )
         s3_bucket: StringProperty(name="Bucket", description="The bucket's name. It may, and should, stay private")
         s3_prefix: StringProperty(name="Prefix", description="A folder within the bucket, such as mmaudio; may stay empty")
         s3_access_key: StringProperty(
             name="Access Key",
-            description="The id of a key that may write, read and delete objects. AWS_ACCESS_KEY_ID goes before it",
+            description="The id of a key that may write, read and delete objects. "
+            "Where no key is set here, the one of the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is used",
         )
-        s3_secret_key: secret.shown(
-            "s3_secret_key", "Secret Key", "The secret that belongs to it. AWS_SECRET_ACCESS_KEY goes before it"
-        )
+        s3_secret_key: secret.shown("s3_secret_key", "Secret Key", "The secret that belongs to the access key")
         stored_s3_secret_key: secret.stored()
         s3_session_token: secret.shown(
-            "s3_session_token", "Session Token", "Of temporary credentials only. AWS_SESSION_TOKEN goes before it"
+            "s3_session_token",
+            "Session Token",
+            "Of temporary credentials only. A key of the variables has that of AWS_SESSION_TOKEN",
         )
         stored_s3_session_token: secret.stored()
         s3_virtual_host: BoolProperty(
@@ -158,10 +159,10 @@ class StorageFields:
 
 
 def config(preferences: StorageFields) -> Config:
-    """The storage that is chosen, with its settings; AWS's variables go before them."""
+    """The storage that is chosen, with its settings."""
     match preferences.storage:
         case "s3":
-            return s3_settings(preferences).with_environment(os.environ)
+            return s3_used(preferences)
         case "http_put":
             basic, bearer = preferences.put_login == "BASIC", preferences.put_login == "BEARER"
             return HttpPutConfig(
@@ -179,9 +180,9 @@ def config(preferences: StorageFields) -> Config:
             return EachlabsConfig(preferences.each_minutes * 60)
 
 
-def s3_settings(preferences: StorageFields) -> S3Config:
-    """Those of the preferences alone."""
-    return S3Config(
+def s3_used(preferences: StorageFields) -> S3Config:
+    """The preferences' settings, and AWS's variables where they leave something empty."""
+    settings = S3Config(
         endpoint=preferences.s3_endpoint,
         bucket=preferences.s3_bucket,
         region=preferences.s3_region,
@@ -192,6 +193,16 @@ def s3_settings(preferences: StorageFields) -> S3Config:
         virtual_host=preferences.s3_virtual_host,
         life=preferences.s3_minutes * 60,
     )
+    return settings.with_environment(os.environ)
+
+
+def which_key(used: S3Config) -> str:
+    """Which key counts, where there may be a doubt."""
+    if used.key_of_environment:
+        return "No key is set here: the one of AWS_ACCESS_KEY_ID is used"
+    if used.access_key and os.environ.get("AWS_ACCESS_KEY_ID"):
+        return "The key that is set here is used, not the one of AWS_ACCESS_KEY_ID"
+    return ""
 
 
 # One for all jobs, made anew when its settings change.

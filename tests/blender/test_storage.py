@@ -316,7 +316,7 @@ def test_test_connection_says_what_is_the_matter(
     assert addon.storage_preferences.config(preferences) != test.config
 
 
-def test_a_key_of_the_environment_goes_before_the_preferences(
+def test_a_key_of_the_environment_is_used_where_the_preferences_have_none(
     *,
     addon: Any,
     preferences: Any,
@@ -325,14 +325,35 @@ def test_a_key_of_the_environment_goes_before_the_preferences(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = bucket[0].config
-    use_bucket(preferences, bucket[0], s3_secret_key="wrong")
+    use_bucket(preferences, bucket[0], s3_access_key="", s3_secret_key="")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", config.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", config.secret_key)
-    assert ended_test(addon).failure is None
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong as well")
+    test = ended_test(addon)
+    assert test.failure is None
+    assert addon.storage_preferences.which_key(test.config).startswith("No key is set here")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a wrong one")
     failure = ended_test(addon).failure
     assert "AWS_ACCESS_KEY_ID" in failure.hint
-    assert "wrong as well" not in f"{failure.message} {failure.hint}"
+    assert "a wrong one" not in f"{failure.message} {failure.hint}"
+
+
+def test_a_key_of_the_preferences_is_used_whatever_the_environment_has(
+    *,
+    addon: Any,
+    preferences: Any,
+    standin: StandIn,
+    bucket: tuple[S3Server, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use_bucket(preferences, bucket[0], s3_region="auto")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
+        monkeypatch.setenv(name, "of-another-vendor")
+    test = ended_test(addon)
+    assert test.failure is None
+    assert (test.config.region, test.config.session_token) == ("auto", "")
+    assert addon.storage_preferences.which_key(test.config).startswith("The key that is set here")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert addon.storage_preferences.which_key(addon.storage_preferences.config(preferences)) == ""
 
 
 def test_nothing_is_tested_without_online_access_or_the_key_that_it_needs(

@@ -387,33 +387,46 @@ def secrets_of(config: S3Config) -> list[str]:
 
 
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIDENV", "AWS_SECRET_ACCESS_KEY": "env-secret"}
+ALL_OF_IT = {**ENVIRONMENT, "AWS_SESSION_TOKEN": "env-tok", "AWS_REGION": "eu-north-1"}
 SET = S3Config("https://s3.example", "media", "us-west-2", access_key="AKIDSET", secret_key="set", session_token="tok")
+OF_SETTINGS = ("AKIDSET", "set", "tok")
+NO_KEY = {"access_key": "", "secret_key": ""}
 
 
 @pytest.mark.parametrize(
-    ("environment", "region", "key"),
+    ("change", "environment", "region", "key"),
     [
-        ({}, "us-west-2", ("AKIDSET", "set", "tok")),
-        ({"AWS_REGION": "eu-north-1"}, "eu-north-1", ("AKIDSET", "set", "tok")),
-        ({"AWS_REGION": ""}, "us-west-2", ("AKIDSET", "set", "tok")),
-        (ENVIRONMENT, "us-west-2", ("AKIDENV", "env-secret", "")),
-        ({**ENVIRONMENT, "AWS_SESSION_TOKEN": "env-tok"}, "us-west-2", ("AKIDENV", "env-secret", "env-tok")),
+        ({}, {}, "us-west-2", OF_SETTINGS),
+        ({}, ALL_OF_IT, "us-west-2", OF_SETTINGS),
+        ({"session_token": ""}, ALL_OF_IT, "us-west-2", ("AKIDSET", "set", "")),
+        (NO_KEY, ALL_OF_IT, "us-west-2", ("AKIDENV", "env-secret", "env-tok")),
+        # A token belongs to its key.
+        (NO_KEY, ENVIRONMENT, "us-west-2", ("AKIDENV", "env-secret", "")),
+        ({**NO_KEY, "region": " "}, ALL_OF_IT, "eu-north-1", ("AKIDENV", "env-secret", "env-tok")),
+        ({"region": ""}, {"AWS_REGION": "eu-north-1"}, "eu-north-1", OF_SETTINGS),
+        ({"region": ""}, {"AWS_REGION": ""}, "us-east-1", OF_SETTINGS),
+        ({"region": ""}, {}, "us-east-1", OF_SETTINGS),
         # Half a key is none: the other half of another key makes no signature.
-        ({"AWS_ACCESS_KEY_ID": "AKIDENV", "AWS_SESSION_TOKEN": "x"}, "us-west-2", ("AKIDSET", "set", "tok")),
-        ({"AWS_SECRET_ACCESS_KEY": "env-secret"}, "us-west-2", ("AKIDSET", "set", "tok")),
+        (NO_KEY, {"AWS_ACCESS_KEY_ID": "AKIDENV", "AWS_SESSION_TOKEN": "x"}, "us-west-2", ("", "", "tok")),
+        (NO_KEY, {"AWS_SECRET_ACCESS_KEY": "env-secret"}, "us-west-2", ("", "", "tok")),
+        # Of a key that was begun the rest is asked for, rather than another one used.
+        ({"secret_key": ""}, ALL_OF_IT, "us-west-2", ("AKIDSET", "", "tok")),
+        ({"access_key": ""}, ALL_OF_IT, "us-west-2", ("", "set", "tok")),
     ],
 )
-def test_the_environment_goes_before_the_settings(
-    environment: dict[str, str], region: str, key: tuple[str, str, str]
+def test_the_environment_has_what_the_settings_leave_empty(
+    *, change: dict[str, str], environment: dict[str, str], region: str, key: tuple[str, str, str]
 ) -> None:
-    config = SET.with_environment(environment)
+    config = replace(SET, **change).with_environment(environment)
     assert (config.region, (config.access_key, config.secret_key, config.session_token)) == (region, key)
+    assert config.key_of_environment is (key[0] == "AKIDENV")
 
 
 def test_a_wrong_key_of_the_environment_is_looked_for_there(
     rclone_server: S3Server, opened: Callable[[S3Config], Storage], clip: Path
 ) -> None:
-    told = failure_of(lambda: opened(rclone_server.config.with_environment(ENVIRONMENT)).publish(clip, *unheard))
+    config = replace(rclone_server.config, **NO_KEY).with_environment(ENVIRONMENT)
+    told = failure_of(lambda: opened(config).publish(clip, *unheard))
     assert "AWS_ACCESS_KEY_ID in the environment" in told.hint
 
 

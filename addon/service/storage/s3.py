@@ -15,6 +15,8 @@ from . import CONTENT_TYPE, SETTINGS_HINT, Published, check_life, elsewhere, obj
 from .presign import LIFE_MOST, Credentials, object_address, presigned
 from .refusals import refusal
 
+REGION = "us-east-1"
+"""What most servers without regions of their own take, and R2 for its `auto`."""
 LIFE_SECONDS = 3600
 REQUEST_LIFE_SECONDS = 900
 """How long an upload or a deletion may take to begin."""
@@ -39,7 +41,7 @@ class S3Config:
 
     endpoint: str = ""
     bucket: str = ""
-    region: str = "us-east-1"
+    region: str = REGION
     prefix: str = ""
     access_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
@@ -49,10 +51,10 @@ class S3Config:
     key_of_environment: bool = False
 
     def with_environment(self, environment: Mapping[str, str]) -> "S3Config":
-        """These settings, with AWS's own variables before them; a key comes whole from one of both places."""
-        settings = replace(self, region=environment.get("AWS_REGION") or self.region)
+        """These settings; what they leave empty is taken from AWS's own variables, a key whole or not at all."""
+        settings = replace(self, region=self.region.strip() or environment.get("AWS_REGION") or REGION)
         access_key, secret_key = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
-        if not access_key or not secret_key:
+        if self.access_key.strip() or self.secret_key.strip() or not access_key or not secret_key:
             return settings
         return replace(
             settings,
@@ -156,5 +158,5 @@ class S3:
     def _refusal(self, answer: Answer, doing: str) -> Failure:
         failure = refusal(answer, doing, self._config.endpoint)
         if self._config.key_of_environment and failure.code in ("storage_key", "storage_denied"):
-            failure.hint = "The key is that of AWS_ACCESS_KEY_ID in the environment, which goes before the settings."
+            failure.hint = "The key is that of AWS_ACCESS_KEY_ID in the environment, since the settings have none."
         return failure
