@@ -4,7 +4,6 @@
 A property with its own get and set is not written to userpref.blend; the one beside it named `stored_…` is.
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import bpy
@@ -19,18 +18,17 @@ class Holder(Protocol):
 
 # What is not to be remembered lives here, by the property's name.
 _of_session: dict[str, str] = {}
-# What of it may be on disk all the same.
-_harmless: dict[str, Callable[[str], str]] = {}
+_names: list[str] = []
 
 
 def shown(name: str, label: str, description: str) -> Any:
     """The property `name` as the artist sees it: dots. `stored_<name>` belongs beside it."""
-    return _entry(name, label, description, lambda value: "", subtype="PASSWORD")
+    return _entry(name, label, description, subtype="PASSWORD")
 
 
 def address(name: str, label: str, description: str) -> Any:
-    """An address, to be read while it is written. Its query may be a signature, and is remembered as secrets are."""
-    return _entry(name, label, description, lambda value: value.partition("?")[0], subtype="NONE")
+    """An address, to be read while it is written. A login, a token or a signature may be anywhere in it."""
+    return _entry(name, label, description, subtype="NONE")
 
 
 def stored() -> Any:
@@ -41,7 +39,7 @@ def remember() -> Any:
     """The one choice for all of them."""
     return BoolProperty(
         name="Remember",
-        description="Keep the key and all other secrets in Blender's preferences. "
+        description="Keep the key, all other secrets and the addresses that may hold some in Blender's preferences. "
         "When off, they are forgotten when Blender closes",
         default=True,
         update=_remember_changed,
@@ -53,8 +51,8 @@ def where(holder: Holder) -> str:
     return "Stored unencrypted in Blender's userpref.blend" if holder.remember else "Forgotten when Blender closes"
 
 
-def _entry(name: str, label: str, description: str, harmless: Callable[[str], str], *, subtype: Any) -> Any:
-    _harmless[name] = harmless
+def _entry(name: str, label: str, description: str, *, subtype: Any) -> Any:
+    _names.append(name)
 
     def get(self: Any) -> str:
         kept: str = getattr(self, f"stored_{name}")
@@ -68,11 +66,11 @@ def _entry(name: str, label: str, description: str, harmless: Callable[[str], st
 
 def _keep(holder: Holder, name: str, value: str) -> None:
     _of_session[name] = value
-    setattr(holder, f"stored_{name}", value if holder.remember else _harmless[name](value))
+    setattr(holder, f"stored_{name}", value if holder.remember else "")
 
 
 def _remember_changed(self: Any, context: bpy.types.Context) -> None:
-    for name in _harmless:
+    for name in _names:
         kept: str = getattr(self, f"stored_{name}")
         _keep(self, name, _of_session.get(name, kept) if self.remember else kept)
     # A userpref.blend that was saved with them still has them: have Blender write it again.

@@ -79,7 +79,7 @@ def _draw_http_put(column: Any, preferences: StorageFields, context: bpy.types.C
     elif preferences.put_login == "BEARER":
         column.prop(preferences, "put_token")
     column.prop(preferences, "put_headers")
-    column.label(text=f"{secret.where(preferences)}: see Remember above", icon="INFO")
+    column.label(text=f"{secret.where(preferences)}, addresses too: see Remember above", icon="INFO")
     column.prop(preferences, "put_delete")
     text = "Whoever knows a clip's public address can read it; each has a name that nobody can guess."
     draw_text(column, text, context, icon="INFO")

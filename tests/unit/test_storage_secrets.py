@@ -67,6 +67,7 @@ def test_no_repr_shows_what_opens_a_storage(
         Reply(200, ECHO),
         *(Reply(status, ECHO) for status in (301, 400, 401, 403, 404, 500)),
         Reply(302, ECHO, {"Location": "https://10.0.0.1/?X-Amz-Signature=s3cret"}),
+        Reply(302, ECHO, {"Location": "https://julia:words3cret@cdn.example/clip.mp4"}),
         # A line without a colon among the headers: urllib3 warns of it and spells out the whole address.
         Reply(200, ECHO, {"X-A": "b\r\nno header at all"}),
         Reply(403, ECHO, {"X-Request-Id": "s3cret", "x-amz-bucket-region": "S3cret", "Retry-After": "s3cret"}),
@@ -103,6 +104,26 @@ def test_a_server_that_is_gone_is_told_of_by_its_name_alone(
         check_storage(config_at("http://127.0.0.1:9").open(any_service, transport), transport)
     assert told.value.code == "connection"
     assert SECRET.findall(told.value.message + told.value.hint + logged(caplog)) == []
+
+
+@ALL
+@pytest.mark.parametrize(
+    "login", ["julia:words3cret", "words3cret", "julia:word/s3cret", "julia:word?s3cret", "julia:[s3cret"]
+)
+def test_an_address_with_a_login_is_refused_without_telling_it(
+    *,
+    config_at: Callable[[str], Config],
+    login: str,
+    any_service: Eachlabs,
+    transport: Quick,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    config = config_at(f"https://{login}@storage.example")
+    with pytest.raises(Failure) as told:
+        config.open(any_service, transport)
+    assert told.value.code in ("unsafe_url", "storage_setup")
+    assert SECRET.findall(f"{told.value!r} {told.value.message} {told.value.hint} {config!r} {logged(caplog)}") == []
 
 
 def test_what_is_asked_for_is_as_secret_as_it_looks(scripted: Scripted, any_service: Eachlabs, transport: Quick) -> None:

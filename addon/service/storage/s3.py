@@ -39,7 +39,7 @@ class S3Config:
 
     label: ClassVar[str] = "S3-compatible bucket"
 
-    endpoint: str = ""
+    endpoint: str = field(default="", repr=False)
     bucket: str = ""
     region: str = REGION
     prefix: str = ""
