@@ -98,12 +98,12 @@ def _check_deletion(storage: Storage, published: Published, transport: Transport
         stays = transport.retry(lambda: _is_handed_out(published.url, transport))
     except Failure:
         # What can't be read says nothing against a deletion that was carried out, and nothing for one that wasn't.
-        stays = missing is not None
+        if missing is not None:
+            raise missing from None
+        stays = False
     host = host_of(published.url)
     if missing is not None and stays:
-        hint = (
-            "DELETE has to lead to where the upload goes: check the upload address, or have the server clear up by itself."
-        )
+        hint = "DELETE must lead to where the upload goes: check the upload address, or have the server clear up by itself."
         raise Failure(missing.code, f"{missing.message} The file is still there.", hint)
     if stays:
         # What a cache in between still knows is no fault of the settings, but the artist should hear of it.
