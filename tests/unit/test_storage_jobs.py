@@ -215,8 +215,8 @@ class BriefStorage:
         lapsed = len(self._config.uploads) <= self._config.brief
         return replace(published, expires=time.time()) if lapsed else published
 
-    def delete(self, published: Published) -> None:
-        self._true.delete(published)
+    def delete(self, published: Published, *, missing_ok: bool = True) -> None:
+        self._true.delete(published, missing_ok=missing_ok)
 
 
 def test_a_clip_that_lapses_before_its_runs_turn_is_uploaded_anew_once_for_all_takes(double: Double, tmp_path: Path) -> None:
