@@ -15,7 +15,7 @@ from .service import eachlabs
 from .service.storage import Config
 from .service.storage.eachlabs import EachlabsConfig
 from .service.storage.given_url import GivenUrlConfig
-from .service.webhook import Webhook
+from .service.webhook import Webhook, WebhookConfig
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Setup:
     results  the folder that sounds go to; "//" stands for the .blend's own
     offset   seconds by which sounds come later than their picture
     storage  where clips go
-    webhook  hears the service's calls, None while it is off
+    webhook  where the service's calls are heard, None while it is off
     """
 
     key: str = field(repr=False)
@@ -35,7 +35,7 @@ class Setup:
     results: str
     offset: Fraction = Fraction(0)
     storage: Config = field(default_factory=EachlabsConfig)
-    webhook: Webhook | None = None
+    webhook: WebhookConfig | None = None
 
     @property
     def by_hand(self) -> bool:
@@ -44,7 +44,9 @@ class Setup:
 
     @property
     def tools(self) -> Tools:
-        return Tools(self.key, self.base_url, background_blender(), self.own / "work", self.storage, self.webhook)
+        """For the jobs of a click. Main thread only: the webhook of other settings is stopped."""
+        hook = webhook_for(self.webhook)
+        return Tools(self.key, self.base_url, background_blender(), self.own / "work", self.storage, hook)
 
     @property
     def folder(self) -> Path:
@@ -64,6 +66,20 @@ class Setup:
             hint = f"Make one at {eachlabs.KEYS_URL} and set it in the preferences."
             raise Failure("no_key", "There is no API key yet.", hint)
         eachlabs.check_base_url(self.base_url)
+
+
+_webhook: Webhook | None = None
+
+
+def webhook_for(config: WebhookConfig | None) -> Webhook | None:
+    """The one webhook of all jobs. That of other settings is stopped before: it may have the same port."""
+    global _webhook
+    if _webhook is not None and _webhook.config != config:
+        _webhook.stop()
+        _webhook = None
+    if _webhook is None and config is not None:
+        _webhook = Webhook(config)
+    return _webhook
 
 
 def check_online() -> None:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -205,7 +205,7 @@ class Pipeline:
             self._webhook_note = f"{failure.message} The result was asked for by polling. {failure.hint}"
             yield None
             return
-        with call:
+        with call or nullcontext():
             yield call
 
     def _join_takes(self) -> list[Part]:

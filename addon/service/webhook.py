@@ -14,6 +14,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
@@ -36,40 +37,57 @@ _STOP_SECONDS = 0.05
 _HINT = "Choose another port in Preferences > Add-ons > MMAudio for the Sequencer, or leave the webhook off."
 
 
-class Webhook:
-    """Listens while calls are expected: from the first job on, until the last one has closed its call.
+@dataclass(frozen=True)
+class WebhookConfig:
+    """The user's tunnel or reverse proxy leads from the https address to the port on this machine.
 
-    One is enough for all jobs. `public_url` is the https address that the user's tunnel or reverse proxy leads to `port`
-    on this machine; with 0 the system chooses the port, which is then in `port`.
+    With port 0 the system chooses one.
     """
 
-    def __init__(self, public_url: str, port: int) -> None:
-        self.port = port
-        self._public_url = public_url
-        self._lock = threading.Lock()
-        self._calls: list[Call] = []
-        self._server: _Server | None = None
+    public_url: str
+    port: int
 
     def check(self) -> None:
         """Raises Failure where the settings can't be right."""
         hint = "Give the webhook's public https address in the preferences."
-        check_url(self._public_url, loopback_allowed=False, hint=hint)
+        check_url(self.public_url, loopback_allowed=False, hint=hint)
         if not 0 <= self.port <= 65535:
             raise Failure("webhook_port", f"There is no port {self.port}.", _HINT)
 
-    def expect(self) -> "Call":
-        """A call for one run, with a secret of its own. Raises Failure where none can be heard, such as on a taken port."""
-        self.check()
+
+class Webhook:
+    """Listens while calls are expected: from the first job on, until the last one has closed its call.
+
+    One is enough for all jobs. `port` is where it listens, from the first time on that it has.
+    """
+
+    def __init__(self, config: WebhookConfig) -> None:
+        self.config = config
+        self.port = config.port
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._calls: list[Call] = []
+        self._server: _Server | None = None
+
+    def expect(self) -> "Call | None":
+        """A call for one run, with a secret of its own; None once it is stopped.
+
+        Raises Failure where none can be heard, such as on a taken port.
+        """
         with self._lock:
+            if self._stopped:
+                return None
+            self.config.check()
             if self._server is None:
                 self._server = self._started()
-            call = Call(self._public_url, self._forget)
+            call = Call(self.config.public_url, self._forget)
             self._calls.append(call)
             return call
 
     def stop(self) -> None:
-        """Hears nothing from now on; jobs that still wait go on by polling. May be called at any time, and again."""
+        """Closes its port for good; jobs that still wait, or have runs to come, go on by polling. May be called again."""
         with self._lock:
+            self._stopped = True
             self._calls.clear()
             self._stop_server()
 

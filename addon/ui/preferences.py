@@ -98,5 +98,5 @@ def setup(context: bpy.types.Context) -> Setup:
         results=preferences.results,
         offset=Fraction(round(preferences.offset_ms * 1000), 1_000_000),
         storage=storage_preferences.config(preferences),
-        webhook=storage_preferences.webhook(preferences),
+        webhook=storage_preferences.webhook_config(preferences),
     )

@@ -8,7 +8,7 @@ import bpy
 from ..failure import Failure
 from ..service.storage.given_url import LENGTH_NOTE
 from . import secret, storage_test
-from .storage_preferences import StorageFields, config, s3_used, webhook, which_key
+from .storage_preferences import StorageFields, config, s3_used, webhook_config, which_key
 from .text import draw_text
 
 _WEBHOOK_TOLD = (
@@ -25,8 +25,11 @@ def draw(layout: Any, preferences: StorageFields, context: bpy.types.Context) ->
     header, body = layout.panel("mmaudio_webhook", default_closed=True)
     header.use_property_split = False
     header.prop(preferences, "webhook_on", text="Webhook")
+    fault = _webhook_fault(preferences)
     if body:
-        _draw_webhook(_fields(body), preferences, context)
+        _draw_webhook(_fields(body), preferences, fault, context)
+    elif fault:
+        header.label(text="", icon="ERROR")
 
 
 def _fields(body: Any) -> Any:
@@ -90,15 +93,22 @@ def _draw_given_url(column: Any, preferences: StorageFields, context: bpy.types.
     draw_text(column, text, context, icon="INFO")
 
 
-def _draw_webhook(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
+def _webhook_fault(preferences: StorageFields) -> Failure | None:
+    """What is wrong with the settings of a webhook that is on."""
+    config = webhook_config(preferences)
+    try:
+        if config is not None:
+            config.check()
+    except Failure as failure:
+        return failure
+    return None
+
+
+def _draw_webhook(column: Any, preferences: StorageFields, fault: Failure | None, context: bpy.types.Context) -> None:
     fields = column.column()
     fields.active = preferences.webhook_on
     fields.prop(preferences, "webhook_url", placeholder="https://hook.studio.com/mmaudio")
     fields.prop(preferences, "webhook_port")
-    hook = webhook(preferences)
-    if hook is not None:
-        try:
-            hook.check()
-        except Failure as failure:
-            draw_text(column, f"{failure.message} {failure.hint}", context, icon="ERROR")
+    if fault:
+        draw_text(column, f"{fault.message} {fault.hint}", context, icon="ERROR")
     draw_text(column, _WEBHOOK_TOLD, context, icon="INFO")

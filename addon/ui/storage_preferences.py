@@ -4,6 +4,7 @@
 import os
 from typing import TYPE_CHECKING
 
+import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..service.storage import Config
@@ -14,7 +15,8 @@ from ..service.storage.http_put import HttpPutConfig
 from ..service.storage.presign import LIFE_MOST as S3_LIFE_MOST
 from ..service.storage.s3 import S3Config
 from ..service.storage.ways import WAYS
-from ..service.webhook import Webhook
+from ..service.webhook import WebhookConfig
+from ..setup import webhook_for
 from . import secret
 
 _ABOUT = {
@@ -26,6 +28,11 @@ _ABOUT = {
 # A run may wait for its turn before it reads its clip.
 _LEAST_MINUTES = 5
 _WEBHOOK_PORT = 8790
+
+
+def _webhook_changed(self: "StorageFields", context: bpy.types.Context) -> None:
+    """At once, not with the next click: who switches it off wants its port closed."""
+    webhook_for(webhook_config(self))
 
 
 class StorageFields:
@@ -144,10 +151,12 @@ class StorageFields:
         webhook_on: BoolProperty(
             name="Have the Service Call",
             description="Let Eachlabs call when a run has ended, instead of asking it every moment",
+            update=_webhook_changed,
         )
         webhook_url: StringProperty(
             name="Public Address",
             description="The https address of your tunnel or reverse proxy, which leads to the local port of this machine",
+            update=_webhook_changed,
         )
         webhook_port: IntProperty(
             name="Local Port",
@@ -155,6 +164,7 @@ class StorageFields:
             default=_WEBHOOK_PORT,
             min=1,
             max=65535,
+            update=_webhook_changed,
         )
 
 
@@ -205,24 +215,13 @@ def which_key(used: S3Config) -> str:
     return ""
 
 
-# One for all jobs, made anew when its settings change.
-_webhook: Webhook | None = None
-_webhook_settings: tuple[str, int] | None = None
-
-
-def webhook(preferences: StorageFields) -> Webhook | None:
-    """The webhook, None while it is off."""
-    global _webhook, _webhook_settings
-    settings = (preferences.webhook_url.strip(), preferences.webhook_port) if preferences.webhook_on else None
-    if settings != _webhook_settings:
-        detach()
-        _webhook, _webhook_settings = Webhook(*settings) if settings else None, settings
-    return _webhook
+def webhook_config(preferences: StorageFields) -> WebhookConfig | None:
+    """What the webhook is set to, None while it is off."""
+    if not preferences.webhook_on:
+        return None
+    return WebhookConfig(preferences.webhook_url.strip(), preferences.webhook_port)
 
 
 def detach() -> None:
-    """Hears no calls any more: what still waits for one goes on by polling."""
-    global _webhook, _webhook_settings
-    if _webhook is not None:
-        _webhook.stop()
-    _webhook = _webhook_settings = None
+    """Hears no calls any more."""
+    webhook_for(None)

@@ -34,7 +34,7 @@ class Test:
         self.config = config
         self.said = ""
         self.failure: Failure | None = None
-        self._setup = setup
+        self._tools = setup.tools
         self._cancel = threading.Event()
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._go, name="mmaudio storage test", daemon=True)
@@ -62,7 +62,7 @@ class Test:
 
     def _go(self) -> None:
         try:
-            with self._setup.tools.line(self.config, self._cancel) as line:
+            with self._tools.line(self.config, self._cancel) as line:
                 self.said = check_storage(line.storage, line.transport, self._clearing)
         except Cancelled:
             self.said = "The test was cancelled."
@@ -76,7 +76,7 @@ class Test:
         limit.daemon = True
         limit.start()
         try:
-            with self._setup.tools.line(self.config, self._leave) as line:
+            with self._tools.line(self.config, self._leave) as line:
                 yield line.storage
         finally:
             limit.cancel()

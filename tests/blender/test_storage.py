@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -205,20 +206,149 @@ def test_the_command_line_takes_an_address_by_hand(
     assert standin.state()["runs"][-1]["input"]["video"] == url
 
 
-def test_the_services_call_ends_the_wait(addon: Any, preferences: Any, standin: StandIn, project: Path) -> None:
+def use_webhook(preferences: Any, port: int, name: str = "mmaudio") -> None:
+    preferences.webhook_on, preferences.webhook_url, preferences.webhook_port = True, f"https://{HOST}/{name}", port
+
+
+def webhook_of_jobs(addon: Any) -> Any:
+    """What a click gives its jobs; None while it is off."""
+    return addon.operators.preferences.setup(bpy.context).tools.webhook
+
+
+def tunnelled(preferences: Any, standin: StandIn) -> int:
+    """The local port of a webhook that the double can reach, and that is set up."""
     (port,) = free_ports(1)
     standin.outside(tunnels={HOST: port})
-    preferences.webhook_on, preferences.webhook_url, preferences.webhook_port = True, f"https://{HOST}/mmaudio", port
-    hook = addon.storage_preferences.webhook(preferences)
-    assert addon.storage_preferences.webhook(preferences) is hook, "one for all jobs"
+    use_webhook(preferences, port)
+    return port
+
+
+def statuses(standin: StandIn, job: Any) -> list[int]:
+    """How the calls for the job's runs were answered."""
+    ids = [run.prediction_id for run in job.runs]
+    return [call["status"] for call in standin.state()["calls"] if call["run"] in ids]
+
+
+def test_the_services_call_ends_the_wait(addon: Any, preferences: Any, standin: StandIn, project: Path) -> None:
+    tunnelled(preferences, standin)
+    hook = webhook_of_jobs(addon)
+    assert webhook_of_jobs(addon) is hook, "one for all jobs"
 
     (job,) = edits.generate(addon, edits.movie(project, frames=30))
 
     assert (job.stage, job.error, job.note) == ("done", None, "")
-    assert [call["status"] for call in standin.state()["calls"] if call["run"] == job.runs[0].prediction_id] == [204]
+    assert statuses(standin, job) == [204]
     assert not hook.listening
     preferences.webhook_on = False
-    assert addon.operators.preferences.setup(bpy.context).webhook is None
+    assert webhook_of_jobs(addon) is None
+
+
+def test_who_switches_it_off_has_the_port_for_good_and_the_job_ends_well(
+    addon: Any, preferences: Any, standin: StandIn, project: Path
+) -> None:
+    """Of a long strip's runs, more than may be in flight at once, most are still to be ordered then."""
+    port = tunnelled(preferences, standin)
+    hook = webhook_of_jobs(addon)
+    (job,) = edits.start(addon, edits.movie(project, frames=300), options={"takes": 6})
+    edits.until(lambda: hook.listening)
+
+    preferences.webhook_on = False
+    with socket.create_server(("127.0.0.1", port)):
+        (job,) = edits.finish(addon, [job.id])
+
+    assert (job.stage, job.error, job.note) == ("done", None, "")
+    ids = [run.prediction_id for run in job.runs]
+    called_at = [run["webhook_url"] for run in standin.state()["runs"] if run["id"] in ids]
+    assert len(called_at) == 12
+    assert called_at.count("") >= 2, "ten were in flight at most"
+
+
+def test_another_address_at_the_same_port_is_heard_at_once(
+    addon: Any, preferences: Any, standin: StandIn, project: Path
+) -> None:
+    port = tunnelled(preferences, standin)
+    before = webhook_of_jobs(addon)
+    strip, other = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=5)
+    (first,) = edits.start(addon, strip)
+    edits.until(lambda: before.listening)
+
+    use_webhook(preferences, port, "elsewhere")
+    (second,) = edits.start(addon, other)
+    first, second = edits.finish(addon, [first.id, second.id])
+
+    assert [(job.stage, job.error, job.note) for job in (first, second)] == [("done", None, "")] * 2
+    assert statuses(standin, second) == [204]
+
+
+def test_a_webhook_that_was_saved_is_there_again(addon: Any, preferences: Any) -> None:
+    """Blender tells nobody of preferences that it has loaded."""
+    (port,) = free_ports(1)
+    use_webhook(preferences, port)
+    bpy.ops.wm.save_userpref()
+    preferences.webhook_on = False
+    bpy.ops.wm.read_userpref()
+    assert addon.preferences.webhook_on
+    hook = webhook_of_jobs(addon)
+    with hook.expect():
+        assert hook.port == port
+        addon.preferences.property_unset("webhook_on")
+        assert webhook_of_jobs(addon) is None
+        assert not hook.listening
+
+
+class Layout:
+    """A page of the preferences: what is drawn on it, as its texts and icons. Panels are open, or `folded`."""
+
+    def __init__(self, *, folded: bool = False) -> None:
+        self.folded = folded
+        self.texts: list[str] = []
+        self.icons: list[str] = []
+
+    def panel(self, *_: object, **__: object) -> tuple[Any, Any]:
+        return self, None if self.folded else self
+
+    def __getattr__(self, name: str) -> Any:
+        def add(*_: object, text: str = "", icon: str = "NONE", **__: object) -> Any:
+            self.texts.append(text)
+            self.icons.append(icon)
+            return self if name in ("row", "column", "box") else SimpleNamespace()
+
+        return add
+
+
+def drawn(preferences: Any, *, folded: bool) -> Layout:
+    layout = Layout(folded=folded)
+    # Without a window Blender's own scale is 0.
+    system = SimpleNamespace(ui_scale=1.0)
+    context = SimpleNamespace(preferences=SimpleNamespace(system=system), region=SimpleNamespace(width=3000))
+    sys.modules[f"{MODULE}.ui.storage_page"].draw(layout, preferences, context)
+    return layout
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_webhook_that_cannot_be_right_is_told_of_while_it_is_on(folded: bool, addon: Any, preferences: Any) -> None:
+    use_webhook(preferences, 8790)
+    assert "ERROR" not in drawn(preferences, folded=folded).icons
+    preferences.webhook_url = f"http://{HOST}"
+    layout = drawn(preferences, folded=folded)
+    assert layout.icons.count("ERROR") == 1
+    assert any("webhook's public https address" in text for text in layout.texts) is not folded
+    preferences.webhook_on = False
+    assert "ERROR" not in drawn(preferences, folded=folded).icons
+
+
+def test_what_is_drawn_leaves_the_webhook_as_it_is(addon: Any, preferences: Any, project: Path) -> None:
+    """Even where its settings are others by now, as they were loaded."""
+    edits.movie(project, frames=30)
+    (port,) = free_ports(1)
+    use_webhook(preferences, port)
+    hook = webhook_of_jobs(addon)
+    with hook.expect():
+        preferences.property_unset("webhook_on")
+        for folded in (True, False):
+            drawn(preferences, folded=folded)
+        blocked(addon)
+        assert hook.listening
 
 
 def test_a_port_that_is_taken_is_told_of_and_the_job_goes_on(
@@ -226,7 +356,7 @@ def test_a_port_that_is_taken_is_told_of_and_the_job_goes_on(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        preferences.webhook_on, preferences.webhook_url, preferences.webhook_port = True, f"https://{HOST}/a", port
+        use_webhook(preferences, port)
         (job,) = edits.generate(addon, edits.movie(project, frames=30))
     assert (job.stage, f"Port {port}" in job.note) == ("done", True)
 

@@ -254,7 +254,15 @@ class Service:
                 for u in self.uploads.values()
             ],
             "runs": [
-                {"id": r.id, "status": r.status, "input": r.input, "reason": r.reason, "clip": r.clip, "took": r.seconds}
+                {
+                    "id": r.id,
+                    "status": r.status,
+                    "input": r.input,
+                    "reason": r.reason,
+                    "clip": r.clip,
+                    "took": r.seconds,
+                    "webhook_url": r.webhook_url,
+                }
                 for r in self.runs.values()
             ],
             "cancelled": self.cancelled,

@@ -14,7 +14,7 @@ import pytest
 from addon.failure import Cancelled, Failure
 from addon.service import webhook
 from addon.service.eachlabs import Eachlabs
-from addon.service.webhook import BODY_MAX, CONNECTIONS_MAX, Call, Webhook
+from addon.service.webhook import BODY_MAX, CONNECTIONS_MAX, Call, Webhook, WebhookConfig
 
 from .parts import Double, fields, finished, until
 
@@ -27,9 +27,16 @@ SOON = 10.0
 
 @pytest.fixture
 def hook() -> Iterator[Webhook]:
-    hook = Webhook(PUBLIC, 0)
+    hook = Webhook(WebhookConfig(PUBLIC, 0))
     yield hook
     hook.stop()
+
+
+def expected(hook: Webhook) -> Call:
+    """The call for a run, of a webhook that goes on."""
+    call = hook.expect()
+    assert call is not None
+    return call
 
 
 def body_for(run: str, **more: object) -> bytes:
@@ -69,7 +76,7 @@ def woken(call: Call, seconds: float = SOON) -> bool:
 
 
 def test_a_call_ends_the_wait_at_once(hook: Webhook) -> None:
-    with hook.expect() as call:
+    with expected(hook) as call:
         call.meant_for(RUN)
         began = time.monotonic()
         caller = threading.Thread(target=lambda: post(hook.port, call.secret, body_for(RUN)))
@@ -82,7 +89,7 @@ def test_a_call_ends_the_wait_at_once(hook: Webhook) -> None:
 
 @pytest.mark.parametrize("name", ["exec_id", "execution_id", "predictionID", "id", "flow_id"])
 def test_the_run_is_known_by_any_of_its_names(name: str, hook: Webhook) -> None:
-    with hook.expect() as call:
+    with expected(hook) as call:
         call.meant_for(RUN)
         body = json.dumps({name: RUN, "status": "failed", "output": [{"error": "no"}]}).encode()
         assert post(hook.port, call.secret, body) == 204
@@ -90,7 +97,7 @@ def test_the_run_is_known_by_any_of_its_names(name: str, hook: Webhook) -> None:
 
 
 def test_a_call_before_the_run_is_known_counts(hook: Webhook) -> None:
-    with hook.expect() as call:
+    with expected(hook) as call:
         for run in ("other", RUN):
             assert post(hook.port, call.secret, body_for(run)) == 204
         assert not woken(call, 0)
@@ -99,14 +106,14 @@ def test_a_call_before_the_run_is_known_counts(hook: Webhook) -> None:
 
 
 def test_a_call_for_another_run_before_ours_is_known_does_not(hook: Webhook) -> None:
-    with hook.expect() as call:
+    with expected(hook) as call:
         assert post(hook.port, call.secret, body_for("other")) == 204
         call.meant_for(RUN)
         assert not woken(call, 0)
 
 
 def test_the_same_call_may_come_again(hook: Webhook) -> None:
-    with hook.expect() as call:
+    with expected(hook) as call:
         call.meant_for(RUN)
         for _ in range(2):
             assert post(hook.port, call.secret, body_for(RUN)) == 204
@@ -117,7 +124,7 @@ def test_the_same_call_may_come_again(hook: Webhook) -> None:
 
 
 def test_each_job_is_woken_by_its_own_call(hook: Webhook) -> None:
-    calls = [hook.expect() for _ in range(4)]
+    calls = [expected(hook) for _ in range(4)]
     assert len({call.secret for call in calls}) == 4
     for number, call in enumerate(calls):
         call.meant_for(f"run-{number}")
@@ -129,7 +136,7 @@ def test_each_job_is_woken_by_its_own_call(hook: Webhook) -> None:
 
 def test_a_wait_ends_when_it_is_cancelled(hook: Webhook) -> None:
     cancel = threading.Event()
-    with hook.expect() as call:
+    with expected(hook) as call:
         threading.Timer(0.05, cancel.set).start()
         began = time.monotonic()
         with pytest.raises(Cancelled):
@@ -138,7 +145,7 @@ def test_a_wait_ends_when_it_is_cancelled(hook: Webhook) -> None:
 
 
 def test_without_a_call_the_wait_lasts_as_long_as_it_should(hook: Webhook) -> None:
-    with hook.expect() as call:
+    with expected(hook) as call:
         began = time.monotonic()
         assert not woken(call, 0.25)
         assert 0.25 <= time.monotonic() - began < SOON / 2
@@ -197,7 +204,7 @@ REFUSED = [
 def test_whatever_is_no_call_is_refused_and_nothing_changes(
     *, send: Callable[[int, str], int], status: int, hook: Webhook
 ) -> None:
-    with hook.expect() as call:
+    with expected(hook) as call:
         call.meant_for(RUN)
         assert send(hook.port, call.secret) == status
         assert not woken(call, 0)
@@ -206,7 +213,7 @@ def test_whatever_is_no_call_is_refused_and_nothing_changes(
 
 
 def test_a_refusal_repeats_nothing(hook: Webhook) -> None:
-    with hook.expect():
+    with expected(hook):
         answer = said_to(hook.port, b"FOO /<script> HTTP/1.1\r\nHost: a\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 405 ")
     assert b"script" not in answer
@@ -217,7 +224,7 @@ def test_the_largest_body_is_taken(hook: Webhook) -> None:
     body = body_for(RUN, padding="")
     body = body_for(RUN, padding="x" * (BODY_MAX - len(body)))
     assert len(body) == BODY_MAX
-    with hook.expect() as call:
+    with expected(hook) as call:
         call.meant_for(RUN)
         assert post(hook.port, call.secret, body) == 204
         assert woken(call, 0)
@@ -230,7 +237,7 @@ def test_the_largest_body_is_taken(hook: Webhook) -> None:
 )
 def test_who_says_nothing_more_is_hung_up_on(start: bytes, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "READ_SECONDS", 0.1)
-    with hook.expect():
+    with expected(hook):
         began = time.monotonic()
         assert b"204" not in said_to(hook.port, start)
         assert time.monotonic() - began < SOON / 2
@@ -238,7 +245,7 @@ def test_who_says_nothing_more_is_hung_up_on(start: bytes, hook: Webhook, monkey
 
 def test_who_drips_is_hung_up_on(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "REQUEST_SECONDS", 0.3)
-    with hook.expect(), socket.create_connection(("127.0.0.1", hook.port), SOON) as connection:
+    with expected(hook), socket.create_connection(("127.0.0.1", hook.port), SOON) as connection:
         began = time.monotonic()
         connection.sendall(b"POST / HTTP/1.1\r\nX-Long: ")
         connection.settimeout(0.02)
@@ -255,7 +262,7 @@ def test_who_drips_is_hung_up_on(hook: Webhook, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_only_so_many_are_heard_at_a_time(hook: Webhook) -> None:
-    with hook.expect() as call:
+    with expected(hook) as call:
         call.meant_for(RUN)
         others = set(threading.enumerate())
 
@@ -283,7 +290,7 @@ def heard(port: int, host: str = "127.0.0.1") -> bool:
 
 def test_it_listens_from_the_first_job_to_the_last(hook: Webhook) -> None:
     assert not hook.listening
-    first, second = hook.expect(), hook.expect()
+    first, second = expected(hook), expected(hook)
     port = hook.port
     assert heard(port)
     first.close()
@@ -293,7 +300,7 @@ def test_it_listens_from_the_first_job_to_the_last(hook: Webhook) -> None:
     second.close()
     assert not hook.listening
     assert not heard(port)
-    with hook.expect() as third:
+    with expected(hook) as third:
         # The same port as before, since that is where the tunnel leads.
         assert hook.port == port
         third.meant_for(RUN)
@@ -302,13 +309,62 @@ def test_it_listens_from_the_first_job_to_the_last(hook: Webhook) -> None:
 
 
 def test_it_stops_with_the_addon(hook: Webhook) -> None:
-    call = hook.expect()
+    call = expected(hook)
     call.meant_for(RUN)
     for _ in range(2):
         hook.stop()
         assert not heard(hook.port)
+        assert hook.expect() is None
+        assert not heard(hook.port)
     assert not woken(call, 0.01)
     call.close()
+
+
+def test_one_that_is_stopped_tells_of_nothing() -> None:
+    hook = Webhook(WebhookConfig("http://10.0.0.1/a", -1))
+    hook.stop()
+    assert hook.expect() is None
+
+
+@pytest.mark.parametrize("round_", range(20))
+def test_no_job_opens_the_port_after_the_stop(hook: Webhook, round_: int) -> None:
+    """Jobs order runs at the very moment that it is stopped."""
+    begun = threading.Barrier(5, timeout=SOON)
+
+    def job() -> None:
+        begun.wait()
+        while call := hook.expect():
+            call.close()
+
+    jobs = [threading.Thread(target=job) for _ in range(4)]
+    for one in jobs:
+        one.start()
+    begun.wait()
+    hook.stop()
+    assert not hook.listening
+    for one in jobs:
+        one.join(SOON)
+        assert not one.is_alive()
+    assert not hook.listening
+    assert not heard(hook.port)
+
+
+def test_the_next_one_has_the_port_at_once(hook: Webhook) -> None:
+    """A new public address at the same port, while calls are open, one is being said and one has just been answered."""
+    waiting, answered = expected(hook), expected(hook)
+    answered.meant_for(RUN)
+    with socket.create_connection(("127.0.0.1", hook.port), SOON) as speaking:
+        speaking.sendall(b"POST /mmaudio HTTP/1.1\r\nContent-Length: 9\r\n")
+        assert post(hook.port, answered.secret, body_for(RUN)) == 204
+        hook.stop()
+        other = Webhook(WebhookConfig(f"https://{HOST}/other", hook.port))
+        with expected(other) as call:
+            call.meant_for(RUN)
+            waiting.close()
+            answered.close()
+            assert post(other.port, answered.secret, body_for(RUN)) == 403
+            assert post(other.port, call.secret, body_for(RUN)) == 204
+            assert woken(call)
 
 
 def test_jobs_may_come_and_go_at_the_same_time(hook: Webhook) -> None:
@@ -316,7 +372,7 @@ def test_jobs_may_come_and_go_at_the_same_time(hook: Webhook) -> None:
 
     def job(number: int) -> None:
         for round_ in range(5):
-            with hook.expect() as call:
+            with expected(hook) as call:
                 run = f"run-{number}-{round_}"
                 call.meant_for(run)
                 statuses.append(post(hook.port, call.secret, body_for(run)))
@@ -334,41 +390,41 @@ def test_jobs_may_come_and_go_at_the_same_time(hook: Webhook) -> None:
 
 @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="only Linux hears all of 127.0.0.0/8 on a wildcard address")
 def test_it_is_heard_on_this_machine_alone(hook: Webhook) -> None:
-    with hook.expect():
+    with expected(hook):
         assert heard(hook.port)
         assert not heard(hook.port, "127.0.0.2")
 
 
 def test_a_port_that_is_taken_is_told_of(hook: Webhook) -> None:
-    with hook.expect():
-        other = Webhook(PUBLIC, hook.port)
+    with expected(hook):
+        other = Webhook(WebhookConfig(PUBLIC, hook.port))
         with pytest.raises(Failure) as told:
-            other.expect()
+            expected(other)
         assert told.value.code == "webhook_port"
         assert str(hook.port) in told.value.message
         assert "another port" in told.value.hint
         assert not other.listening
-    with other.expect():
+    with expected(other):
         assert other.listening
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_is_none_is_refused(port: int) -> None:
     with pytest.raises(Failure, match="no port"):
-        Webhook(PUBLIC, port).expect()
+        Webhook(WebhookConfig(PUBLIC, port)).expect()
 
 
 @pytest.mark.parametrize("url", ["", "http://hook.example", "https://localhost/a", "https://127.0.0.1:8787", "hook.example"])
 def test_the_public_address_must_be_public(url: str) -> None:
     with pytest.raises(Failure) as told:
-        Webhook(url, 0).expect()
+        Webhook(WebhookConfig(url, 0)).expect()
     assert (told.value.code, "webhook" in told.value.hint) == ("unsafe_url", True)
 
 
 @pytest.fixture
 def tunnelled(hook: Webhook, double: Double) -> Iterator[Call]:
     """A call that the double can reach, as through the user's tunnel."""
-    with hook.expect() as call:
+    with expected(hook) as call:
         double.outside(tunnels={HOST: hook.port})
         yield call
 
@@ -437,7 +493,7 @@ def test_a_failed_run_calls_too_and_a_cancelled_one_does_not(
 
 
 def test_a_call_that_nobody_hears_is_tried_three_times(hook: Webhook, service: Eachlabs, double: Double, video: str) -> None:
-    with hook.expect() as call:
+    with expected(hook) as call:
         double.outside(tunnels={HOST: hook.port})
     assert not hook.listening
     run = service.create(fields(video), webhook=call.fields)

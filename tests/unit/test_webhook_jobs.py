@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Jobs with a webhook: a call ends their wait; without one they end all the same."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from addon.jobs import scoring
 from addon.jobs.job import Job, Stage
 from addon.jobs.pipeline import Pipeline, Stop
 from addon.jobs.tools import Tools
-from addon.service.webhook import Webhook
+from addon.service.webhook import Webhook, WebhookConfig
 
 from .parts import Double, go, new_job, shared_in, tools_for, until
 from .servers import free_ports
@@ -30,7 +31,7 @@ NEVER = 600.0
 def hook(double: Double) -> Iterator[Webhook]:
     (port,) = free_ports(1)
     double.outside(tunnels={HOST: port}, pause=0.01)
-    hook = Webhook(f"https://{HOST}/mmaudio", port)
+    hook = Webhook(WebhookConfig(f"https://{HOST}/mmaudio", port))
     yield hook
     hook.stop()
 
@@ -101,8 +102,10 @@ def test_the_bar_goes_on_while_a_call_is_waited_for(
 
 
 def test_a_port_that_is_taken_keeps_no_job_from_its_end(double: Double, tmp_path: Path, hook: Webhook) -> None:
-    other = Webhook(f"https://{HOST}/other", hook.port)
-    with other.expect():
+    other = Webhook(WebhookConfig(f"https://{HOST}/other", hook.port))
+    call = other.expect()
+    assert call is not None
+    with call:
         end = go(new_job(tmp_path), tools_with(double, tmp_path, hook))[-1]
     assert (end.stage, end.error) == (Stage.PLACING, None)
     assert f"Port {hook.port}" in end.note
@@ -111,9 +114,19 @@ def test_a_port_that_is_taken_keeps_no_job_from_its_end(double: Double, tmp_path
 
 
 def test_an_address_that_cannot_be_called_keeps_no_job_from_its_end(double: Double, tmp_path: Path) -> None:
-    hook = Webhook("http://10.0.0.1/mmaudio", 0)
+    hook = Webhook(WebhookConfig("http://10.0.0.1/mmaudio", 0))
     end = go(new_job(tmp_path), tools_with(double, tmp_path, hook))[-1]
     assert (end.stage, end.error, "https" in end.note) == (Stage.PLACING, None, True)
+
+
+def test_a_job_whose_webhook_was_stopped_polls_and_says_nothing(
+    hook: Webhook, double: Double, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook.stop()
+    end = go(new_job(tmp_path), tools_with(double, tmp_path, hook))[-1]
+    assert (end.stage, end.error, end.note) == (Stage.PLACING, None, "")
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert double.state()["runs"][0]["webhook_url"] == ""
 
 
 def test_a_run_that_was_ordered_before_is_polled_as_ever(
@@ -154,6 +167,7 @@ def test_the_secret_of_a_call_is_not_kept(hook: Webhook, double: Double, tmp_pat
 
     def expect() -> Any:
         call = ring()
+        assert call is not None
         secrets.append(call.secret)
         return call
 
