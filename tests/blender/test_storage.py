@@ -269,6 +269,8 @@ def test_another_address_at_the_same_port_is_heard_at_once(
     port = tunnelled(preferences, standin)
     before = webhook_of_jobs(addon)
     strip, other = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=5)
+    # It waits for its call while the other one is ordered.
+    standin.order("webhook", "never")
     (first,) = edits.start(addon, strip)
     edits.until(lambda: before.listening)
 
@@ -280,12 +282,13 @@ def test_another_address_at_the_same_port_is_heard_at_once(
     assert statuses(standin, second) == [204]
 
 
-def test_a_webhook_that_was_saved_is_there_again(addon: Any, preferences: Any) -> None:
+@pytest.mark.usefixtures("preferences")
+def test_a_webhook_that_was_saved_is_there_again(addon: Any) -> None:
     """Blender tells nobody of preferences that it has loaded."""
     (port,) = free_ports(1)
-    use_webhook(preferences, port)
+    use_webhook(addon.preferences, port)
     bpy.ops.wm.save_userpref()
-    preferences.webhook_on = False
+    addon.preferences.webhook_on = False
     bpy.ops.wm.read_userpref()
     assert addon.preferences.webhook_on
     hook = webhook_of_jobs(addon)
