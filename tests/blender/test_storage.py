@@ -299,6 +299,22 @@ def test_a_webhook_that_was_saved_is_there_again(addon: Any) -> None:
         assert not hook.listening
 
 
+@pytest.mark.usefixtures("preferences")
+def test_disabling_the_add_on_closes_the_port_for_good(addon: Any) -> None:
+    """A thread that ends late may still order a run."""
+    (port,) = free_ports(1)
+    use_webhook(addon.preferences, port)
+    hook = webhook_of_jobs(addon)
+    operators: Any = bpy.ops
+    with hook.expect():
+        operators.preferences.addon_disable(module=MODULE)
+        try:
+            assert not hook.listening
+            assert hook.expect() is None
+        finally:
+            operators.preferences.addon_enable(module=MODULE)
+
+
 class Layout:
     """A page of the preferences: what is drawn on it, as its texts and icons. Panels are open, or `folded`."""
 
