@@ -88,6 +88,8 @@ class Webhook:
         """Closes its port for good; jobs that still wait, or have runs to come, go on by polling. May be called again."""
         with self._lock:
             self._stopped = True
+            for call in self._calls:
+                call.wake()
             self._calls.clear()
             self._stop_server()
 
@@ -158,10 +160,10 @@ class Call:
         with self._lock:
             self._run = run
             if run in self._early:
-                self._rang.set()
+                self.wake()
 
     def wait(self, seconds: float, cancel: threading.Event) -> bool:
-        """Waits for the service's call, at most so many seconds; True if it came. Raises Cancelled."""
+        """Waits for the service's call, at most so many seconds; True if it came, or never will. Raises Cancelled."""
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
@@ -182,8 +184,12 @@ class Call:
                 return True
             if self._run not in named:
                 return False
-            self._rang.set()
+            self.wake()
             return True
+
+    def wake(self) -> None:
+        """Ends the wait: the call has come, or none will come any more."""
+        self._rang.set()
 
     def close(self) -> None:
         """Expects nothing any more. May be called again."""
