@@ -298,8 +298,10 @@ def typed_address(session: Any):  # type: ignore[no-untyped-def]
     down = 40
     while addresses.of(session.scene) != "word":
         down += 10
+        assert down < region.height
         yield from session.type_at(region.x + region.width // 2, top - down, "word")
     yield from session.type_at(region.x + region.width // 2, top - down, session.order["address"])
+    yield from session.wait_until(lambda: addresses.of(session.scene) != "word")
     session.seen["typed"] = addresses.of(session.scene)
     yield from session.screenshot("typed-address")
     session.crash()

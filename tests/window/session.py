@@ -128,7 +128,7 @@ class Session:
             # Which key it is doesn't matter to a field, and this one means nothing elsewhere.
             press("SEMI_COLON", letter)
         press("RET")
-        yield 0.1
+        yield 0.2
 
     def crash(self) -> None:
         """Ends this Blender as a fault of its own would."""
