@@ -92,7 +92,10 @@ def retry(job: Job, setup: Setup) -> Job:
 
 
 def anew(job: Job, setup: Setup, job_id: str = "") -> Job:
-    """The same once more, of the strip as it is now; another job without `job_id`. Raises Failure if the strip is gone."""
+    """The same once more, of the strip as it is now; another job without `job_id`. Raises Failure if the strip is gone.
+
+    With `job_id` it takes the place of `job`, and sees to the clips that this one left.
+    """
     old = job.request
     scene, strip = strips.find_marked(old)
     if job.id in left_behind or scene is None or strip is None:
@@ -101,7 +104,8 @@ def anew(job: Job, setup: Setup, job_id: str = "") -> Job:
     tools = setup.tools
     request = _Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip)
     again = Job.new(request, bpy.data.filepath)
-    again = replace(again, id=job_id or again.id)
+    if job_id:
+        again = replace(again, id=job_id, litter=job.in_storage)
     _send_off([again], tools)
     return again
 

@@ -44,6 +44,7 @@ def opened(setup: Setup) -> list[Job]:
     known = {job.id for job in runner.jobs}
     ended = [job for job in journal.ended(project) if job.paid and job.stage is not Stage.DONE]
     runner.show([job for job in ended if job.id not in known], setup.tools)
+    _clear_storage(setup)
     held_up.clear()
     held_up.update((job.request.strip, "") for job in journal.interrupted(project))
     return go_on(setup)
@@ -61,6 +62,16 @@ def go_on(setup: Setup) -> list[Job]:
     claimed = runner.open(setup.own).journal.claim(bpy.data.filepath)
     held_up.clear()
     return [job for known in claimed if (job := _go_on(known, setup)) is not None]
+
+
+def _clear_storage(setup: Setup) -> None:
+    """Deletes clips of the open file's ended jobs: Blender was closed before, or could not. Where nothing can be sent they
+    wait for another time."""
+    left = [job for job in runner.open(setup.own).journal.ended(bpy.data.filepath) if job.unread]
+    with contextlib.suppress(Failure):
+        setup.check_access()
+        for job in left:
+            runner.clear_up(runner.taken(job), setup.tools)
 
 
 def mark_left_behind() -> None:
@@ -112,9 +123,12 @@ def _go_on(job: Job, setup: Setup) -> Job | None:
     tools = setup.tools
     job = _with_what_is_there(job)
     if job.stage is Stage.PLACING:
+        job = replace(job, stage=Stage.PLACING if job.to_place else Stage.DONE)
         runner.show([job], tools)
-        runner.put(replace(job, stage=Stage.PLACING if job.to_place else Stage.DONE))
-        return runner.job(job.id)
+        runner.put(job)
+        if job.unread:
+            runner.clear_up(job, tools)
+        return job
     if not job.paid and not job.request.snapshot.blend.is_file():
         return _anew(job, setup)
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
@@ -145,8 +159,8 @@ def _anew(job: Job, setup: Setup) -> Job | None:
 
 
 def _forget(job: Job, setup: Setup) -> None:
-    runner.open(setup.own).journal.forget(job.id)
-    setup.tools.clear(job.id)
+    runner.show([replace(job, stage=Stage.CANCELLED)], setup.tools)
+    runner.forget(job.id)
 
 
 def _with_what_is_there(job: Job) -> Job:

@@ -92,6 +92,7 @@ class Run:
     """One run of the model: a take's sound for one window.
 
     ordered        when its creation was first asked for, in seconds since the epoch: from then on it may exist and cost
+    over           whether the service has said that it ended: then it reads its video no more
     video          the address that it was ordered with, by which it is found until its number is known
     prediction_id  its number at the service, once that is known
     spent          numbers of earlier runs of this part that brought nothing
@@ -101,12 +102,18 @@ class Run:
 
     stage: Stage = Stage.QUEUED
     ordered: float | None = None
+    over: bool = False
     video: str = field(default="", repr=False)
     prediction_id: str | None = None
     spent: tuple[str, ...] = ()
     cost: float | None = None
     result: Path | None = None
     error: JobError | None = None
+
+    @property
+    def may_read(self) -> bool:
+        """Whether it failed on our side, and may go on at the service."""
+        return self.stage is Stage.FAILED and self.ordered is not None and not self.over
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,7 @@ class Job:
 
     project  the .blend that the strip is in, or empty while it isn't saved; it changes when the file gets another name
     clips    its uploads, one a window, None where there is none just now
+    litter   uploads that no run to come reads: to be deleted when the job has ended
     """
 
     request: Request
@@ -146,6 +154,7 @@ class Job:
     stage: Stage = Stage.QUEUED
     progress: Progress | None = None
     clips: tuple[Published | None, ...] = ()
+    litter: tuple[Published, ...] = ()
     takes: tuple[Take, ...] = ()
     error: JobError | None = None
 
@@ -222,6 +231,20 @@ class Job:
             start = float(window.first / self.request.fps)
             words.append(f"{start:.0f} to {start + float(window.duration):.0f} s")
         return ", ".join(words)
+
+    @property
+    def in_storage(self) -> tuple[Published, ...]:
+        """All its uploads that have not been deleted yet."""
+        return (*self.litter, *(clip for clip in self.clips if clip is not None))
+
+    @property
+    def unread(self) -> tuple[Published, ...]:
+        """Its uploads that no run reads any more, once the job has ended.
+
+        After a failure that isn't the run's own, the run goes on and may still read its clip.
+        """
+        read = {part.window for part in self.parts if self.run(part).may_read}
+        return (*self.litter, *(clip for window, clip in enumerate(self.clips) if clip is not None and window not in read))
 
     def with_clip(self, window: int, published: Published | None) -> "Job":
         return replace(self, clips=(*self.clips[:window], published, *self.clips[window + 1 :]))

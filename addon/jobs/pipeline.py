@@ -76,7 +76,7 @@ class Pipeline:
         return self._record.job
 
     def go(self) -> None:
-        """Takes the job to PLACING, FAILED or CANCELLED; raises nothing."""
+        """Takes the job to PLACING, FAILED or CANCELLED, and clears up; raises nothing."""
         try:
             eachlabs.check_base_url(self._tools.base_url)
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ class Pipeline:
             error = JobError.of(as_failure(fault, self.job.id), self.job.request.strip)
             self._record.change(stage=Stage.FAILED, progress=None, error=error)
         finally:
-            self._clear_up()
+            self.clear_up()
 
     def _score(self, missing: Sequence[Part]) -> None:
         """Renders, uploads and runs what these runs still need."""
@@ -179,7 +179,6 @@ class Pipeline:
                 if failure.code != "run_failed" or len(self.job.runs) == 1:
                     raise
                 self._run(part, line)
-        scoring.delete_clip(self._record, line, part.window)
 
     def _run(self, part: Part, line: Line) -> None:
         account = account_of(self._tools.key, self._tools.base_url)
@@ -244,18 +243,21 @@ class Pipeline:
             notes.append(LENGTH_NOTE)
         return " ".join([*notes, self._webhook_note]).strip()
 
-    def _clear_up(self) -> None:
-        """Takes the clips away from the service, ends runs that nobody waits for, and removes what no retry needs."""
+    def clear_up(self, *, forgotten: bool = False) -> None:
+        """Ends runs that nobody waits for, takes the clips out of storage, and removes what no retry needs.
+
+        By now its sound is on its way to its place, which a slow storage doesn't hold up. A clip that a run may still read
+        stays for it, unless the job is `forgotten`.
+        """
         if self._stop.leaving:
             return
-        if any(self.job.clips):
+        if self.job.in_storage:
             with self._line(threading.Event()) as line:
                 for part in self.job.parts:
                     if self.job.stage is Stage.CANCELLED and self.job.run(part).stage is Stage.PREDICTING:
-                        scoring.attempt(partial(scoring.cancel, self._record, line, part))
-                for window in range(len(self.job.clips)):
-                    scoring.delete_clip(self._record, line, window, job_ended=True)
-        complete = self.job.stage is Stage.PLACING and self.job.error is None
+                        scoring.cancel(self._record, line, part)
+                scoring.delete_clips(self._record, line, self.job.in_storage if forgotten else self.job.unread)
+        complete = self.job.stage in (Stage.PLACING, Stage.DONE) and self.job.error is None
         if complete or not self.job.paid:
             self._tools.clear(self.job.id)
 

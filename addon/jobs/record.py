@@ -72,15 +72,27 @@ class Record:
         with self.lock:
             run = self.run(part)
             spent = (*run.spent, run.prediction_id) if run.prediction_id else run.spent
-            self.change_run(part, ordered=None, video="", prediction_id=None, result=None, spent=spent)
+            self.change_run(part, ordered=None, over=False, video="", prediction_id=None, result=None, spent=spent)
 
     def change_take(self, number: int, **changes: Any) -> None:
         with self.lock:
             self.change(takes=self.job.with_take(number, **changes).takes)
 
-    def set_clip(self, window: int, clip: Published | None) -> None:
+    def set_clip(self, window: int, clip: Published) -> None:
         with self.lock:
             self.change(clips=self.job.with_clip(window, clip).clips)
+
+    def give_up_clip(self, window: int) -> None:
+        """No run to come reads it; one that was ordered with it still may, so it is deleted later."""
+        with self.lock:
+            clip = self.job.clips[window]
+            assert clip is not None
+            self.change(clips=self.job.with_clip(window, None).clips, litter=(*self.job.litter, clip))
+
+    def deleted(self, clip: Published) -> None:
+        with self.lock:
+            clips = tuple(None if kept == clip else kept for kept in self.job.clips)
+            self.change(clips=clips, litter=tuple(kept for kept in self.job.litter if kept != clip))
 
     def detail(self, done: float, total: float, unit: str) -> None:
         """How far the one run is; of several, only their number is told."""

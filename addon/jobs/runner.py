@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -66,6 +66,10 @@ class Runner:
         """Whether any job has not ended, or a thread still clears up after one."""
         return bool(self._workers) or any(not job.stage.ended for job in self._jobs.values())
 
+    def is_at_work(self, job_id: str) -> bool:
+        """Whether a thread has the job, be it to clear up after its end."""
+        return job_id in self._workers
+
     def job(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
@@ -111,17 +115,36 @@ class Runner:
             worker.stop.set()
 
     def forget(self, job_id: str) -> None:
-        """Drops a job that has ended, with what it kept for another try."""
-        if not self._jobs[job_id].stage.ended:
+        """Drops a job that has ended, with what it kept for another try; first of all, its clips."""
+        job = self._jobs[job_id]
+        if not job.stage.ended:
             return
         del self._jobs[job_id]
+        tools = self._tools.pop(job_id)
+        if job.in_storage and job_id not in self._workers:
+
+            def clear(pipeline: Pipeline) -> None:
+                try:
+                    pipeline.clear_up(forgotten=True)
+                finally:
+                    self._drop(job_id, tools)
+
+            self._start(job, tools, clear)
+        else:
+            self._drop(job_id, tools)
+
+    def clear_up(self, job: Job, tools: Tools) -> None:
+        """Deletes what an ended job has left in storage: Blender was closed before, or it could not be done."""
+        if job.id not in self._workers:
+            self._start(job, tools, Pipeline.clear_up)
+
+    def _drop(self, job_id: str, tools: Tools) -> None:
         if self._shared is not None:
             try:
                 self._shared.journal.forget(job_id)
             except Failure as failure:
                 log.warning("%s", failure.message)
-        if tools := self._tools.pop(job_id, None):
-            tools.clear(job_id)
+        tools.clear(job_id)
 
     def put(self, job: Job, *, keep: bool = True) -> None:
         """Sets a job's state from the main thread; `keep=False` leaves the journal as it is."""
@@ -171,6 +194,8 @@ class Runner:
             self._jobs[job.id] = replace(job, stage=Stage.CANCELLED, progress=None)
             return None
         if known.stage.ended:
+            # But for its clips, which are deleted last of all.
+            self._jobs[job.id] = replace(known, clips=job.clips, litter=job.litter)
             return None
         self._jobs[job.id] = job
         return job
@@ -207,14 +232,16 @@ class Runner:
         ready = [job_id for job_id in self._waiting if job_id not in self._workers]
         for job_id in ready[: max(0, WORKERS_MAX - len(self._workers))]:
             self._waiting.remove(job_id)
-            assert self._shared is not None  # `open` came first
-            stop = Stop()
-            publish = partial(self._say, stop)
-            pipeline = Pipeline(self._jobs[job_id], self._tools[job_id], publish, stop, self._shared)
-            # A daemon, so that closing Blender never waits for the network.
-            thread = threading.Thread(target=pipeline.go, name=f"mmaudio {job_id[:8]}", daemon=True)
-            self._workers[job_id] = _Worker(thread, stop)
-            thread.start()
+            self._start(self._jobs[job_id], self._tools[job_id], Pipeline.go)
+
+    def _start(self, job: Job, tools: Tools, do: Callable[[Pipeline], None]) -> None:
+        assert self._shared is not None  # `open` came first
+        stop = Stop()
+        pipeline = Pipeline(job, tools, partial(self._say, stop), stop, self._shared)
+        # A daemon, so that closing Blender never waits for the network.
+        thread = threading.Thread(target=do, args=(pipeline,), name=f"mmaudio {job.id[:8]}", daemon=True)
+        self._workers[job.id] = _Worker(thread, stop)
+        thread.start()
 
     def _say(self, speaker: Stop, job: Job) -> None:
         self._messages.put((speaker, job))

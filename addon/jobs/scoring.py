@@ -14,7 +14,7 @@ from ..failure import Failure
 from ..service import answers, mmaudio
 from ..service.answers import Prediction
 from ..service.eachlabs import Turn
-from ..service.storage import SETTINGS_HINT
+from ..service.storage import SETTINGS_HINT, Published
 from ..service.webhook import Call
 from .crew import Line
 from .job import Part, Stage
@@ -48,8 +48,7 @@ def upload(record: Record, line: Line, window: int, clip: Path, parts: Sequence[
         return
     if here is not None:
         # Begun before a crash, or lapsed by now.
-        record.set_clip(window, None)
-        attempt(lambda: line.storage.delete(here))
+        record.give_up_clip(window)
     record.check_may_order()
     if line.storage.needs_clip:
         for part in parts:
@@ -131,6 +130,7 @@ def output_of(record: Record, line: Line, part: Part, call: Call | None = None) 
         if prediction.cost is not None:
             record.change_run(part, cost=prediction.cost)
         if prediction.status in answers.SUCCEEDED:
+            record.change_run(part, over=True)
             return _output(prediction)
         if prediction.status in answers.FAILED | answers.CANCELLED:
             # A run that has ended without a result can't be fetched by a retry: that starts a new one.
@@ -177,11 +177,15 @@ def fetch(record: Record, line: Line, part: Part, output_url: str, result: Path)
 
 
 def cancel(record: Record, line: Line, part: Part) -> None:
-    """Ends the run, also one whose start was still to be settled."""
-    prediction_id = record.run(part).prediction_id or _find(record, line, part)
-    if prediction_id is not None:
-        line.service.cancel(prediction_id)
-    record.forget_run(part)
+    """Ends the run where possible, also one whose start was still to be settled."""
+    try:
+        prediction_id = record.run(part).prediction_id or _find(record, line, part)
+        if prediction_id is not None:
+            line.service.cancel(prediction_id)
+    except Failure as failure:
+        log.warning("a run may go on: %s", failure.message)
+    else:
+        record.forget_run(part)
 
 
 def _find(record: Record, line: Line, part: Part) -> str | None:
@@ -193,28 +197,18 @@ def _find(record: Record, line: Line, part: Part) -> str | None:
     return line.service.find_run(fields, run.ordered, run.spent)
 
 
-def delete_clip(record: Record, line: Line, window: int, *, job_ended: bool = False) -> None:
-    """Takes the window's clip out of storage once no run reads it any more."""
-    with record.lock:
-        runs = [take.runs[window] for take in record.job.takes]
-        clip = record.job.clips[window]
-        # After a failure that isn't the run's own, the run goes on and may still read its video.
-        still_read = any(run.stage is Stage.FAILED and run.ordered is not None for run in runs)
-        if clip is None or still_read or not (job_ended or all(run.stage.ended for run in runs)):
-            return
-        record.set_clip(window, None)
-    attempt(lambda: line.storage.delete(clip))
-
-
-def attempt(clear: Callable[[], None]) -> None:
-    """Clears up where possible: what stays behind ends by itself, an upload at the service after an hour.
-
-    In another storage it may stay; its owner reads of it in the log.
-    """
-    try:
-        clear()
-    except Failure as failure:
-        log.warning("could not clear up: %s", failure.message)
+def delete_clips(record: Record, line: Line, clips: Sequence[Published]) -> None:
+    """Takes clips of the job out of storage; what can't be deleted stays recorded."""
+    for clip in clips:
+        try:
+            line.storage.delete(clip)
+        except Failure as failure:
+            log.warning("a clip stays in storage: %s", failure.message)
+            if failure.code != "storage_changed":
+                # The next one would meet the same.
+                return
+        else:
+            record.deleted(clip)
 
 
 def _output(prediction: Prediction) -> str:

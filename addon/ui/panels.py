@@ -137,7 +137,7 @@ def _draw_address(layout: Any, context: bpy.types.Context) -> None:
     column.label(text="Address of the Clip")
     held = preferences.of(context)
     column.prop(held, "clip_url", text="", placeholder="https://…/clip.mp4")
-    draw_text(column, f"{LENGTH_NOTE} Whatever its length, it is one run.", context)
+    draw_text(column, f"{LENGTH_NOTE} A long one is one run, too.", context)
     storage_test.draw(column, GivenUrlConfig(held.clip_url), context, text="Test Address")
 
 
@@ -190,6 +190,8 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
         draw_text(box, job.error.hint, context)
     if job.stage is Stage.CANCELLED:
         box.label(text="Cancelled")
+    if job.in_storage and not generation.runner.is_at_work(job.id):
+        draw_text(box, "Its clip is still in storage. Clear Ended Jobs deletes it.", context, icon="INFO")
     if job.stage is not Stage.DONE:
         box.operator(operators.MMAUDIO_OT_retry_job.bl_idname, icon="FILE_REFRESH").job = job.id
     # One whose edit was never saved has no place of its own any more.

@@ -144,7 +144,7 @@ def test_an_address_by_hand_is_neither_rendered_nor_uploaded_nor_saved(
         (job,) = edits.generate(addon, strip, options={"clip_url": addresses.of(scene)})
     assert (job.stage, job.error) == ("done", None)
     assert len(job.runs) == 1, "12.5 s of one clip are one run"
-    assert "must show what the strip shows" in job.note
+    assert "must be as long as the strip" in job.note
     assert standin.state()["runs"][-1]["input"]["video"] == addresses.of(scene)
     assert len(standin.state()["uploads"]) == uploads
     bpy.ops.wm.save_as_mainfile(filepath=str(project / "done.blend"), compress=False)

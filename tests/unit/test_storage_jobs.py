@@ -3,6 +3,7 @@
 
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ import requests
 
 from addon.jobs import scoring
 from addon.jobs.job import Job, Stage
+from addon.jobs.runner import Runner
 from addon.jobs.tools import Tools
 from addon.service.eachlabs import Eachlabs
 from addon.service.http import Progress, Transport
@@ -25,8 +27,8 @@ from addon.service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 from addon.service.storage.s3 import S3Config
 
-from .parts import Double, go, new_job, tools_for
-from .servers import BUCKET, S3Server, Scripted, files_for_anyone, rclone
+from .parts import Double, go, new_job, tools_for, until
+from .servers import BUCKET, Reply, S3Server, Scripted, Seen, files_for_anyone, rclone
 
 pytestmark = pytest.mark.usefixtures("without_aud")
 
@@ -227,6 +229,8 @@ def test_a_clip_that_lapses_before_its_runs_turn_is_uploaded_anew_once_for_all_t
     assert [run["input"]["video"] for run in double.state()["runs"]] == [live.url] * 3
     assert [upload["deleted"] for upload in double.state()["uploads"]] == [True, True]
     assert lapsed.url != live.url
+    asked = [request["method"] for request in double.requests()]
+    assert "POST" not in asked[asked.index("DELETE") :], "a run that was ordered before may still read the other one"
 
 
 def test_nothing_is_ordered_with_clips_that_always_lapse(double: Double, tmp_path: Path) -> None:
@@ -234,3 +238,95 @@ def test_nothing_is_ordered_with_clips_that_always_lapse(double: Double, tmp_pat
     assert (end.stage, end.error and end.error.code) == (Stage.FAILED, "clip_lapsed")
     assert double.state()["runs"] == []
     assert not end.paid
+
+
+@pytest.fixture
+def tools(scripted: Scripted, double: Double, tmp_path: Path) -> Tools:
+    """For jobs whose clips go to the scripted server."""
+    template = scripted.address + "/{name}"
+    double.outside(storages=[scripted.address])
+    return tools_with(double, tmp_path, HttpPutConfig(template, template))
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    made = Runner()
+    made.open(tmp_path)
+    yield made
+    made.leave(20)
+
+
+def sent(scripted: Scripted) -> list[str]:
+    """What the add-on asked of the storage; the service only reads."""
+    return [seen.method for seen in scripted.seen if seen.method != "GET"]
+
+
+def left_alone(runner: Runner, job_id: str) -> Job:
+    """The job, once no thread works on it any more."""
+
+    def quiet() -> bool:
+        runner.drain()
+        return not runner.is_at_work(job_id)
+
+    until(quiet)
+    job = runner.job(job_id)
+    assert job is not None
+    return job
+
+
+def test_a_storage_that_deletes_nothing_holds_up_no_sound_and_is_asked_again(
+    scripted: Scripted, tools: Tools, runner: Runner, tmp_path: Path
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(seen: Seen) -> Reply | None:
+        if seen.method != "DELETE":
+            return None
+        asked.set()
+        go_on.wait(20)
+        return Reply(403)
+
+    scripted.answer = hold
+    (job,) = jobs = [new_job(tmp_path, takes=2)]
+    runner.add(jobs, tools)
+    assert asked.wait(20)
+    runner.drain(1)
+    now = runner.job(job.id)
+    assert now is not None
+    assert now.stage is Stage.PLACING, "its place is found while the deletion goes on"
+    runner.put(replace(now, stage=Stage.DONE))
+    go_on.set()
+    job = left_alone(runner, job.id)
+    assert (job.stage, len(job.in_storage)) == (Stage.DONE, 1)
+
+    scripted.answer = lambda seen: None
+    runner.clear_up(job, tools)
+
+    assert left_alone(runner, job.id).in_storage == ()
+    assert sent(scripted) == ["PUT", "DELETE", "DELETE"]
+    (entry,) = runner.open(tmp_path).journal.all()
+    assert entry.job is not None
+    assert (entry.job.stage, entry.job.in_storage) == (Stage.DONE, ())
+
+
+def test_who_clears_the_list_clears_the_storage_too(
+    scripted: Scripted, tools: Tools, runner: Runner, double: Double, tmp_path: Path
+) -> None:
+    """The run may still read its clip: whether it has ended was never heard."""
+    double.order("get", "status", status=400, times=9)
+    (job,) = jobs = [new_job(tmp_path)]
+    runner.add(jobs, tools)
+    job = left_alone(runner, job.id)
+    assert (job.stage, len(job.in_storage), job.unread) == (Stage.FAILED, 1, ())
+
+    runner.forget(job.id)
+
+    until(lambda: (runner.drain(), runner.open(tmp_path).journal.all())[1] == [])
+    assert sent(scripted) == ["PUT", "DELETE"]
+
+
+def test_a_clip_is_not_kept_for_a_run_that_is_over(scripted: Scripted, tools: Tools, double: Double, tmp_path: Path) -> None:
+    double.order("output", "status", status=404, times=99)
+    end = go(new_job(tmp_path), tools)[-1]
+    assert (end.stage, end.paid, end.in_storage) == (Stage.FAILED, True, ())
+    assert sent(scripted) == ["PUT", "DELETE"]

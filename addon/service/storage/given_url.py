@@ -11,7 +11,7 @@ from ..eachlabs import Eachlabs
 from ..http import Progress, Transport
 from . import SETTINGS_HINT, Published, elsewhere
 
-LENGTH_NOTE = "The video at this address must show what the strip shows, from its left handle to its right one."
+LENGTH_NOTE = "The video at this address must be as long as the strip and show what it shows, from handle to handle."
 
 _HINT = "Give the public https address of the clip's mp4, in the sidebar or with --clip-url."
 
