@@ -174,11 +174,12 @@ class _Asked:
 
 
 def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
-    """Refuses what can't be rendered; takes one snapshot for the rest and starts them."""
+    """Refuses what can't be done; takes one snapshot for the rest, where they are to be rendered, and starts them."""
     ready: list[Job] = []
     for job in jobs:
         try:
-            strips.check(*strips.find(job.request.scene, job.request.strip))
+            there = strips.find(job.request.scene, job.request.strip)
+            strips.check(*there, rendered=not job.request.options.clip_url)
             ready.append(job)
         except Failure as failure:
             runner.put(replace(job, stage=Stage.FAILED, error=JobError(failure.code, failure.message, failure.hint)))
@@ -186,6 +187,9 @@ def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
         return
     first = ready[0].request
     folder.check_results(first.folder, max(job.request.seconds for job in ready))
+    if first.options.clip_url:
+        runner.add(ready, tools)
+        return
     names = None if first.options.source is Source.TIMELINE else [job.request.strip for job in ready]
     try:
         taken = snapshot.take(bpy.data.scenes[first.scene], names, first.snapshot.blend)

@@ -158,8 +158,8 @@ def fps(scene: bpy.types.Scene) -> Fraction:
     return Fraction(scene.render.fps) / base
 
 
-def check(scene: bpy.types.Scene | None, strip: Any) -> None:
-    """Raises Failure where the strip can't be rendered, before anything is sent."""
+def check(scene: bpy.types.Scene | None, strip: Any, *, rendered: bool = True) -> None:
+    """Raises Failure where the strip can't get a sound, or can't be `rendered` for it, before anything is sent."""
     if scene is None or strip is None:
         raise Failure("no_strip", "The strip is gone.", "Select a strip and generate again.")
     if not has_picture(strip):
@@ -167,6 +167,8 @@ def check(scene: bpy.types.Scene | None, strip: Any) -> None:
     if not keeps_marks(scene):
         text = f"The scene “{scene.name}” is linked from another file, which can't keep its sound."
         raise Failure("linked_scene", text, "Open that file, or make the scene local.")
+    if not rendered:
+        return
     for part in isolate.made_of(scene, strip):
         for path in _files(part):
             if not path.exists():

@@ -11,7 +11,7 @@ from bpy.props import FloatProperty, StringProperty
 
 from ..service import eachlabs
 from ..setup import Setup
-from . import clip_address, secret, storage_page, storage_preferences
+from . import secret, storage_page, storage_preferences
 from .storage_preferences import StorageFields
 
 ADDON = (__package__ or "").rpartition(".")[0]
@@ -29,7 +29,6 @@ class MMAUDIO_AP_preferences(StorageFields, bpy.types.AddonPreferences):
         base_url: str
         results: str
         offset_ms: float
-        clip_url: str
     else:
         key: secret.shown("key", "API Key", "The key of your Eachlabs account. It is sent to the service's address only")
         stored_key: secret.stored()
@@ -56,7 +55,6 @@ class MMAUDIO_AP_preferences(StorageFields, bpy.types.AddonPreferences):
             precision=1,
             step=100,
         )
-        clip_url: clip_address.field()
 
     def draw(self, context: bpy.types.Context) -> None:
         layout: Any = self.layout

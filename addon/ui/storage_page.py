@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from ..failure import Failure
-from ..service.storage.given_url import LENGTH_NOTE
+from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from . import secret, storage_test
 from .storage_preferences import StorageFields, config, s3_used, webhook_config, which_key
 from .text import draw_text
@@ -89,8 +89,10 @@ def _draw_http_put(column: Any, preferences: StorageFields, context: bpy.types.C
 
 
 def _draw_given_url(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:
-    text = f"Give the address in the Sequencer's sidebar, one strip at a time. {LENGTH_NOTE}"
+    column.prop(preferences, "clip_url", placeholder="https://…/clip.mp4")
+    text = f"It is asked for in the Sequencer's sidebar too, for one strip at a time. {LENGTH_NOTE}"
     draw_text(column, text, context, icon="INFO")
+    storage_test.draw(column, GivenUrlConfig(preferences.clip_url), context, text="Test Address")
 
 
 def _webhook_fault(preferences: StorageFields) -> Failure | None:

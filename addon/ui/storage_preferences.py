@@ -17,7 +17,7 @@ from ..service.storage.s3 import S3Config
 from ..service.storage.ways import WAYS
 from ..service.webhook import WebhookConfig
 from ..setup import webhook_for
-from . import secret
+from . import clip_address, secret
 
 _ABOUT = {
     "eachlabs": "The service's own storage: nothing is needed but the key",
@@ -59,6 +59,7 @@ class StorageFields:
         put_password: str
         put_token: str
         put_delete: bool
+        clip_url: str
         webhook_on: bool
         webhook_url: str
         webhook_port: int
@@ -148,6 +149,7 @@ class StorageFields:
             "Turn it off where the server clears up by itself",
             default=True,
         )
+        clip_url: clip_address.field()
         webhook_on: BoolProperty(
             name="Have the Service Call",
             description="Let Eachlabs call when a run has ended, instead of asking it every moment",

@@ -112,6 +112,28 @@ def test_a_strip_goes_through_a_private_bucket_and_nothing_is_left(
     assert server.config.secret_key not in said.out + said.err
 
 
+def live_uploads(standin: StandIn) -> int:
+    return sum(upload["live"] for upload in standin.state()["uploads"])
+
+
+def test_a_clip_that_could_not_be_deleted_is_deleted_when_its_file_is_opened_again(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    edits.movie(project, frames=30)
+    bpy.ops.wm.save_mainfile()
+    before = live_uploads(standin)
+    standin.order("delete", "status", status=400)
+    (job,) = edits.generate(addon, edits.edit().strips["clip"])
+    assert (job.stage, len(job.in_storage), live_uploads(standin)) == ("done", 1, before + 1)
+    bpy.ops.wm.save_mainfile()
+
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
+    addon.resuming.opened(addon.operators.preferences.setup(bpy.context))
+    (job,) = edits.finish(addon, [job.id])
+
+    assert (job.stage, job.in_storage, live_uploads(standin)) == ("done", (), before)
+
+
 def test_a_strip_goes_through_a_webdav_with_a_login(
     addon: Any, preferences: Any, standin: StandIn, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -137,10 +159,12 @@ def test_an_address_by_hand_is_neither_rendered_nor_uploaded_nor_saved(
     wont_render(addon, monkeypatch)
     preferences.storage = "given_url"
     scene, addresses = bpy.context.scene, addon.clip_address
+    # The edit doesn't need the footage, which may be elsewhere.
+    Path(bpy.path.abspath(strip.filepath)).rename(project / "published.mp4")
     uploads = len(standin.state()["uploads"])
     with files_for_anyone(project) as public:
         standin.outside(storages=[public])
-        addresses.give(scene, f" {public}/{Path(strip.filepath).name.replace(' ', '%20')}?sig=by-hand-s3cret ")
+        addresses.give(scene, f" {public}/published.mp4?sig=by-hand-s3cret ")
         (job,) = edits.generate(addon, strip, options={"clip_url": addresses.of(scene)})
     assert (job.stage, job.error) == ("done", None)
     assert len(job.runs) == 1, "12.5 s of one clip are one run"
