@@ -84,7 +84,7 @@ def test_test_connection_reads_the_start_of_an_mp4(
     [
         (Reply(200, b"<html>a page with a player</html>"), "not_a_video", "not with an mp4 video"),
         (Reply(200), "not_a_video", "not with an mp4 video"),
-        (Reply(401), "storage_login", "login"),
+        (Reply(401), "not_public", "login"),
         (Reply(404), "not_found", "nothing at that address"),
         (Reply(410), "not_found", "nothing at that address"),
         (Reply(302, headers={"Location": "/shot.mp4"}), "bad_answer", "redirected without end"),

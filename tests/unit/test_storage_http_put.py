@@ -147,7 +147,7 @@ def test_test_connection_says_that_a_file_stays(
 @pytest.mark.parametrize(
     ("public", "code", "words"),
     [
-        ("{private}", "storage_login", "refused the reading: the login is missing"),
+        ("{private}", "not_public", "refused the reading: it asks for a login"),
         ("{scripted}", "not_the_clip", "not with the file that was uploaded"),
         ("{nowhere}", "not_found", "there is nothing at that address"),
     ],
@@ -171,6 +171,10 @@ def test_a_public_address_that_shows_something_else_fails_the_reading(
     assert words in told.message
 
 
+def azure(code: str) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>as Azure says it</Message></Error>".encode()
+
+
 @pytest.mark.parametrize(
     ("method", "reply", "step", "code"),
     [
@@ -181,7 +185,12 @@ def test_a_public_address_that_shows_something_else_fails_the_reading(
         ("PUT", Reply(503), "Upload", "storage_down"),
         ("PUT", Reply(302, headers={"Location": "https://sign-in.example/"}), "Upload", "redirected"),
         ("PUT", Reply(202), "Upload", "bad_answer"),
-        ("GET", Reply(403), "Read back", "storage_denied"),
+        ("PUT", Reply(401), "Upload", "storage_login"),
+        ("GET", Reply(401), "Read back", "not_public"),
+        ("GET", Reply(403), "Read back", "not_public"),
+        ("GET", Reply(401, azure("NoAuthenticationInformation")), "Read back", "not_public"),
+        ("GET", Reply(409, azure("PublicAccessNotPermitted")), "Read back", "not_public"),
+        ("GET", Reply(403, azure("AuthorizationPermissionMismatch")), "Read back", "storage_denied"),
         ("GET", Reply(404), "Read back", "not_found"),
         ("GET", Reply(500), "Read back", "storage_down"),
         ("GET", Reply(302, headers={"Location": "http://10.0.0.1/"}), "Read back", "unsafe_url"),

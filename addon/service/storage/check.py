@@ -13,7 +13,7 @@ from ...failure import Cancelled, Failure
 from ..faults import TryAgain, host_of
 from ..http import Transport
 from . import Published, Storage
-from .refusals import refusal
+from .refusals import READING, refusal
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def _check_address(storage: Storage, transport: Transport) -> str:
         url = storage.publish(Path(), lambda done, total: None, lambda begun: None).url
         answer = transport.read(url, _START_BYTES, {"Range": f"bytes=0-{_START_BYTES - 1}"})
         if answer.status not in (200, 206):
-            raise refusal(answer, "the reading", url)
+            raise refusal(answer, READING, url)
         if answer.body[4:8] != b"ftyp":
             text = f"{host_of(url)} answers, but not with an mp4 video."
             raise Failure("not_a_video", text, "Give the address of the file itself, not of a page that shows it.")
@@ -76,10 +76,10 @@ def _read_back(published: Published, sent: bytes, transport: Transport) -> None:
     answer = transport.read(url, len(sent) + 1)
     if answer.status == 404:
         # A CDN may need a moment to know of it.
-        fault = refusal(answer, "the reading", url)
+        fault = refusal(answer, READING, url)
         raise TryAgain(fault.code, fault.message, fault.hint)
     if answer.status != 200:
-        raise refusal(answer, "the reading", url)
+        raise refusal(answer, READING, url)
     if answer.body != sent:
         text = f"{host_of(url)} answers, but not with the file that was uploaded."
         raise Failure("not_the_clip", text, "Check that the public address leads to what the upload address takes.")
@@ -113,7 +113,7 @@ def _check_deletion(storage: Storage, published: Published, transport: Transport
 
 def _is_handed_out(url: str, transport: Transport) -> bool:
     answer = transport.read(url, 1)
-    if answer.status != 200 and isinstance(fault := refusal(answer, "the reading", url), TryAgain):
+    if answer.status != 200 and isinstance(fault := refusal(answer, READING, url), TryAgain):
         raise fault
     return answer.status == 200
 

@@ -20,6 +20,8 @@ _BODY_MAX = 64 * 1024
 _CODE = re.compile(rb"<Code>\s*([A-Za-z]{3,60})\s*</Code>")
 _WORDS = re.compile(r"(?:[A-Z][a-z]{1,20}){1,8}")
 _REGION = re.compile(r"[a-z0-9-]{2,32}")
+# R2's way to say it.
+_NO_ACCESS_KEY = re.compile(rb"(?i)credential access key has length")
 _LAPSED = re.compile(rb"(?i)expired|exceeds the maximum|not valid in the specified time")
 
 _KEYS = "Check the access key and the secret key, and the session token if there is one."
@@ -37,12 +39,23 @@ _REGION_WRONG = ("region", "the bucket is in another region", _REGIONS)
 _NO_BUCKET = ("no_bucket", "there is no such bucket", _BUCKET)
 _NOT_THERE = ("not_found", "there is nothing at that address", _ADDRESS)
 _LAPSE = ("lapsed", "the signed address has lapsed", "Retry, or set a longer life.")
+_SAS_LAPSE = ("lapsed", "the signature in the address has lapsed", "Fetch a new SAS for the container.")
+_ACCESS_KEY = ("storage_key", "it does not know the access key", _KEYS)
+_NOT_PUBLIC = (
+    "not_public",
+    "it asks for a login there",
+    "The service reads without one: give a public address that anyone can read, in Azure one with a SAS that may read.",
+)
+
+READING = "the reading"
+"""As `doing` of `refusal`: through the public address, as the service reads."""
 
 # Code -> (our code, what is the matter, what to do). From the error tables of Amazon S3 and of Azure Blob Storage.
 _CODES = {
     "SignatureDoesNotMatch": _SECRET,
-    "InvalidAccessKeyId": ("storage_key", "it does not know the access key", _KEYS),
-    "InvalidSecurity": ("storage_key", "it does not know the access key", _KEYS),
+    "InvalidAccessKeyId": _ACCESS_KEY,
+    "InvalidSecurity": _ACCESS_KEY,
+    "Unauthorized": _ACCESS_KEY,
     "InvalidToken": _TOKEN,
     "ExpiredToken": _TOKEN,
     "AccessDenied": _DENIED,
@@ -50,6 +63,8 @@ _CODES = {
     "AuthorizationFailure": _DENIED,
     "AuthorizationPermissionMismatch": _DENIED,
     "AuthenticationFailed": ("storage_key", "the signature in the address is wrong", "Fetch a new SAS for the container."),
+    "NoAuthenticationInformation": _NOT_PUBLIC,
+    "PublicAccessNotPermitted": _NOT_PUBLIC,
     "NoSuchBucket": _NO_BUCKET,
     "InvalidBucketName": _NO_BUCKET,
     "ContainerNotFound": _NO_BUCKET,
@@ -90,14 +105,19 @@ def refusal(answer: Answer, doing: str, url: str) -> Failure:
         return TryAgain(
             "storage_down", f"{start}it has trouble of its own{end}", "Retry in a while.", after=answer.retry_after
         )
-    code, what, hint = _meaning(answer, name)
+    code, what, hint = _meaning(answer, name, doing)
     if code == "region" and _REGION.fullmatch(region := answer.headers.get("x-amz-bucket-region", "")):
         what = f"the bucket is in the region {region}"
     return Failure(code, f"{start}{what}{end}", hint)
 
 
-def _meaning(answer: Answer, name: str) -> tuple[str, str, str]:
-    meaning = _CODES.get(name) or _STATUSES.get(answer.status)
+def _meaning(answer: Answer, name: str, doing: str) -> tuple[str, str, str]:
+    meaning = _CODES.get(name)
+    if meaning is None and name == "InvalidArgument" and _NO_ACCESS_KEY.search(answer.body[:_BODY_MAX]):
+        return _ACCESS_KEY
+    if meaning is None and doing == READING and answer.status in (401, 403):
+        return _NOT_PUBLIC
+    meaning = meaning or _STATUSES.get(answer.status)
     if meaning is None:
         return _ELSEWHERE if 300 <= answer.status < 400 else _UNEXPECTED
     if name in ("AccessDenied", "RequestTimeTooSkewed", "AuthenticationFailed"):
@@ -106,7 +126,7 @@ def _meaning(answer: Answer, name: str) -> tuple[str, str, str]:
             side = "ahead" if ahead > 0 else "behind"
             return "clock", f"this machine's clock is {abs(ahead) / 60:.0f} minutes {side}", _CLOCK
         if _LAPSED.search(answer.body[:_BODY_MAX]):
-            return _LAPSE
+            return _SAS_LAPSE if name == "AuthenticationFailed" else _LAPSE
     return meaning
 
 
