@@ -120,8 +120,8 @@ class Runner:
         if not job.stage.ended:
             return
         del self._jobs[job_id]
-        tools = self._tools.pop(job_id)
-        if job.in_storage and job_id not in self._workers:
+        tools = self._tools.pop(job_id, None)
+        if tools and job.in_storage and job_id not in self._workers:
 
             def clear(pipeline: Pipeline) -> None:
                 try:
@@ -138,13 +138,14 @@ class Runner:
         if job.id not in self._workers:
             self._start(job, tools, Pipeline.clear_up)
 
-    def _drop(self, job_id: str, tools: Tools) -> None:
+    def _drop(self, job_id: str, tools: Tools | None) -> None:
         if self._shared is not None:
             try:
                 self._shared.journal.forget(job_id)
             except Failure as failure:
                 log.warning("%s", failure.message)
-        tools.clear(job_id)
+        if tools:
+            tools.clear(job_id)
 
     def put(self, job: Job, *, keep: bool = True) -> None:
         """Sets a job's state from the main thread; `keep=False` leaves the journal as it is."""

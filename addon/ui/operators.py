@@ -157,8 +157,16 @@ class MMAUDIO_OT_clear_jobs(bpy.types.Operator):
         return False
 
     def execute(self, context: bpy.types.Context) -> Any:
+        kept: list[Job] = []
+        try:
+            check_online()
+        except Failure as failure:
+            kept = [job for job in generation.runner.jobs if job.stage.ended and job.in_storage]
+            if kept:
+                self.report({"WARNING"}, f"What has a clip in storage stays until that can be deleted. {failure.hint}")
         for job in generation.runner.jobs:
-            generation.runner.forget(job.id)
+            if job not in kept:
+                generation.runner.forget(job.id)
         ticker.redraw()
         return {"FINISHED"}
 

@@ -134,6 +134,28 @@ def test_a_clip_that_could_not_be_deleted_is_deleted_when_its_file_is_opened_aga
     assert (job.stage, job.in_storage, live_uploads(standin)) == ("done", (), before)
 
 
+def test_clearing_the_list_deletes_what_is_in_storage_and_sends_nothing_while_offline(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    before = live_uploads(standin)
+    standin.order("delete", "status", status=400)
+    (job,) = edits.generate(addon, edits.movie(project, frames=30))
+    operators, system = bpy.ops.mmaudio, bpy.context.preferences.system  # pyright: ignore[reportAttributeAccessIssue]
+    asked = len(standin.state()["requests"])
+    system.use_online_access = False
+    try:
+        operators.clear_jobs()
+    finally:
+        system.use_online_access = True
+    assert addon.generation.runner.job(job.id) is not None
+    assert len(standin.state()["requests"]) == asked
+
+    operators.clear_jobs()
+
+    assert addon.generation.runner.job(job.id) is None
+    edits.until(lambda: live_uploads(standin) == before)
+
+
 def test_a_strip_goes_through_a_webdav_with_a_login(
     addon: Any, preferences: Any, standin: StandIn, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
