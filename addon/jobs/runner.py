@@ -139,9 +139,9 @@ class Runner:
             self._start(job, tools, Pipeline.clear_up)
 
     def _drop(self, job_id: str, tools: Tools | None) -> None:
-        if self._shared is not None:
+        if (shared := self._shared) is not None:
             try:
-                self._shared.journal.forget(job_id)
+                shared.journal.forget(job_id)
             except Failure as failure:
                 log.warning("%s", failure.message)
         if tools:

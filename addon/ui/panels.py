@@ -190,7 +190,8 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
         draw_text(box, job.error.hint, context)
     if job.stage is Stage.CANCELLED:
         box.label(text="Cancelled")
-    if job.in_storage and not generation.runner.is_at_work(job.id):
+    by_hand = bool(job.request.options.clip_url)
+    if job.in_storage and not by_hand and not generation.runner.is_at_work(job.id):
         draw_text(box, "Its clip is still in storage. Clear Ended Jobs deletes it.", context, icon="INFO")
     if job.stage is not Stage.DONE:
         box.operator(operators.MMAUDIO_OT_retry_job.bl_idname, icon="FILE_REFRESH").job = job.id
