@@ -59,6 +59,19 @@ def test_a_call_has_the_run_polled_at_once(
     assert not hook.listening
 
 
+@pytest.mark.parametrize("order", [{"do": "twice"}, {"do": "late", "seconds": 0.5}], ids=lambda order: order["do"])
+def test_a_call_that_comes_twice_or_late_ends_one_wait(
+    order: dict[str, Any], hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "_POLL_BESIDE_CALL_SECONDS", NEVER)
+    double.set(run_seconds=0.6)
+    double.order("webhook", **order)
+    end = go(new_job(tmp_path), tools_with(double, tmp_path, hook))[-1]
+    assert (end.stage, end.error, end.note, len(double.state()["runs"])) == (Stage.PLACING, None, "", 1)
+    assert polls(double) == 2, "once when it was ordered, once when it was called"
+    assert double.state()["calls"][0]["status"] == 204
+
+
 @pytest.mark.parametrize("do", ["never", "wrong_secret", "unknown_run"])
 def test_without_a_good_call_it_is_polled_more_slowly(
     do: str, hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
