@@ -92,7 +92,7 @@ class Run:
     """One run of the model: a take's sound for one window.
 
     ordered        when its creation was first asked for, in seconds since the epoch: from then on it may exist and cost
-    over           whether the service has said that it ended: then it reads its video no more
+    over           whether it is certain that it ended, and reads its video no more
     video          the address that it was ordered with, by which it is found until its number is known
     prediction_id  its number at the service, once that is known
     spent          numbers of earlier runs of this part that brought nothing

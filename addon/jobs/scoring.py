@@ -130,7 +130,6 @@ def output_of(record: Record, line: Line, part: Part, call: Call | None = None) 
         if prediction.cost is not None:
             record.change_run(part, cost=prediction.cost)
         if prediction.status in answers.SUCCEEDED:
-            record.change_run(part, over=True)
             return _output(prediction)
         if prediction.status in answers.FAILED | answers.CANCELLED:
             # A run that has ended without a result can't be fetched by a retry: that starts a new one.
@@ -170,6 +169,8 @@ def fetch(record: Record, line: Line, part: Part, output_url: str, result: Path)
     except Failure as failure:
         if failure.code != "result_gone":
             raise
+        # A word of success alone may be wrong; where there was a result, the clip has been read.
+        record.change_run(part, over=True)
         # The address has lapsed, or is not known everywhere yet: the service is asked for it anew, once.
         line.transport.wait(_POLL_SLOWER_SECONDS)
         fetch_once(output_of(record, line, part))
