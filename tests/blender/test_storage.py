@@ -295,7 +295,7 @@ def test_who_switches_it_off_has_the_port_for_good_and_the_job_ends_well(
     """Of a long strip's runs, more than may be in flight at once, most are still to be ordered then."""
     port = tunnelled(preferences, standin)
     hook = webhook_of_jobs(addon)
-    (job,) = edits.start(addon, edits.movie(project, frames=300), options={"takes": 6})
+    (job,) = edits.start(addon, edits.movie(project, frames=220), options={"takes": 6})
     edits.until(lambda: hook.listening)
 
     preferences.webhook_on = False
