@@ -68,7 +68,7 @@ def _draw_s3(column: Any, preferences: StorageFields, context: bpy.types.Context
     column.label(text=f"{secret.where(preferences)}: see Remember above", icon="INFO")
     column.prop(preferences, "s3_virtual_host")
     column.prop(preferences, "s3_minutes", text="Link Lifetime (Minutes)")
-    text = "The bucket stays private: Eachlabs gets a signed link to one clip, which is deleted when its runs have ended."
+    text = "The bucket stays private: Eachlabs gets a signed link to one clip, which is deleted when its job has ended."
     draw_text(column, text, context, icon="INFO")
 
 

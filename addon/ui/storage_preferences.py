@@ -145,7 +145,7 @@ class StorageFields:
         stored_put_token: secret.stored()
         put_delete: BoolProperty(
             name="Delete Clips",
-            description="Delete each clip by DELETE at its upload address once its runs have ended. "
+            description="Delete each clip by DELETE at its upload address once its job has ended. "
             "Turn it off where the server clears up by itself",
             default=True,
         )
