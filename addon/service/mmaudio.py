@@ -4,6 +4,8 @@
 Figures are from the model's page at Eachlabs and from its public code (hkchengrex/MMAudio, commit 974010a).
 """
 
+import functools
+import itertools
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -31,17 +33,23 @@ USD_PER_SECOND = 0.00108
 EXPECTED_RUN_SECONDS = 5.0
 """What a run of 8 s of sound takes."""
 
-# Motion is read in windows of 16 frames, 8 frames apart, at 25 frames a second: only lengths of
-# 16/25 + k * 8/25 seconds use every frame that is sent.
-_GRID_START = Fraction(16, 25)
-_GRID_STEP = Fraction(8, 25)
+# Motion is read in segments of 16 frames, 8 frames apart, at 25 frames a second: only durations of
+# 16/25 + k * 8/25 seconds use every frame that they ask for.
+_MOTION_FPS = 25
+_SEGMENT_FRAMES = 16
+_SEGMENT_STEP = 8
+_GRID_START = Fraction(_SEGMENT_FRAMES, _MOTION_FPS)
+_GRID_STEP = Fraction(_SEGMENT_STEP, _MOTION_FPS)
+
+# The picture is also sampled more coarsely, for what is seen rather than how it moves.
+_PICTURE_FPS = 8
+
+# Just below one sample of motion: a duration that is longer by this takes the same samples, but leaves the clip more time
+# in which a frame can fill the last one.
+_LATER = Fraction(39, 1000)
 
 # Shorter clips than a second give the model next to no motion: they are held to this length, the sound cut.
 _SHORTEST = Fraction(1)
-
-# The model samples frames as they pass: the last sample is taken only when a frame beyond it exists. Measured:
-# three frames more than the duration suffice at 24, 25 and 30 frames a second.
-_FRAMES_BEYOND = 3
 
 # By how much the windows of a long strip overlap, at the least: room for a cross-fade away from their edges.
 _OVERLAP = Fraction(1)
@@ -64,7 +72,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Window:
-    """The stretch of a strip that one run scores: from its frame `first` on, `duration` seconds on the model's grid."""
+    """The part of a strip that one run scores: from its frame `first` on, `duration` seconds, see `run_duration`."""
 
     first: int
     duration: Fraction
@@ -77,22 +85,51 @@ def windows(frames: int, fps: Fraction, *, split: bool) -> tuple[Window, ...]:
     """
     length = frames / fps
     if not split or length <= LONGEST_SECONDS:
-        return (Window(0, grid_duration(length)),)
+        return (Window(0, run_duration(length, fps)),)
     count = math.ceil((length - _OVERLAP) / (LONGEST_SECONDS - _OVERLAP))
-    duration = grid_duration((length + (count - 1) * _OVERLAP) / count)
+    duration = run_duration((length + (count - 1) * _OVERLAP) / count, fps)
     last = math.ceil((length - duration) * fps)
     return tuple(Window(round(Fraction(last * number, count - 1)), duration) for number in range(count))
 
 
-def grid_duration(length: Fraction) -> Fraction:
-    """The shortest duration, in seconds, that the model uses whole and that is not below `length` seconds."""
-    length = max(length, _SHORTEST)
-    return _GRID_START + _GRID_STEP * math.ceil((length - _GRID_START) / _GRID_STEP)
+@functools.cache
+def run_duration(length: Fraction, fps: Fraction) -> Fraction:
+    """The shortest duration, in seconds, to ask of a clip of `fps` so that at least `length` seconds come back.
+
+    The model shortens a result to what the frames of its clip fill. At most rates that is the next duration on its grid, or
+    one that is 0.039 s longer; where few frames are shown a second, it may be one of the next on the grid.
+    """
+    first = math.ceil((max(length, _SHORTEST) - _GRID_START) / _GRID_STEP)
+    return next(
+        duration
+        for steps in itertools.count(first)
+        for duration in (_GRID_START + _GRID_STEP * steps, _GRID_START + _GRID_STEP * steps + _LATER)
+        if motion_segments(duration, fps) > steps
+    )
+
+
+def motion_segments(duration: Fraction, fps: Fraction) -> int:
+    """How many segments of motion the model uses of a clip of `fps` whose frames go on until `duration` seconds.
+
+    After the public code's reader, which takes a frame for each sample that is due by its time, and none whose time is later
+    than `duration`. It adds the samples' times up in floating point, so a frame that lies just on one may come too early.
+    """
+    last = float((clip_frames(duration, fps) - 1) / fps)
+    seconds = min(float(duration), *(_samples(last, rate) / rate for rate in (_MOTION_FPS, _PICTURE_FPS)))
+    return int((seconds * _MOTION_FPS - _SEGMENT_FRAMES) // _SEGMENT_STEP + 1)
+
+
+def _samples(last: float, rate: int) -> int:
+    """How many samples at `rate` a second are due when the last frame is shown, `last` seconds into the clip."""
+    count, due = 0, 0.0
+    while due <= last:
+        count, due = count + 1, due + 1 / rate
+    return count
 
 
 def clip_frames(duration: Fraction, fps: Fraction) -> int:
-    """How many frames a clip needs at `fps` for a result of `duration` seconds to come back whole."""
-    return math.ceil(duration * fps) + _FRAMES_BEYOND
+    """How many frames of a clip of `fps` are read for a `duration` in seconds: those whose time isn't later."""
+    return math.floor(duration * fps) + 1
 
 
 def run_input(video_url: str, duration: Fraction, settings: Settings) -> dict[str, str | int | float]:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What stands in for the model: the clip's own picture, a click at each flash, and a hiss that follows the motion.
 
-Lengths behave as measured with the public model code: a result is never longer than the frames that were sent.
+Clips are read as the public model code reads them: a result is never longer than the frames that were sent can fill.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,9 +15,10 @@ from av.error import FFmpegError
 
 SAMPLE_RATE = 44_100
 AAC_DELAY = 1024
-SHORTEST = 0.64
-"""Seconds; below it the model has no window of motion at all."""
-SAMPLED_FPS = 25
+MOTION_FPS = 25.0
+PICTURE_FPS = 8.0
+SEGMENT_FRAMES = 16
+SEGMENT_STEP = 8
 _SURPLUS_SECONDS = 0.02
 _BRIGHT = 150.0
 """The mean of a picture, of 255, from which on it counts as flashing."""
@@ -83,21 +85,37 @@ def describe(path: Path) -> dict[str, object]:
         }
 
 
-def result_seconds(clip: Clip, duration: float) -> float:
-    """How long the result is: samples at 25 frames a second are taken as long as a later frame follows."""
-    samples = int(np.ceil(round(clip.times[-1] * SAMPLED_FPS, 6)))
-    return min(duration, samples / SAMPLED_FPS)
+def result_seconds(times: Iterable[float], duration: float) -> float:
+    """How many seconds of the clip are used, which is how long its result is; see `read_frames` in the public code.
+
+    Each frame fills the samples that are due by its time; the reader stops at the first that is later than `duration`. The
+    result is shortened to the samples that were filled.
+    """
+    counts, due = {MOTION_FPS: 0, PICTURE_FPS: 0}, {MOTION_FPS: 0.0, PICTURE_FPS: 0.0}
+    for time in times:
+        if time > duration:
+            break
+        for rate in counts:
+            while time >= due[rate]:
+                counts[rate] += 1
+                due[rate] += 1 / rate
+    return min(duration, *(count / rate for rate, count in counts.items()))
+
+
+def segments(seconds: float) -> int:
+    """How many segments of motion the model makes its sound from."""
+    return int((seconds * MOTION_FPS - SEGMENT_FRAMES) // SEGMENT_STEP + 1)
 
 
 def score(path: Path, target: Path, *, duration: float, seed: int, signalled: bool = False, silent: bool = False) -> float:
-    """Writes the result of one run to `target` and returns its length in seconds.
+    """Writes the result of one run to `target` and returns how many seconds of the clip were used.
 
     signalled  the mp4 tells of the AAC encoder's delay, as the ffmpeg program's does; the public model code's doesn't
     silent     the mp4 has no sound at all
     """
     clip = look(path)
-    seconds = result_seconds(clip, duration)
-    if seconds < SHORTEST:
+    seconds = result_seconds(clip.times, duration)
+    if segments(seconds) < 1:
         raise RunFailed(f"the video is too short: {seconds:.2f} s")
     _mux(path, target, None if silent else _sound(clip, seconds, seed), signalled)
     return seconds

@@ -13,7 +13,7 @@ import pytest
 from addon.failure import Failure
 from addon.jobs.names import file_name
 from addon.media.mp4 import AAC_DELAY, MP3_DELAY, unsignalled_delay
-from addon.service.mmaudio import Settings, clip_frames, grid_duration, run_input
+from addon.service.mmaudio import Settings, clip_frames, motion_segments, run_duration, run_input
 from tests.standin import model
 
 from .parts import write_clip
@@ -32,6 +32,8 @@ RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001
         (Fraction("1.29"), Fraction("1.6")),
         (Fraction("4.8"), Fraction("4.8")),
         (Fraction(5), Fraction("5.12")),
+        # Frames of 24 a second lie at 6.9583 and 7.0417, and no other after the last sample at 7.00.
+        (Fraction(7), Fraction("7.079")),
         (Fraction("7.68"), Fraction("7.68")),
         (Fraction("7.69"), Fraction(8)),
         (Fraction(8), Fraction(8)),
@@ -39,31 +41,50 @@ RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001
     ],
 )
 def test_a_duration_is_the_next_one_that_the_model_uses_whole(length: Fraction, duration: Fraction) -> None:
-    assert grid_duration(length) == duration
+    assert run_duration(length, Fraction(24)) == duration
+
+
+EVERY_RATE = [Fraction(rate) / base for rate in range(1, 241) for base in (Fraction(1), Fraction(1001, 1000))]
+
+
+def asked_segments(length: Fraction) -> int:
+    """How many segments of motion a result of at least that length needs."""
+    return math.ceil((max(length, Fraction(1)) - START) / STEP) + 1
+
+
+def test_no_clip_fills_fewer_segments_than_its_run_asks_for() -> None:
+    for fps in (*EVERY_RATE, Fraction(25, 2), Fraction(15, 2)):
+        for frames in range(1, math.floor(10 * fps), max(1, fps // 8)):
+            length = frames / fps
+            duration = run_duration(length, fps)
+            times = [float(number / fps) for number in range(clip_frames(duration, fps))]
+            used = model.result_seconds(times, float(duration))
+            assert model.segments(used) == model.segments(float(duration)) >= asked_segments(length), (fps, frames)
+            assert used >= float(length), (fps, frames)
+            assert times[-1] <= float(duration) < clip_frames(duration, fps) / fps, (fps, frames)
+
+
+def test_from_sixteen_frames_a_second_on_a_duration_is_the_grids_or_just_longer() -> None:
+    for fps in (fps for fps in EVERY_RATE if fps >= 16):
+        for frames in range(1, math.floor(8 * fps)):
+            over = run_duration(frames / fps, fps) - (START + STEP * (asked_segments(frames / fps) - 1))
+            assert over in (0, Fraction("0.039")), (fps, frames)
 
 
 @pytest.mark.parametrize("fps", RATES, ids=str)
-def test_no_duration_is_below_its_length_nor_a_step_too_long(fps: Fraction) -> None:
-    for frames in range(1, 1500):
-        length = frames / fps
-        duration = grid_duration(length)
-        assert (duration - START) % STEP == 0
-        assert 0 <= duration - max(length, Fraction(1)) < STEP
+def test_eight_seconds_are_asked_for_as_such(fps: Fraction) -> None:
+    assert run_duration(Fraction(8), fps) == 8
 
 
-@pytest.mark.parametrize("fps", [*RATES, Fraction(8), Fraction(12), Fraction(120)], ids=str)
-def test_a_clip_has_the_frames_that_its_whole_sound_needs(fps: Fraction) -> None:
-    for steps in range(2, 60):
-        duration = START + steps * STEP
-        frames = clip_frames(duration, fps)
-        assert frames >= duration * fps + 3
-        assert model.result_seconds(seen(frames, fps), float(duration)) == pytest.approx(float(duration), abs=1e-9)
-
-
-def seen(frames: int, fps: Fraction) -> model.Clip:
-    """What the model sees of a clip of so many frames."""
-    times = np.array([float(number / fps) for number in range(frames)])
-    return model.Clip(64, 64, fps, times, times * 0, times * 0)
+@pytest.mark.parametrize(
+    ("fps", "duration", "used"),
+    [(24, "7.04", 20), (16, "5.12", 14), (12, "4.48", 12), (30, "2.88", 7), (24, "7.079", 21), (25, "7.04", 21)],
+)
+def test_segments_are_counted_as_the_double_counts_them(fps: int, duration: str, used: int) -> None:
+    assert motion_segments(Fraction(duration), Fraction(fps)) == used
+    # Frames that come later are never read, however many there are.
+    times = [number / fps for number in range(fps * 20)]
+    assert model.segments(model.result_seconds(times, float(duration))) == used
 
 
 def test_the_input_of_a_run_has_what_was_asked_for() -> None:
@@ -271,12 +292,10 @@ def told_of(path: Path) -> int | str:
 
 
 @pytest.mark.parametrize(
-    ("fps", "frames", "seconds"), [(24, 192, 7.96), (24, 195, 8.0), (25, 200, 7.96), (25, 203, 8.0), (24, 400, 8.0)]
+    ("fps", "frames", "seconds"), [(24, 192, 7.96), (24, 193, 8.0), (25, 200, 7.96), (25, 201, 8.0), (24, 400, 8.0)]
 )
 def test_a_result_is_as_long_as_the_public_code_makes_it(fps: int, frames: int, seconds: float) -> None:
-    times = np.arange(frames) / fps
-    clip = model.Clip(64, 64, Fraction(fps), times, times * 0, times * 0)
-    assert model.result_seconds(clip, 8.0) == pytest.approx(seconds)
+    assert model.result_seconds(np.arange(frames) / fps, 8.0) == pytest.approx(seconds)
 
 
 def test_a_clip_is_seen_as_it_is_and_one_that_is_too_short_fails(tmp_path: Path) -> None:
