@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is asked of the model and how long its results are, what files are called, what an mp4 says of its sound."""
 
+import itertools
 import math
 import struct
 import unicodedata
@@ -47,28 +48,24 @@ def test_a_duration_is_the_next_one_that_the_model_uses_whole(length: Fraction, 
 EVERY_RATE = [Fraction(rate) / base for rate in range(1, 241) for base in (Fraction(1), Fraction(1001, 1000))]
 
 
-def asked_segments(length: Fraction) -> int:
-    """How many segments of motion a result of at least that length needs."""
-    return math.ceil((max(length, Fraction(1)) - START) / STEP) + 1
+GRID = [(steps, START + STEP * steps) for steps in range(2, 30)]
+"""How many steps, and the duration in seconds, up to 10 s. Any length is rounded up to one of them."""
 
 
 def test_no_clip_fills_fewer_segments_than_its_run_asks_for() -> None:
-    for fps in (*EVERY_RATE, Fraction(25, 2), Fraction(15, 2)):
-        for frames in range(1, math.floor(10 * fps), max(1, fps // 8)):
-            length = frames / fps
-            duration = run_duration(length, fps)
-            times = [float(number / fps) for number in range(clip_frames(duration, fps))]
-            used = model.result_seconds(times, float(duration))
-            assert model.segments(used) == model.segments(float(duration)) >= asked_segments(length), (fps, frames)
-            assert used >= float(length), (fps, frames)
-            assert times[-1] <= float(duration) < clip_frames(duration, fps) / fps, (fps, frames)
+    for fps, (steps, length) in itertools.product((*EVERY_RATE, Fraction(25, 2), Fraction(15, 2)), GRID):
+        duration = run_duration(length, fps)
+        times = [float(number / fps) for number in range(clip_frames(duration, fps))]
+        used = model.result_seconds(times, float(duration))
+        assert model.segments(used) == model.segments(float(duration)) > steps, (fps, length)
+        assert used >= float(length), (fps, length)
+        assert times[-1] <= float(duration) < clip_frames(duration, fps) / fps, (fps, length)
 
 
 def test_from_sixteen_frames_a_second_on_a_duration_is_the_grids_or_just_longer() -> None:
-    for fps in (fps for fps in EVERY_RATE if fps >= 16):
-        for frames in range(1, math.floor(8 * fps)):
-            over = run_duration(frames / fps, fps) - (START + STEP * (asked_segments(frames / fps) - 1))
-            assert over in (0, Fraction("0.039")), (fps, frames)
+    for fps, (_, length) in itertools.product(EVERY_RATE, GRID):
+        if fps >= 16 and length <= 8:
+            assert run_duration(length, fps) - length in (0, Fraction("0.039")), (fps, length)
 
 
 @pytest.mark.parametrize("fps", RATES, ids=str)
