@@ -24,9 +24,15 @@ from .addresses import check_url, is_loopback, redact
 from .answers import Prediction, is_same, json_object, prediction_of, request_id, said
 from .faults import TryAgain
 from .http import STAGE_SECONDS, Answer, Transport
+from .trailing_slash import redirects_by_slash, toggle_slash
 
 BASE_URL = "https://api.eachlabs.ai"
 KEYS_URL = "https://www.eachlabs.ai/dashboard/api-keys"
+
+# The brief's; the vendor's documentation has it without the slash.
+_CREATE_PATH = "/v1/prediction/"
+_create_paths: dict[str, str] = {}
+"""Base URL -> path of the latest create that succeeded there, for all clients of this process."""
 
 _SET_KEY = "Set the key in Preferences > Add-ons > MMAudio for the Sequencer."
 
@@ -125,11 +131,14 @@ class Eachlabs:
         order = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(fields), **(webhook or {})}
         self._secrets += [webhook["webhook_secret"]] if webhook else []
 
+        def post(path: str) -> Answer:
+            with turn.creating() if turn else contextlib.nullcontext():
+                check()
+                return self._send("POST", path, order, heed_cancel=False)
+
         def ask() -> str:
             try:
-                with turn.creating() if turn else contextlib.nullcontext():
-                    check()
-                    return self._create_once(order)
+                return self._create_once(post)
             except Refused as refused:
                 if turn:
                     turn.refused(refused.said, refused.after)
@@ -170,21 +179,50 @@ class Eachlabs:
         """A call that may safely be repeated, tried a few times; see `call_once`."""
         return self._transport.retry(lambda: self.call_once(method, path, body))
 
-    def call_once(self, method: str, path: str, body: object = None, *, heed_cancel: bool = True) -> dict[str, Any]:
-        """One call; returns the answer's JSON object, {} for an empty one. Raises TryAgain, Failure, Cancelled."""
-        url = self._base + path
-        answer = self._transport.send(method, url, auth=KeyAuth(self._key), json=body, heed_cancel=heed_cancel)
-        self._heed_clock(answer.headers)
-        if 200 <= answer.status < 300:
-            return json_object(answer, path)
-        raise self._failure(answer)
+    def call_once(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """One call; returns the answer's JSON object, {} for an empty one. Raises TryAgain, Failure, Cancelled.
 
-    def _create_once(self, order: Mapping[str, object]) -> str:
-        created = self.call_once("POST", "/v1/prediction", order, heed_cancel=False)
+        Follows a redirect once if its URL differs by the trailing slash alone, with the same method, body and key. Follows
+        no other redirect.
+        """
+        answer = self._send(method, path, body)
+        if redirects_by_slash(answer, self._base + path):
+            path = toggle_slash(path)
+            answer = self._send(method, path, body)
+        return self._read(answer, path)
+
+    def _create_once(self, post: Callable[[str], Answer]) -> str:
+        """Creates a run by one `post` to the create path, and a second to its other form if the server asks for that one.
+
+        A redirect by the slash, a 404 and a 405 create nothing, so the second request can't create a second run.
+        """
+        path = _create_paths.get(self._base, _CREATE_PATH)
+        answer = post(path)
+        redirected = redirects_by_slash(answer, self._base + path)
+        if redirected or answer.status in (404, 405):
+            other = toggle_slash(path)
+            second = post(other)
+            unknown = second.status in (404, 405) or redirects_by_slash(second, self._base + other)
+            # If neither form is known, the path is not what is wrong: the first answer says what is, such as the model.
+            if redirected or not unknown:
+                path, answer = other, second
+        created = self._read(answer, path)
         prediction_id = created.get("predictionID") or created.get("id")
         if not isinstance(prediction_id, str) or not prediction_id:
             raise TryAgain("bad_answer", "Eachlabs started a run without telling its number.", "Retry in a while.")
+        _create_paths[self._base] = path
         return prediction_id
+
+    def _send(self, method: str, path: str, body: object = None, *, heed_cancel: bool = True) -> Answer:
+        url = self._base + path
+        answer = self._transport.send(method, url, auth=KeyAuth(self._key), json=body, heed_cancel=heed_cancel)
+        self._heed_clock(answer.headers)
+        return answer
+
+    def _read(self, answer: Answer, path: str) -> dict[str, Any]:
+        if 200 <= answer.status < 300:
+            return json_object(answer, path)
+        raise self._failure(answer)
 
     def find_run(self, fields: Mapping[str, str | int | float], since: float, spent: Collection[str] = ()) -> str | None:
         """Finds the run that a lost answer may have started: by its video, which no other job has, and its seed, which no

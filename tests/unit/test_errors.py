@@ -65,7 +65,8 @@ def test_a_final_error_is_told_at_once_with_its_details(
     assert DETAILS in told.value.message
     assert f"HTTP {status}, request standin-" in told.value.message
     assert told.value.hint
-    assert count(double, step) == 1
+    # A create's 404 is tried once in the other form of its path.
+    assert count(double, step) == (2 if (step, status) == ("create", 404) else 1)
     assert transport.waited == []
 
 
