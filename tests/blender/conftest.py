@@ -73,6 +73,7 @@ def _standin() -> Iterator[StandIn]:
 def standin(_standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """The double, well-behaved at first; the product is pointed at it. No credentials may have gone astray after."""
     _standin.clear()
+    _standin.set(create_form="slash", other_form=404, location="absolute")
     _standin.outside(tunnels={}, storages=[], pause=0.01)
     for name, value in _standin.environment.items():
         monkeypatch.setenv(name, value)

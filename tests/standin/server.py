@@ -126,7 +126,8 @@ class _Handler(Faulty):
             name, act = self.route(self.command, parts.path, parts.query)
             self._carry_out(name, act)
         except Refused as refused:
-            self.reply(refused.status, as_json(refused.body))
+            body = b"" if refused.body is None else as_json(refused.body)
+            self.reply(refused.status, body, refused.headers)
 
     def _carry_out(self, name: str, act: Act) -> None:
         """Acts, unless a fault was ordered for this route."""
@@ -203,6 +204,7 @@ class Api(_Handler):
         match method, steps[1:]:
             case "POST", ["upload", "presign"]:
                 return "presign", lambda: (200, as_json(service.presign(self._checked("/v1/upload/presign"))))
+                self._check_create_form(path)
             case "POST", ["prediction"]:
                 return "create", self._create
             case "GET", ["prediction", run_id]:
@@ -223,6 +225,18 @@ class Api(_Handler):
         if self.headers.get("X-API-Key") != key or self.headers.get("Authorization") != f"Bearer {key}":
             self.body()
             raise Refused(401, {"error": "Invalid or missing API key"})
+    def _check_create_form(self, path: str) -> None:
+        """Refuses the create path with, or without, its trailing slash, as the settings say."""
+        service = self.double.service
+        right = "/v1/prediction/" if service.create_form == "slash" else "/v1/prediction"
+        if path == right:
+            return
+        self.body()
+        if service.other_form not in (301, 302, 307, 308):
+            raise Refused(service.other_form, {"error": "no such path"})
+        host = service.api_url if service.location == "absolute" else ""
+        raise Refused(service.other_form, None, {"Location": host + right})
+
 
     def _checked(self, path: str) -> dict[str, Any]:
         body = self.json()

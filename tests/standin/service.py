@@ -33,10 +33,13 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 
 
 class Refused(Exception):
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
+    """`body` None: an answer without one."""
+
+    def __init__(self, status: int, body: dict[str, Any] | None, headers: dict[str, str] | None = None) -> None:
         super().__init__(status)
         self.status = status
         self.body = body
+        self.headers = headers
 
 
 @dataclass
@@ -87,6 +90,11 @@ class Service:
         self.uploads: dict[str, Upload] = {}
         self.runs: dict[str, Run] = {}
         self.most_under_way = 0
+        # As web frameworks that know one form of a path: "slash" or "no slash", what the other form is answered (404, 405,
+        # 301, 302, 307, 308), and whether a redirect's Location is "absolute" or "relative".
+        self.create_form = "slash"
+        self.other_form = 404
+        self.location = "absolute"
         self.cancelled: list[str] = []
         self.outside = Outside()
         self._folder = folder

@@ -10,6 +10,7 @@ import pytest
 import tests.bare  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from addon.jobs import pipeline
 from addon.media.sound import Conformed, Piece
+from addon.service import eachlabs
 from addon.service.eachlabs import Eachlabs
 from addon.service.storage.eachlabs import EachlabsStorage
 
@@ -34,9 +35,10 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def double(_double: Double, direct: None) -> Double:
-    """The double, well-behaved and without a memory of other tests."""
+def double(_double: Double, direct: None, monkeypatch: pytest.MonkeyPatch) -> Double:
+    """The double, well-behaved; neither it nor the client remembers other tests."""
     _double.begin()
+    monkeypatch.setattr(eachlabs, "_create_paths", {})
     return _double
 
 

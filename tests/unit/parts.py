@@ -40,6 +40,7 @@ class Double(StandIn):
         self.forget()
         # What would reach from one test into the next: runs in flight, and the count of creates a minute.
         self.set(run_seconds=RUN_SECONDS, concurrent=10, runs={}, cancelled=[], most_under_way=0, _creates=[])
+        self.set(create_form="slash", other_form=404, location="absolute")
         self.outside(tunnels={}, storages=[], pause=0.01)
 
     def answer(self, at: str, body: object, status: int = 200, **details: Any) -> None:

@@ -284,7 +284,7 @@ def answering() -> Generator[Scripted, None, None]:
             self.end_headers()
             self.wfile.write(reply.body)
 
-        do_GET = do_DELETE = do_PUT
+        do_GET = do_POST = do_DELETE = do_PUT
 
     with _serving(Handler) as scripted.address:
         yield scripted
