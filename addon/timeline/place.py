@@ -87,19 +87,23 @@ def hear_next(takes: Sequence[Any]) -> None:
 
 
 def own_sounds(level: Any, clip: Any) -> list[Any]:
-    """The sound strips that the clip came with: those of the same file, or connected to it, at the same place."""
-    file = bpy.path.abspath(clip.filepath) if clip.type == "MOVIE" else ""
-    connected = list(compat.connected(clip))
-    shown = strips.span(clip)
-    return [
+    """The sound strips that the clip came with: those of its own file at the same place, or, if any of them are connected
+    to it, these alone.
+    """
+    if clip.type != "MOVIE":
+        return []
+    file, shown = bpy.path.abspath(clip.filepath), strips.span(clip)
+    own = [
         strip
         for strip in level.strips
         if strip.type == "SOUND"
         and not strips.made_with(strip)
-        and compat.left_handle(strip) < shown.end
-        and compat.right_handle(strip) > shown.start
-        and (strip in connected or (file and strip.sound and _same_file(bpy.path.abspath(strip.sound.filepath), file)))
+        and strips.span(strip).common(shown).frames
+        and strip.sound
+        and _same_file(bpy.path.abspath(strip.sound.filepath), file)
     ]
+    connected = compat.connected(clip)
+    return [strip for strip in own if strip in connected] or own
 
 
 def _name(request: Request, number: int) -> str:
@@ -161,14 +165,14 @@ def _places(request: Request, scene: bpy.types.Scene, clip: Any) -> list[_Place]
     for piece in sorted(pieces, key=lambda piece: (moved(piece), compat.left_handle(piece))):
         at = request.span.moved(moved(piece))
         heard = at.common(strips.span(piece))
-        level, last = isolate.level(scene, piece), places[-1] if places else None
+        level, last = isolate.level(piece), places[-1] if places else None
         if last is not None and (last.level, last.at, last.heard.end) == (level, at, heard.start):
             both = Span(last.heard.start, heard.end)
             places[-1] = _Place(level, clip if piece == clip else last.clip, at, both)
         elif heard.frames:
             places.append(_Place(level, piece, at, heard))
     at = request.span.moved(moved(clip))
-    return sorted(places, key=lambda spot: spot.clip != clip) or [_Place(isolate.level(scene, clip), clip, at, at)]
+    return sorted(places, key=lambda spot: spot.clip != clip) or [_Place(isolate.level(clip), clip, at, at)]
 
 
 def _same_file(one: str, other: str) -> bool:
