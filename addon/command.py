@@ -20,7 +20,7 @@ from .jobs.journal import Entry, Holder
 from .jobs.request import TAKES_MAX, Options, Source
 from .media import folder
 from .service import mmaudio
-from .timeline import compat, strips
+from .timeline import compat, shots, strips
 from .ui import preferences
 
 NAME = "mmaudio"
@@ -77,9 +77,7 @@ def run(arguments: Sequence[str]) -> int:
 def _generate(options: argparse.Namespace) -> int:
     _check_target(options)
     scene = _scene(options.scene)
-    chosen = strips.every(scene) if options.all_strips else _named(scene, options.strip)
-    if not chosen:
-        raise _UsageError(f"The scene “{scene.name}” has no strip with a picture.")
+    chosen = _all_shots(scene) if options.all_strips else _named(scene, options.strip)
     seed = random.randrange(mmaudio.SEED_MAX + 1) if options.seed is None else options.seed
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
     chosen_options = Options(
@@ -157,6 +155,16 @@ def _scene(name: str | None) -> bpy.types.Scene:
     return scene
 
 
+def _all_shots(scene: bpy.types.Scene) -> list[Any]:
+    """What a viewer would call a shot; what else has a picture is told of."""
+    found, left_out = shots.every(scene)
+    for other in left_out:
+        _say(readable(f"“{other.strip}” is left out: {other.reason}"), 0)
+    if not found:
+        raise _UsageError(f"The scene “{scene.name}” has no shot.")
+    return found
+
+
 def _named(scene: bpy.types.Scene, names: Sequence[str]) -> list[Any]:
     names = list(dict.fromkeys(names))
     found = [strips.find(scene.name, name)[1] for name in names]
@@ -221,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="generate sounds for strips of the opened file")
     which = generate.add_mutually_exclusive_group(required=True)
     which.add_argument("--strip", action="append", metavar="NAME", help="a strip's name; may be given several times")
-    which.add_argument("--all-strips", action="store_true", help="every strip with a picture")
+    which.add_argument("--all-strips", action="store_true", help="every shot of the edit")
     generate.add_argument("--scene", metavar="NAME", help="the scene to work in (default: the edited one)")
     generate.add_argument("--prompt", default="", metavar="TEXT", help="what should be heard")
     generate.add_argument("--negative-prompt", default=mmaudio.NEGATIVE_PROMPT, metavar="TEXT")

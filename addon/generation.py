@@ -20,7 +20,7 @@ from .jobs.tools import Tools
 from .media import folder
 from .service.mmaudio import Settings
 from .setup import Setup
-from .timeline import compat, place, snapshot, strips
+from .timeline import compat, place, shots, snapshot, strips
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,12 @@ def start(
 ) -> list[Job]:
     """Makes a job of each strip and returns them; a strip that can't be rendered gives a job that has failed.
 
+    An effect of one input stands for the strip that it works on: that gets the sound, of the picture as the effect shows it.
+
     Raises Failure where nothing can be sent at all.
     """
     setup.check_access()
+    chosen = shots.clips(chosen)
     if options.clip_url and len(chosen) > 1:
         raise one_address(len(chosen))
     runner.open(setup.own)
@@ -160,6 +163,7 @@ class _Asked:
         return Request(
             scene=scene.name,
             strip=strip.name,
+            shown=shots.shown_by(strip).name,
             span=strips.span(strip),
             content_start=compat.content_start(strip),
             fps=strips.fps(scene),
@@ -190,7 +194,7 @@ def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
     if first.options.clip_url:
         runner.add(ready, tools)
         return
-    names = None if first.options.source is Source.TIMELINE else [job.request.strip for job in ready]
+    names = None if first.options.source is Source.TIMELINE else [job.request.shown for job in ready]
     try:
         taken = snapshot.take(bpy.data.scenes[first.scene], names, first.snapshot.blend)
     except (OSError, RuntimeError) as fault:

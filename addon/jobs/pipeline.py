@@ -137,11 +137,12 @@ class Pipeline:
         order = Order(
             blend=str(request.snapshot.blend),
             scene=request.snapshot.scene,
-            strip=request.strip,
+            strip=request.shown,
             first=request.span.start,
             frames=request.span.frames,
             stretches=stretches,
             short_side_max=mmaudio.SHORT_SIDE_MAX,
+            long_side_max=mmaudio.LONG_SIDE_MAX,
             whole_edit=request.options.source is Source.TIMELINE,
             scenes_as_they_are=request.options.scenes_as_they_are,
         )

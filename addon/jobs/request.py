@@ -38,6 +38,12 @@ class Span:
         start = max(self.start, other.start)
         return Span(start, max(start, min(self.end, other.end)))
 
+    def without(self, other: "Span") -> list["Span"]:
+        """What is left where the other takes its frames away: none, one or two."""
+        taken = self.common(other)
+        rest = (Span(self.start, taken.start), Span(taken.end, self.end)) if taken.frames else (self,)
+        return [part for part in rest if part.frames]
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -72,6 +78,8 @@ class Options:
 class Request:
     """What was asked for when the button was pressed; nothing about it changes afterwards.
 
+    shown          the strip that is rendered: an effect on it, such as a Speed effect, or itself
+    span           the frames that are seen of it
     content_start  where the strip's content began, in frames: by how far it has moved since, the sounds follow
     settings       those of the first take; each further one has the next seed
     folder         where the finished sounds go
@@ -82,6 +90,7 @@ class Request:
 
     scene: str
     strip: str
+    shown: str
     span: Span
     content_start: float
     fps: Fraction

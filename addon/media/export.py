@@ -26,6 +26,7 @@ _SILENCE_MAX_SECONDS = 900.0
 # What render_clip.py says itself, each on a line of its own.
 _FILE_WRITTEN = b"mmaudio wrote "
 _OWN_ERROR = "mmaudio: "
+_UNDECODABLE = "mmaudio can't decode "
 # No console window flashes up, and the artist's own Blender goes first. Elsewhere render_clip.py sees to the latter.
 _WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
 # What the background Blender has no use for, and must never see.
@@ -57,6 +58,7 @@ class Order:
     frames: int
     stretches: Sequence[Stretch]
     short_side_max: int
+    long_side_max: int
     whole_edit: bool
     scenes_as_they_are: bool
     token: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
@@ -151,6 +153,11 @@ def _whole_lines(said: BinaryIO) -> Iterator[bytes]:
 
 def _render_failure(log: Path, status: int) -> Failure:
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    for line in lines:
+        if line.startswith(_UNDECODABLE):
+            what = line.removeprefix(_UNDECODABLE)
+            hint = "Replace the file by one that plays in the preview, then retry."
+            return Failure("undecodable", f"{what}.", hint)
     own = [line.removeprefix(_OWN_ERROR) for line in lines if line.startswith(_OWN_ERROR)]
     if is_full(log.parent):
         # Then neither Blender's words nor the log need to say so.

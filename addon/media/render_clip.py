@@ -4,9 +4,10 @@
     blender --background --factory-startup --python render_clip.py -- ORDER.json
 
 with `Order` of `export.py` as JSON. Says "mmaudio wrote N" for each file. Exit status 0 when all are there, else 1 and a
-line that starts with "mmaudio: ".
+line that starts with "mmaudio: ", or "mmaudio can't decode " for media in whose place nothing but a color would be seen.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -20,6 +21,8 @@ import bpy
 
 _CHANNEL_MAX = 128
 _CACHE_MB = 128
+_SIDE_MIN = 16
+"""Pixels: a side that H.264 encoders and decoders take."""
 _ASKED_BY = os.getppid()
 
 
@@ -37,6 +40,7 @@ def _timeline(module: str) -> ModuleType:
 
 compat = _timeline("compat")
 isolate = _timeline("isolate")
+decodable = _timeline("decodable")
 
 
 def render(order: dict[str, Any]) -> None:
@@ -44,34 +48,51 @@ def render(order: dict[str, Any]) -> None:
     scene = bpy.data.scenes[order["scene"]]
     # Each frame is rendered once: what Blender would keep of it, up to 4 GB, is never asked for again.
     bpy.context.preferences.system.memory_cache_limit = _CACHE_MB
-    held = max(stretch["first"] + stretch["frames"] for stretch in order["stretches"])
+    _check_media(scene, order)
     pick = _whole_edit if order["whole_edit"] else _alone
     cut = pick(scene, order["strip"], order["first"])
-    first = _hold(scene.sequence_editor, cut, order["first"], order["frames"], held)
-    _set_picture(scene.render, order["short_side_max"])
+    first = _show_range(scene.sequence_editor, cut, order["first"], order["frames"])
+    _set_picture(scene.render, order["short_side_max"], order["long_side_max"])
+    _set_colours(scene)
     _scale_quickly(scene.sequence_editor)
     _scale_nested_edits(scene.render.resolution_percentage)
-    _set_file(scene.render)
     if not order["scenes_as_they_are"]:
         _use_workbench()
-    for number, stretch in enumerate(order["stretches"]):
-        if os.getppid() != _ASKED_BY:
-            # Blender was killed. Windows doesn't tell of it; a thread that would, stops 4.5 in the middle of a render.
-            raise RuntimeError("nobody waits for the clips any more")
-        scene.frame_start = first + stretch["first"]
-        scene.frame_end = scene.frame_start + stretch["frames"] - 1
-        scene.frame_step = 1
-        # The name appears when the file is whole.
-        part = Path(f"{stretch['output']}.{order['token']}.part")
-        scene.render.filepath = str(part)
+    end, held = first + order["frames"], first + max(part["first"] + part["frames"] for part in order["stretches"])
+    still = Path(order["stretches"][0]["output"]).with_name(f"still-{order['token']}.exr")
+    try:
+        if held > end:
+            _hold_last(scene, end, held, still)
+        _set_file(scene.render)
+        for number, stretch in enumerate(order["stretches"]):
+            _render_file(scene, first + stretch["first"], stretch["frames"], stretch["output"], order["token"])
+            print(f"mmaudio wrote {number}", flush=True)
+    finally:
+        still.unlink(missing_ok=True)
+
+
+def _check_media(scene: Any, order: dict[str, Any]) -> None:
+    """Raises Undecodable where a placeholder would be seen in the place of a file."""
+    edit, first, end = scene.sequence_editor, order["first"], order["first"] + order["frames"]
+    shown = isolate.visible(edit, first, end) if order["whole_edit"] else [edit.strips_all[order["strip"]]]
+    parts = [part for strip in shown for part in isolate.made_of(strip, first, end)]
+    decodable.check(parts, textures=order["scenes_as_they_are"])
+
+
+def _render_file(scene: Any, first: int, frames: int, output: str, token: str) -> None:
+    if os.getppid() != _ASKED_BY:
+        # Blender was killed. Windows doesn't tell of it; a thread that would, stops 4.5 in the middle of a render.
+        raise RuntimeError("nobody waits for the clips any more")
+    scene.frame_start, scene.frame_end, scene.frame_step = first, first + frames - 1, 1
+    # The name appears when the file is whole.
+    part = Path(f"{output}.{token}.part")
+    scene.render.filepath = str(part)
+    try:
         bpy.ops.render.render(animation=True, scene=scene.name)
-        try:
-            _check_whole(part, stretch["frames"])
-        except Exception:
-            part.unlink(missing_ok=True)
-            raise
-        part.replace(stretch["output"])
-        print(f"mmaudio wrote {number}", flush=True)
+        _check_whole(part, frames)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _check_whole(part: Path, frames: int) -> None:
@@ -83,21 +104,28 @@ def _check_whole(part: Path, frames: int) -> None:
 
 
 def _alone(scene: Any, name: str, first: int) -> Any:
-    """A meta strip of the strip, alone with what its picture is made of."""
+    """A meta strip of the strip, alone with what its picture is made of, within the meta strips around it."""
     edit = scene.sequence_editor
     strip = edit.strips_all[name]
-    strip.mute = False
-    if strip.blend_type not in ("REPLACE", "CROSS"):
-        # Alone it has nothing below it to be multiplied with or added to.
-        strip.blend_type = "ALPHA_OVER"
-    shown = isolate.shown_with(scene, strip)
+    shown = isolate.shown_with(strip)
+    for meta in isolate.metas(strip):
+        _show_only(meta, shown)
+        shown = [meta]
     cut = _meta(edit, shown, first)
-    for part in cut.strips:
+    _show_only(cut, shown)
+    return cut
+
+
+def _show_only(level: Any, shown: list[Any]) -> None:
+    """Shows these strips of a meta strip, the last of them as it is where nothing lies below."""
+    for part in level.strips:
         # An effect and its inputs move together; a muted input still feeds its effect.
         part.mute = part not in shown
-    for channel in cut.channels:
+    for channel in level.channels:
         channel.mute = False
-    return cut
+    if shown[-1].blend_type not in ("REPLACE", "CROSS"):
+        # Alone it has nothing below it to be multiplied with or added to.
+        shown[-1].blend_type = "ALPHA_OVER"
 
 
 def _whole_edit(scene: Any, _: str, first: int) -> Any:
@@ -110,31 +138,39 @@ def _whole_edit(scene: Any, _: str, first: int) -> Any:
     return cut
 
 
-def _hold(edit: Any, cut: Any, first: int, frames: int, held: int) -> int:
-    """Shows `cut`'s frames of the strip's range alone, `held` frames long; returns the frame at which they now start.
-
-    One meta strip cuts what the picture is made of to the strip's range, and one around it is longer than that.
-    """
+def _show_range(edit: Any, cut: Any, first: int, frames: int) -> int:
+    """Shows `cut`'s frames of the strip's range alone; returns the frame at which they now start."""
     compat.set_handles(cut, first, first + frames)
-    holder = _meta(edit, [cut], first)
     for other in edit.strips:
-        other.mute = other != holder
-    for level in (edit, holder):
-        for channel in level.channels:
-            channel.mute = False
-    compat.set_handles(holder, first, first + held)
+        other.mute = other != cut
+    for channel in edit.channels:
+        channel.mute = False
     if first < 0:
         # Blender renders no negative frames.
-        compat.move_content(holder, -first)
+        compat.move_content(cut, -first)
         return 0
     return first
 
 
+def _hold_last(scene: Any, end: int, held: int, still: Path) -> None:
+    """Holds the picture before the frame `end` until the frame `held`, as an image: whatever moves, it doesn't move there."""
+    render, edit = scene.render, scene.sequence_editor
+    # Pixels as they are before the view transform, which the image goes through like the rest.
+    compat.choose_image(render.image_settings, "OPEN_EXR")
+    render.image_settings.color_mode, render.image_settings.color_depth = "RGB", "32"
+    render.filepath, render.use_file_extension = str(still), False
+    scene.frame_set(end - 1)
+    bpy.ops.render.render(write_still=True, scene=scene.name)
+    image = edit.strips.new_image(
+        name="mmaudio", filepath=str(still), channel=_free_channel(edit), frame_start=end, fit_method="STRETCH"
+    )
+    image.transform.filter = "NEAREST"
+    compat.set_right_handle(image, held)
+
+
 def _meta(edit: Any, parts: list[Any], first: int) -> Any:
     """A meta strip of `parts`, on a channel that has no other strip."""
-    taken = {strip.channel for strip in edit.strips}
-    channel = next((number for number in range(_CHANNEL_MAX, 0, -1) if number not in taken), _CHANNEL_MAX)
-    meta = edit.strips.new_meta(name="mmaudio", channel=channel, frame_start=first)
+    meta = edit.strips.new_meta(name="mmaudio", channel=_free_channel(edit), frame_start=first)
     for part in parts:
         # An effect takes its inputs along, so a part may be there already.
         if part.parent_meta() != meta:
@@ -146,20 +182,38 @@ def _meta(edit: Any, parts: list[Any], first: int) -> Any:
     return meta
 
 
-def _set_picture(render: Any, short_side_max: int) -> None:
+def _free_channel(edit: Any) -> int:
+    taken = {strip.channel for strip in edit.strips}
+    return next((number for number in range(_CHANNEL_MAX, 0, -1) if number not in taken), _CHANNEL_MAX)
+
+
+def _set_picture(render: Any, short_side_max: int, long_side_max: int) -> None:
     """Scales by whole percent, as Blender does, and trims each side to an even number of pixels, as H.264 needs."""
-    short_side = min(render.resolution_x, render.resolution_y)
-    percent = max(1, min(100, short_side_max * 100 // short_side))
+    short_side, long_side = sorted((render.resolution_x, render.resolution_y))
+    percent = max(1, min(100, short_side_max * 100 // short_side, long_side_max * 100 // long_side))
     render.resolution_percentage = percent
-    while int(render.resolution_x * percent / 100) % 2:
-        render.resolution_x -= 1
-    while int(render.resolution_y * percent / 100) % 2:
-        render.resolution_y -= 1
+    for side in ("resolution_x", "resolution_y"):
+        # What is a line when it is scaled gets some black around it.
+        setattr(render, side, max(getattr(render, side), -(-_SIDE_MIN * 100 // percent)))
+        while int(getattr(render, side) * percent / 100) % 2:
+            setattr(render, side, getattr(render, side) - 1)
     render.use_sequencer = True
     render.use_border = False
     render.use_multiview = False
     render.use_stamp = False
     render.frame_map_old = render.frame_map_new = 100
+
+
+def _set_colours(scene: Any) -> None:
+    """Shows the picture as on an ordinary screen, whatever display the project is made for."""
+    display, view = scene.display_settings, scene.view_settings
+    if display.display_device != "sRGB":
+        transform = view.view_transform.split(" - ")[0]
+        display.display_device = "sRGB"
+        with contextlib.suppress(TypeError):
+            # Where there is none of that name, Blender has chosen the display's own.
+            view.view_transform = transform
+    scene.render.image_settings.color_management = "FOLLOW_SCENE"
 
 
 def _scale_quickly(edit: Any) -> None:
@@ -180,7 +234,7 @@ def _scale_nested_edits(percent: int) -> None:
 
 def _set_file(render: Any) -> None:
     compat.choose_video(render.image_settings)
-    render.image_settings.color_mode = "RGB"
+    render.image_settings.color_mode, render.image_settings.color_depth = "RGB", "8"
     render.use_file_extension = False
     render.use_overwrite = True
     ffmpeg = render.ffmpeg
@@ -209,6 +263,9 @@ def main() -> int:
     order = json.loads(Path(sys.argv[-1]).read_text(encoding="utf-8"))
     try:
         render(order)
+    except decodable.Undecodable as fault:
+        print(f"mmaudio can't decode {fault}", flush=True)
+        return 1
     except Exception as fault:
         # The one place that catches all: what is not caught here, a background Blender turns into exit status 0.
         print(f"mmaudio: {fault}", flush=True)

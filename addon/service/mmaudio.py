@@ -24,6 +24,9 @@ LONGEST_SECONDS = Fraction(8)
 SHORT_SIDE_MAX = 384
 """Pixels. The model looks at 384 x 384 at the most; more costs upload and adds nothing."""
 
+LONG_SIDE_MAX = 1536
+"""Pixels. The model squashes the picture to a square, or looks at its middle: a long strip of pixels is of no more use."""
+
 SAMPLE_RATE = 44_100
 """Hertz, of every result."""
 

@@ -52,8 +52,17 @@ def set_handles(strip: Any, left: int, right: int) -> None:
 def content_start(strip: Any) -> float:
     """Where the strip's content begins, trimmed or not: moving changes it; trimming doesn't, nor a cut, soft or hard."""
     start = float(strip.content_start if _HANDLES_NAMED else strip.frame_start)
-    # What a hard cut has taken away; stills and effects have nothing of the kind.
-    return start - getattr(strip, "content_trim_start" if _HANDLES_NAMED else "animation_offset_start", 0)
+    return start - trimmed_start(strip)
+
+
+def trimmed_start(strip: Any) -> int:
+    """How many frames a hard cut has taken away from the content's start; stills and effects have nothing of the kind."""
+    return int(getattr(strip, "content_trim_start" if _HANDLES_NAMED else "animation_offset_start", 0))
+
+
+def content_length(strip: Any) -> int:
+    """How many frames the strip's content has, without those that a hard cut has taken away."""
+    return int(strip.content_duration if _HANDLES_NAMED else strip.frame_duration)
 
 
 def move_content(strip: Any, frames: int) -> None:
@@ -67,11 +76,29 @@ def connected(strip: Any) -> Sequence[Any]:
     return getattr(strip, "connections", ())
 
 
+def is_animated(strip: Any, *names: str) -> bool:
+    """Whether keys or drivers change one of these properties of the strip, or one within it."""
+    animation = strip.id_data.animation_data
+    if animation is None:
+        return False
+    layers = animation.action.layers if animation.action else ()
+    curves = [curve for layer in layers for part in layer.strips for bag in part.channelbags for curve in bag.fcurves]
+    paths = tuple(f"{strip.path_from_id()}.{name}" for name in names)
+    return any(curve.data_path.startswith(paths) for curve in (*curves, *animation.drivers))
+
+
 def choose_video(image_settings: Any) -> None:
     """Makes a render write a video instead of images."""
     if _OWN_SCENE:
         image_settings.media_type = "VIDEO"
     image_settings.file_format = "FFMPEG"
+
+
+def choose_image(image_settings: Any, file_format: str) -> None:
+    """Makes a render write images of that format."""
+    if _OWN_SCENE:
+        image_settings.media_type = "IMAGE"
+    image_settings.file_format = file_format
 
 
 def make_writable(scene: Any) -> None:

@@ -6,10 +6,25 @@ from typing import Any
 
 from . import compat
 
+Part = tuple[Any, int, int]
+"""A strip, and the frames of its own scene in which it is seen: the first, and the first in which it isn't any more."""
 
-def level(scene: Any, strip: Any) -> Any:
+
+def level(strip: Any) -> Any:
     """What holds the strip: the meta strip around it, or else the edit itself; both have strips and channels."""
-    return strip.parent_meta() or scene.sequence_editor
+    return strip.parent_meta() or strip.id_data.sequence_editor
+
+
+def metas(strip: Any) -> list[Any]:
+    """The meta strips around the strip whose frames are its own too, the innermost first.
+
+    A reversed meta strip shows what it holds at other frames than those where its strips lie: it is left out, with all
+    around it.
+    """
+    around = strip.parent_meta()
+    if around is None or around.use_reverse_frames:
+        return []
+    return [around, *metas(around)]
 
 
 def inputs(strip: Any) -> list[Any]:
@@ -18,34 +33,79 @@ def inputs(strip: Any) -> list[Any]:
     return [strip for strip in both if strip is not None]
 
 
-def shown_with(scene: Any, strip: Any) -> list[Any]:
-    """The strip, and, for one that works on the picture below it, what lies below within its range."""
-    if strip.type not in ("ADJUSTMENT", "MULTICAM"):
-        return [strip]
-    first, end = compat.left_handle(strip), compat.right_handle(strip)
-    around = level(scene, strip)
-    below = [
-        other
-        for other in around.strips
-        if other.channel < strip.channel
-        and other.type != "SOUND"
-        and not other.mute
-        and not around.channels[other.channel].mute
-        and compat.left_handle(other) < end
-        and compat.right_handle(other) > first
-    ]
-    return [*below, strip]
+def handles(strip: Any) -> tuple[int, int]:
+    """The strip's first frame, and the first that it shows no more."""
+    return compat.left_handle(strip), compat.right_handle(strip)
 
 
-def made_of(scene: Any, strip: Any) -> Iterator[Any]:
-    """All strips that the strip's picture needs: itself, inputs of effects, masks of modifiers, contents of metas."""
-    found: list[Any] = []
-    pending = shown_with(scene, strip)
+def is_muted(strip: Any) -> bool:
+    return strip.mute or level(strip).channels[strip.channel].mute
+
+
+def shown_with(strip: Any) -> list[Any]:
+    """The strip, and what lies below it, or below an input of it, where that works on the picture below."""
+    shown: list[Any] = []
+    pending = [strip]
     while pending:
         part = pending.pop()
-        if part in found:
+        shown += [below for below in _below(part) if below not in shown]
+        pending += inputs(part)
+    return [*shown, strip]
+
+
+def _below(strip: Any) -> list[Any]:
+    """What an adjustment or multicam strip works on: what can be seen below it within its range."""
+    if strip.type not in ("ADJUSTMENT", "MULTICAM"):
+        return []
+    return [other for other in visible(level(strip), *handles(strip)) if other.channel < strip.channel]
+
+
+def visible(around: Any, first: int, end: int) -> list[Any]:
+    """The strips of a meta strip or an edit that can be seen from one frame to another."""
+    return [
+        strip
+        for strip in around.strips
+        if strip.type != "SOUND"
+        and not strip.mute
+        and not around.channels[strip.channel].mute
+        and compat.left_handle(strip) < end
+        and compat.right_handle(strip) > first
+    ]
+
+
+def made_of(strip: Any, first: int, end: int) -> Iterator[Part]:
+    """All that the strip's picture needs from one frame to another: the strip, inputs of effects, masks of modifiers, the
+    contents of meta strips and of other scenes' edits.
+    """
+    found: set[Part] = set()
+    pending = [(strip, first, end), *((mask, first, end) for meta in metas(strip) for mask in _masks(meta))]
+    while pending:
+        part, first, end = pending.pop()
+        if part.type == "SPEED":
+            # It shows its input's frames at other times.
+            first, end = handles(part)
+        left, right = handles(part)
+        seen = (part, max(first, left), min(end, right))
+        if seen in found or seen[1] >= seen[2]:
             continue
-        found.append(part)
-        yield part
-        masks = [modifier.input_mask_strip for modifier in part.modifiers if modifier.input_mask_type == "STRIP"]
-        pending += [other for other in (*inputs(part), *masks, *getattr(part, "strips", ())) if other is not None]
+        found.add(seen)
+        yield seen
+        pending += [(other, first, end) for other in (*_below(part), *inputs(part), *_masks(part))]
+        pending += _contents(*seen)
+
+
+def _contents(strip: Any, first: int, end: int) -> list[Part]:
+    """What a meta strip, or a scene strip that shows another edit, has within it."""
+    if strip.type == "META":
+        shown = handles(strip) if strip.use_reverse_frames else (first, end)
+        return [(part, *shown) for part in visible(strip, *shown)]
+    if strip.type == "SCENE" and strip.scene_input == "SEQUENCER" and strip.scene and strip.scene.sequence_editor:
+        later = strip.scene.frame_start - int(compat.content_start(strip))
+        shown = (first + later, end + later)
+        return [(part, *shown) for part in visible(strip.scene.sequence_editor, *shown)]
+    return []
+
+
+def _masks(strip: Any) -> list[Any]:
+    masks = [modifier.input_mask_strip for modifier in strip.modifiers if modifier.input_mask_type == "STRIP"]
+    return [mask for mask in masks if mask is not None]

@@ -39,11 +39,13 @@ def _leave_behind(copy: Any, names: Sequence[str] | None) -> None:
     if names is None:
         shown = {strip.name for strip in edit.strips_all if strip.type != "SOUND"}
     else:
-        shown = {part.name for name in names for part in isolate.made_of(copy, edit.strips_all[name])}
+        strips = [edit.strips_all[name] for name in names]
+        parts = [part for strip in strips for part in isolate.made_of(strip, *isolate.handles(strip))]
+        shown = {part.name for part, _, _ in parts if part.id_data == copy}
     for name in [strip.name for strip in edit.strips_all if strip.type in _HEAVY and strip.name not in shown]:
         strip = edit.strips_all.get(name)
         if strip is not None:
-            isolate.level(copy, strip).strips.remove(strip)
+            isolate.level(strip).strips.remove(strip)
     for item in list(copy.collection.objects):
         copy.collection.objects.unlink(item)
     for item in list(copy.collection.children):

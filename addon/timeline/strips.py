@@ -33,12 +33,6 @@ def selected(context: bpy.types.Context) -> Sequence[Any]:
     return context.selected_strips or ()
 
 
-def every(scene: bpy.types.Scene) -> list[Any]:
-    """All strips of the edit's top level that have a picture of their own, muted ones left out."""
-    edit = scene.sequence_editor
-    return [strip for strip in edit.strips if has_picture(strip) and not strip.mute] if edit else []
-
-
 def find(scene_name: str, strip_name: str) -> tuple[bpy.types.Scene | None, Any]:
     """The scene and the strip as they are now, each None where it is gone. Names are what survives an undo."""
     scene = bpy.data.scenes.get(scene_name)
@@ -107,7 +101,7 @@ def moved(strip: Any, span_then: Span, content_start_then: float) -> int:
 def _content(strip: Any) -> Span:
     """Which of its content a strip shows; of a still, whose content is one picture, where it shows it."""
     start = round(compat.content_start(strip)) if _is_played(strip) else 0
-    return Span(compat.left_handle(strip) - start, compat.right_handle(strip) - start)
+    return Span(*isolate.handles(strip)).moved(-start)
 
 
 def _is_played(strip: Any) -> bool:
@@ -121,7 +115,7 @@ def takes_of(scene: bpy.types.Scene, clip: Any, at: Span | None = None) -> list[
     shown = at or span(clip)
     sounds = [
         strip
-        for strip in isolate.level(scene, clip).strips
+        for strip in isolate.level(clip).strips
         if strip.type == "SOUND" and _same_place(span(strip), shown) and made_with(strip).get("clip") == clip[MARK]
     ]
     return sorted(sounds, key=lambda sound: int(made_with(sound).get("take", 1)))
@@ -131,7 +125,7 @@ def clip_of(scene: bpy.types.Scene, sound: Any) -> Any:
     """The clip that a sound strip was made for, or None where it is gone."""
     clip = made_with(sound).get("clip")
     marked = [
-        strip for strip in isolate.level(scene, sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip
+        strip for strip in isolate.level(sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip
     ]
     return next((strip for strip in marked if _same_place(span(sound), span(strip))), None)
 
@@ -148,7 +142,11 @@ def _same_place(one: Span, other: Span) -> bool:
 
 
 def span(strip: Any) -> Span:
-    return Span(compat.left_handle(strip), compat.right_handle(strip))
+    """The frames that are seen of the strip: those between its handles that the meta strips around it show, too."""
+    seen = Span(*isolate.handles(strip))
+    for meta in isolate.metas(strip):
+        seen = seen.common(Span(*isolate.handles(meta)))
+    return seen
 
 
 def fps(scene: bpy.types.Scene) -> Fraction:
@@ -167,28 +165,41 @@ def check(scene: bpy.types.Scene | None, strip: Any, *, rendered: bool = True) -
     if not keeps_marks(scene):
         text = f"The scene “{scene.name}” is linked from another file, which can't keep its sound."
         raise Failure("linked_scene", text, "Open that file, or make the scene local.")
-    if not rendered:
-        return
-    for part in isolate.made_of(scene, strip):
-        for path in _files(part):
-            if not path.exists():
-                raise Failure(
-                    "missing_file",
-                    f"“{strip.name}”: its file is missing: {path}",
-                    "Find it with File > External Data > Find Missing Files, or choose it in the strip's properties.",
-                )
-        if part.type == "SCENE" and part.scene is None:
-            raise Failure("missing_scene", f"“{strip.name}” shows a scene that no longer exists.", "Choose another scene.")
-        if part.type == "SCENE" and part.scene_input == "CAMERA" and not (part.scene_camera or part.scene.camera):
-            text = f"“{strip.name}” shows the scene “{part.scene.name}”, which has no camera."
-            raise Failure("no_camera", text, "Give the scene a camera, or choose one in the strip's properties.")
+    seen = span(strip)
+    if not seen.frames:
+        text = f"“{strip.name}” isn't seen: the meta strip around it shows other frames."
+        raise Failure("not_seen", text, "Move the meta strip's handles, or select another strip.")
+    if rendered:
+        for part, _, _ in isolate.made_of(strip, seen.start, seen.end):
+            _check_part(strip, part)
+
+
+def _check_part(strip: Any, part: Any) -> None:
+    """Raises Failure where something that the strip shows is missing."""
+    for path in _files(part):
+        if not path.exists():
+            raise Failure(
+                "missing_file",
+                f"“{strip.name}”: its file is missing: {path}",
+                "Find it with File > External Data > Find Missing Files, or choose it in the strip's properties.",
+            )
+    if part.type == "SCENE" and part.scene is None:
+        raise Failure("missing_scene", f"“{strip.name}” shows a scene that no longer exists.", "Choose another scene.")
+    if part.type == "SCENE" and part.scene_input == "CAMERA" and not (part.scene_camera or part.scene.camera):
+        text = f"“{strip.name}” shows the scene “{part.scene.name}”, which has no camera."
+        raise Failure("no_camera", text, "Give the scene a camera, or choose one in the strip's properties.")
+    if part.type == "MOVIECLIP" and part.clip is None:
+        raise Failure("missing_clip", f"“{strip.name}” shows a movie clip that no longer exists.", "Choose another clip.")
 
 
 def _files(strip: Any) -> Iterator[Path]:
     """The media files that a strip plays, as absolute paths."""
+    library = strip.id_data.library
     if strip.type == "MOVIE":
-        yield Path(bpy.path.abspath(strip.filepath))
+        yield Path(bpy.path.abspath(strip.filepath, library=library))
+    elif strip.type == "MOVIECLIP" and strip.clip is not None:
+        yield Path(bpy.path.abspath(strip.clip.filepath, library=strip.clip.library))
     elif strip.type == "IMAGE":
-        folder = Path(bpy.path.abspath(strip.directory))
+        folder = Path(bpy.path.abspath(strip.directory, library=library))
         for element in strip.elements:
             yield folder / element.filename

@@ -14,7 +14,7 @@ from ..service.addresses import check_url
 from ..service.storage.eachlabs import EachlabsConfig
 from ..service.storage.given_url import GivenUrlConfig
 from ..setup import check_online
-from ..timeline import compat, place, strips
+from ..timeline import compat, place, shots, strips
 from . import clip_address, preferences, settings, storage_test, ticker
 
 
@@ -31,7 +31,7 @@ def blocker(context: bpy.types.Context) -> Failure | None:
     chosen = strips.selected(context)
     if not chosen:
         return Failure("no_strip", "No strip is selected.", "Select the strips that should get a sound.")
-    count = sum(strips.has_picture(strip) for strip in chosen)
+    count = len(shots.clips(strip for strip in chosen if strips.has_picture(strip)))
     if not count:
         return Failure("no_picture", "The selected strip has no picture.", "Select a movie, image, scene or effect strip.")
     return _address_blocker(clip_address.of(scene), count, setup.base_url) if setup.by_hand else None
@@ -178,7 +178,7 @@ def sound_of(context: bpy.types.Context) -> Any:
         return None
     if strips.made_with(strip):
         return strip
-    takes = strips.takes_of(scene, strip)
+    takes = strips.takes_of(scene, shots.clip_under(strip))
     return next((sound for sound in takes if not sound.mute), next(iter(takes), None))
 
 

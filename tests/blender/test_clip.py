@@ -43,9 +43,9 @@ def test_clip_is_small_even_silent_and_held(size: tuple[int, int], addon: Any, s
     assert clip["width"] / clip["height"] == pytest.approx(size[0] / size[1], rel=0.02)
     assert (clip["codec"], clip["pixels"], clip["audio"]) == ("h264", "yuv420p", 0)
     assert (clip["first"], clip["fps"]) == (0.0, "24")
-    # 48 frames are 2 s; the model's next duration is 2.24 s, which asks for 54 frames and three beyond.
+    # 48 frames are 2 s; the model's next duration is 2.24 s, and the last frame before it is the 54th.
     assert clip["duration"] == 2.24
-    assert clip["frames"] == 54 + 3
+    assert clip["frames"] == 54
     assert max(clip["motion"][49:]) < 2.0 < max(clip["motion"][:48])
     assert clip["flashes"] == [pytest.approx(20 / 24)]
 
@@ -123,9 +123,7 @@ def test_adjustment_strip_shows_what_lies_below_it(addon: Any, standin: StandIn,
 def test_strip_inside_a_meta_strip(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, at=(10,), channel=2, start=1)
     other = edits.movie(project, frames=30, at=(20,), channel=4, start=1)
-    meta = edits.edit().strips.new_meta(name="meta", channel=6, frame_start=1)
-    for part in (strip, other):
-        part.move_to_meta(meta)
+    meta = edits.make_meta(strip, other)
 
     (job,) = edits.generate(addon, strip, prompt=project.name)
 
@@ -192,12 +190,12 @@ def test_multicam_and_multiplied_strips_have_a_picture(addon: Any, standin: Stan
 
 
 def test_what_lies_below_an_adjustment_strip_ends_with_it(addon: Any, standin: StandIn, project: Path) -> None:
-    edits.movie(project, frames=96, at=(41,), channel=1, start=1)
-    options = {"frame_end": 41} if bpy.app.version < (5, 0) else {"length": 30}
+    edits.movie(project, frames=96, at=(35,), channel=1, start=1)
+    options = {"frame_end": 35} if bpy.app.version < (5, 0) else {"length": 24}
     strip = edits.edit().strips.new_effect(name="grade", type="ADJUSTMENT", channel=4, frame_start=11, **options)
 
     clip = clip_of(addon, standin, project, strip)
 
-    # Its 30 frames are followed by four that hold the last one, while the footage flashes in the second of them.
-    assert clip["frames"] == 34
+    # Its 24 frames are followed by seven that hold the last one, while the footage flashes in the second of them.
+    assert clip["frames"] == 31
     assert clip["flashes"] == []

@@ -28,7 +28,6 @@ class Double:
         self.service = service
         self.faults = Faults()
         self.requests: list[dict[str, Any]] = []
-        self.violations: list[str] = []
         self._schema = _Schema(openapi_file())
         self._servers = [_Server(("127.0.0.1", port), Api, self), _Server(("127.0.0.1", 0), Files, self)]
         api, files = (server.server_address[1] for server in self._servers)
@@ -47,7 +46,7 @@ class Double:
 
     def forget(self) -> None:
         service = self.service
-        for told in (self.requests, self.violations, self.faults.struck, service.uploads, service.outside.calls):
+        for told in (self.requests, service.violations, self.faults.struck, service.uploads, service.outside.calls):
             told.clear()
 
     def check_schema(self, path: str, body: object) -> None:
@@ -55,7 +54,7 @@ class Double:
 
     def state(self) -> dict[str, Any]:
         faults = {"struck": self.faults.struck}
-        return {"requests": self.requests, "violations": self.violations, **faults, **self.service.state()}
+        return {"requests": self.requests, "violations": self.service.violations, **faults, **self.service.state()}
 
 
 class _Server(ThreadingHTTPServer):
@@ -204,8 +203,8 @@ class Api(_Handler):
         match method, steps[1:]:
             case "POST", ["upload", "presign"]:
                 return "presign", lambda: (200, as_json(service.presign(self._checked("/v1/upload/presign"))))
-                self._check_create_form(path)
             case "POST", ["prediction"]:
+                self._check_create_form(path)
                 return "create", self._create
             case "GET", ["prediction", run_id]:
                 return "get", lambda: (200, as_json(service.get(run_id)))
@@ -225,6 +224,7 @@ class Api(_Handler):
         if self.headers.get("X-API-Key") != key or self.headers.get("Authorization") != f"Bearer {key}":
             self.body()
             raise Refused(401, {"error": "Invalid or missing API key"})
+
     def _check_create_form(self, path: str) -> None:
         """Refuses the create path with, or without, its trailing slash, as the settings say."""
         service = self.double.service
@@ -236,7 +236,6 @@ class Api(_Handler):
             raise Refused(service.other_form, {"error": "no such path"})
         host = service.api_url if service.location == "absolute" else ""
         raise Refused(service.other_form, None, {"Location": host + right})
-
 
     def _checked(self, path: str) -> dict[str, Any]:
         body = self.json()
@@ -288,7 +287,7 @@ class Files(_Handler):
         service = self.double.service
         sent = " ".join(self.headers.values()) + self.path
         if service.key in sent or "authorization" in {name.lower() for name in self.headers}:
-            self.double.violations.append(f"credentials were sent with {method} {path}")
+            service.violations.append(f"credentials were sent with {method} {path}")
             self.body()
             raise Refused(400, {"error": "credentials do not belong here"})
         match method, path.strip("/").split("/"):

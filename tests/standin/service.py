@@ -96,6 +96,7 @@ class Service:
         self.other_form = 404
         self.location = "absolute"
         self.cancelled: list[str] = []
+        self.violations: list[str] = []
         self.outside = Outside()
         self._folder = folder
         self._creates: list[float] = []
@@ -361,14 +362,19 @@ class Service:
                 raise model.RunFailed("video could not be fetched")
             clip.write_bytes(video)
             run.clip = model.describe(clip)
-            model.score(
+            duration = float(run.input.get("duration", 8)) - orders.get("short", {}).get("seconds", 0)
+            used = model.score(
                 clip,
                 target,
-                duration=float(run.input.get("duration", 8)) - orders.get("short", {}).get("seconds", 0),
+                duration=duration,
                 seed=int(run.input.get("seed", 0)),
                 signalled="signalled" in orders,
                 silent="silent" in orders,
             )
+            if model.segments(used) < model.segments(duration):
+                # Its sound drifts away from its picture, without a silent end to show it.
+                segments = f"{model.segments(used)} of {model.segments(duration)} segments of motion"
+                self.violations.append(f"a clip fills {segments} for {duration} s")
         except model.RunFailed as fault:
             run.reason = str(fault)
             run.status = "error"
