@@ -242,5 +242,5 @@ def _drop_snapshots() -> None:
         if job.stage in (Stage.QUEUED, Stage.EXPORTING) or (job.paid and job.stage in (Stage.FAILED, Stage.CANCELLED))
     }
     for unused in _snapshots - needed:
-        unused.blend.unlink(missing_ok=True)
+        snapshot.drop(unused)
         _snapshots.discard(unused)

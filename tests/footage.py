@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +30,12 @@ def images(folder: Path, *, frames: int, at: Sequence[int]) -> list[Path]:
 
 def flash_times(clip: Path) -> list[float]:
     """Seconds at which the picture of a video becomes bright, first frame of each flash."""
-    return json.loads(_run("look", clip))["flashes"]
+    return look(clip)["flashes"]
+
+
+def look(clip: Path) -> dict[str, Any]:
+    """What a video is, see `tests.standin.model.describe`."""
+    return json.loads(_run("look", clip))
 
 
 def _run(*arguments: object) -> str:

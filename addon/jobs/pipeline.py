@@ -137,6 +137,7 @@ class Pipeline:
         order = Order(
             blend=str(request.snapshot.blend),
             scene=request.snapshot.scene,
+            whole_project=request.snapshot.whole,
             strip=request.shown,
             first=request.span.start,
             frames=request.span.frames,

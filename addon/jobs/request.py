@@ -47,10 +47,14 @@ class Span:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of an edit as a small .blend of its own, rendered in the background. Shared by the jobs of one click."""
+    """A copy of an edit as a .blend of its own, rendered in the background. Shared by the jobs of one click.
+
+    whole  the .blend is a copy of the whole project, of which only that scene is needed
+    """
 
     blend: Path
     scene: str
+    whole: bool = False
 
 
 @dataclass(frozen=True)

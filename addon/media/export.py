@@ -47,12 +47,14 @@ class Order:
     """What `render_clip.py` is asked for.
 
     first, frames  the strip's left handle and the number of frames it shows; beyond them its last picture is held
+    whole_project  the .blend has more in it than the scene needs
     whole_edit     render the edit as it is seen there, instead of the strip alone
     token          sets its own files apart from those of a render whose Blender was killed a moment ago
     """
 
     blend: str
     scene: str
+    whole_project: bool
     strip: str
     first: int
     frames: int

@@ -41,11 +41,11 @@ def _timeline(module: str) -> ModuleType:
 compat = _timeline("compat")
 isolate = _timeline("isolate")
 decodable = _timeline("decodable")
+simulations = _timeline("simulations")
 
 
 def render(order: dict[str, Any]) -> None:
-    bpy.ops.wm.open_mainfile(filepath=order["blend"], load_ui=False, use_scripts=False)
-    scene = bpy.data.scenes[order["scene"]]
+    scene = _open(order["blend"], order["scene"], order["whole_project"])
     # Each frame is rendered once: what Blender would keep of it, up to 4 GB, is never asked for again.
     bpy.context.preferences.system.memory_cache_limit = _CACHE_MB
     _check_media(scene, order)
@@ -69,6 +69,21 @@ def render(order: dict[str, Any]) -> None:
             print(f"mmaudio wrote {number}", flush=True)
     finally:
         still.unlink(missing_ok=True)
+
+
+def _open(blend: str, name: str, whole_project: bool) -> Any:
+    """Opens the edit; of a copy of the whole project only what the edit needs."""
+    if whole_project:
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        # The stubs know neither of the two.
+        with bpy.data.libraries.load(blend, link=False) as (_, wanted):  # pyright: ignore[reportGeneralTypeIssues]
+            wanted.scenes = [name]
+        scene = wanted.scenes[0]
+    else:
+        bpy.ops.wm.open_mainfile(filepath=blend, load_ui=False, use_scripts=False)
+        scene = bpy.data.scenes[name]
+    simulations.restore(scene, Path(blend))
+    return scene
 
 
 def _check_media(scene: Any, order: dict[str, Any]) -> None:

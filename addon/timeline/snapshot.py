@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A copy of the edit as a small .blend, for the background render. Main thread, milliseconds."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from ..jobs.request import Snapshot
-from . import compat, isolate
+from . import compat, isolate, simulations
 
 # Strips that bring datablocks along, which may weigh gigabytes. Every other strip weighs next to nothing.
 _HEAVY = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
@@ -17,7 +18,7 @@ _HEAVY = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
 def take(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Snapshot:
     """Writes `scene`'s edit to `blend`, with all that the named strips' pictures need, or, without names, the whole of it.
 
-    The scene stays as it is.
+    The scene stays as it is. Where simulations are baked in memory, the whole project is written.
     """
     # Scene strips bring their scenes along, and those may bring others.
     for other in bpy.data.scenes:
@@ -25,12 +26,43 @@ def take(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Sn
     copy: Any = scene.copy()
     try:
         _leave_behind(copy, names)
+        bakes = simulations.find(scenes_in(copy.sequence_editor.strips))
+        simulations.keep(copy, bakes)
         blend.parent.mkdir(parents=True, exist_ok=True)
-        # A media file that lies beside the project is named by its whole path, since the copy lies elsewhere.
-        bpy.data.libraries.write(str(blend), {copy}, path_remap="ABSOLUTE")
-        return Snapshot(blend, copy.name)
+        if bakes.in_memory:
+            _save_whole(copy, blend)
+        else:
+            # A media file that lies beside the project is named by its whole path, since the copy lies elsewhere.
+            bpy.data.libraries.write(str(blend), {copy}, path_remap="ABSOLUTE")
+        return Snapshot(blend, copy.name, bakes.in_memory)
     finally:
         bpy.data.scenes.remove(copy)
+
+
+def drop(taken: Snapshot) -> None:
+    """Removes the copy, with what the simulations in it have written."""
+    taken.blend.unlink(missing_ok=True)
+    shutil.rmtree(simulations.folder_beside(taken.blend), ignore_errors=True)
+
+
+def scenes_in(strips: Iterable[Any]) -> list[Any]:
+    """The 3D scenes that the strips show, at any depth."""
+    parts = [part for strip in strips for part, _, _ in isolate.made_of(strip, *isolate.handles(strip))]
+    found = [part.scene for part in parts if part.type == "SCENE" and part.scene and part.scene_input == "CAMERA"]
+    return list(dict.fromkeys(found))
+
+
+def _save_whole(copy: Any, blend: Path) -> None:
+    """Saves a copy of the project, which keeps point caches; `libraries.write` loses them."""
+    copy.use_fake_user = True
+    paths, data = bpy.context.preferences.filepaths, bpy.data
+    preview, autopack = paths.file_preview_type, data.use_autopack
+    # Neither a picture of the window in the system's folder, nor the artist's media in the project.
+    paths.file_preview_type, data.use_autopack = "NONE", False
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(blend), copy=True, relative_remap=True, check_existing=False)
+    finally:
+        paths.file_preview_type, data.use_autopack = preview, autopack
 
 
 def _leave_behind(copy: Any, names: Sequence[str] | None) -> None:

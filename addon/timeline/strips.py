@@ -124,9 +124,7 @@ def takes_of(scene: bpy.types.Scene, clip: Any, at: Span | None = None) -> list[
 def clip_of(scene: bpy.types.Scene, sound: Any) -> Any:
     """The clip that a sound strip was made for, or None where it is gone."""
     clip = made_with(sound).get("clip")
-    marked = [
-        strip for strip in isolate.level(sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip
-    ]
+    marked = [strip for strip in isolate.level(sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip]
     return next((strip for strip in marked if _same_place(span(sound), span(strip))), None)
 
 

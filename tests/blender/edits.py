@@ -141,10 +141,18 @@ def wait_for_stage(addon: Any, job_id: str, stage: str, seconds: float = 60.0) -
 
 def flash_frames(folder: Path, first: int, last: int) -> list[int]:
     """The frames of the edit on which its picture flashes, seen by rendering it whole, from `first` to `last`."""
+    whole = render_whole(folder, first, last, percentage=20)
+    render = bpy.context.scene.render
+    fps = render.fps / render.fps_base
+    return [first + round(time * fps) for time in footage.flash_times(whole)]
+
+
+def render_whole(folder: Path, first: int, last: int, *, percentage: int) -> Path:
+    """Renders the edit as Blender does, from the frame `first` to `last`; returns the video."""
     scene = bpy.context.scene
     render = scene.render
     scene.frame_start, scene.frame_end = first, last
-    render.resolution_percentage = 20
+    render.resolution_percentage = percentage
     if bpy.app.version >= (5, 0):
         render.image_settings.media_type = "VIDEO"
     render.image_settings.file_format = "FFMPEG"
@@ -152,8 +160,7 @@ def flash_frames(folder: Path, first: int, last: int) -> list[int]:
     render.use_file_extension = False
     render.filepath = str(folder / "whole edit.mp4")
     bpy.ops.render.render(animation=True)
-    fps = render.fps / render.fps_base
-    return [first + round(time * fps) for time in footage.flash_times(folder / "whole edit.mp4")]
+    return folder / "whole edit.mp4"
 
 
 def click_times(folder: Path) -> "list[float]":

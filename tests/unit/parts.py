@@ -135,7 +135,9 @@ def new_job(folder: Path, strip: str = "Shot 1", frames: int = 24, takes: int = 
     snapshot = Snapshot(folder / "edit.blend", "Scene")
     span = Span(1, 1 + frames)
     options = Options(takes=takes)
-    return Job.new(Request("Scene", strip, strip, span, 1.0, Fraction(24), settings, snapshot, folder / "mmaudio", options=options))
+    return Job.new(
+        Request("Scene", strip, strip, span, 1.0, Fraction(24), settings, snapshot, folder / "mmaudio", options=options)
+    )
 
 
 def tools_for(double: Double, folder: Path, how: str = "render") -> Tools:

@@ -164,7 +164,19 @@ def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: P
 
     def order() -> Order:
         clip = Stretch(0, 4, str(tmp_path / "job" / "clip-000.mp4"))
-        return Order("edit.blend", "Scene", "Shot 1", 1, 4, [clip], 512, whole_edit=False, scenes_as_they_are=False)
+        return Order(
+            blend="edit.blend",
+            scene="Scene",
+            whole_project=False,
+            strip="Shot 1",
+            first=1,
+            frames=4,
+            stretches=[clip],
+            short_side_max=384,
+            long_side_max=1536,
+            whole_edit=False,
+            scenes_as_they_are=False,
+        )
 
     def render(how: str, cancel: threading.Event) -> None:
         export_clips(order(), (sys.executable, str(BACKGROUND), how), lambda done, total: None, files.append, cancel)
