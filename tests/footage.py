@@ -8,9 +8,10 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,24 @@ def images(folder: Path, *, frames: int, at: Sequence[int]) -> list[Path]:
     """The same as numbered PNG files."""
     _run("images", folder, "--frames", frames, "--at", *at)
     return sorted(folder.glob("*.png"))
+
+
+def plain(target: Path, *, frames: int, color: tuple[int, int, int]) -> Path:
+    """An H.264 clip of one color, 24 frames a second."""
+    _run("plain", target, "--frames", frames, "--color", *color)
+    return target
+
+
+def remux(source: Path, target: Path, options: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """The same coded frames in a container of another kind, or with other options of the container's."""
+    _run("remux", target, "--source", source, "--options", json.dumps(dict(options)))
+    return target
+
+
+def unusual(target: Path) -> Path:
+    """Two seconds of footage that is fine, but of a kind that its name tells of."""
+    _run("unusual", target)
+    return target
 
 
 def flash_times(clip: Path) -> list[float]:
@@ -88,19 +107,86 @@ def _write_images(folder: Path, frames: int, at: Sequence[int]) -> None:
             file.mux(stream.encode(None))
 
 
+def _write_plain(target: Path, frames: int, color: tuple[int, int, int]) -> None:
+    import av
+    import numpy as np
+
+    with av.open(str(target), "w") as file:
+        video = file.add_stream("libx264", rate=24)
+        video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
+        picture = np.full((180, 320, 3), color, np.uint8)
+        for _ in range(frames):
+            file.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(video.encode(None))
+
+
+def _remux(source: Path, target: Path, options: Mapping[str, str]) -> None:
+    import av
+
+    with av.open(str(source)) as before, av.open(str(target), "w", options=dict(options)) as after:
+        streams = {stream.index: after.add_stream_from_template(stream) for stream in before.streams}
+        for packet in before.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                after.mux(packet)
+
+
+# Name -> codec, pixel format, options of the codec, frames, seconds at which it starts, seconds of sound.
+_UNUSUAL = {
+    "variable rate.mp4": ("libx264", "yuv420p", {}, 48, 0.0, 0.0),
+    "start time.ts": ("libx264", "yuv420p", {}, 48, 100.0, 0.0),
+    "longer sound.mp4": ("libx264", "yuv420p", {}, 48, 0.0, 4.0),
+    "hevc.mp4": ("libx265", "yuv420p10le", {"x265-params": "log-level=none"}, 48, 0.0, 0.0),
+    "prores.mov": ("prores_ks", "yuv422p10le", {}, 48, 0.0, 0.0),
+    "vp9.webm": ("libvpx-vp9", "yuva420p", {"deadline": "realtime"}, 48, 0.0, 0.0),
+    "one frame.mp4": ("libx264", "yuv420p", {}, 1, 0.0, 0.0),
+}
+
+
+def _write_unusual(target: Path) -> None:
+    import av
+    import numpy as np
+
+    codec, pixels, options, frames, start, sound = _UNUSUAL[target.name]
+    with av.open(str(target), "w") as file:
+        video = file.add_stream(codec, rate=24, options=options)
+        video.width, video.height, video.pix_fmt = 320, 180, pixels
+        video.codec_context.time_base = Fraction(1, 24_000)
+        audio = file.add_stream("aac", rate=48_000, layout="mono") if sound else None
+        for number, frame in enumerate(_pictures(frames, (), (320, 180))):
+            late = 300 * (number % 3) if target.name.startswith("variable") else 0
+            frame.pts, frame.time_base = round(start * 24_000) + number * 1000 + late, Fraction(1, 24_000)
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        if audio is not None:
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, round(sound * 48_000)), np.float32), "fltp", "mono")
+            samples.sample_rate = 48_000
+            file.mux(audio.encode(samples))
+            file.mux(audio.encode(None))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("flashes", "images", "look"))
+    parser.add_argument("what", choices=("flashes", "images", "plain", "remux", "unusual", "look"))
     parser.add_argument("path", type=Path)
     parser.add_argument("--fps", type=Fraction, default=Fraction(24))
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--at", type=int, nargs="*", default=[])
     parser.add_argument("--size", type=int, nargs=2, default=[1280, 720])
+    parser.add_argument("--color", type=int, nargs=3, default=[0, 0, 0])
+    parser.add_argument("--source", type=Path)
+    parser.add_argument("--options", type=json.loads, default={})
     options = parser.parse_args()
     if options.what == "flashes":
         _write_flashes(options.path, options.fps, options.frames, options.at, options.size)
     elif options.what == "images":
         _write_images(options.path, options.frames, options.at)
+    elif options.what == "plain":
+        _write_plain(options.path, options.frames, options.color)
+    elif options.what == "remux":
+        _remux(options.source, options.path, options.options)
+    elif options.what == "unusual":
+        _write_unusual(options.path)
     else:
         from tests.standin import model
 

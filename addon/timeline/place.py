@@ -102,7 +102,7 @@ def own_sounds(level: Any, clip: Any) -> list[Any]:
         and strip.sound
         and _same_file(bpy.path.abspath(strip.sound.filepath), file)
     ]
-    connected = compat.connected(clip)
+    connected = list(compat.connected(clip))
     return [strip for strip in own if strip in connected] or own
 
 

@@ -46,6 +46,13 @@ def add_movie(file: Path, *, channel: int, start: int) -> Any:
     return strip
 
 
+def effect(kind: str, *inputs: Any, channel: int, start: int = 1, frames: int = 30, name: str = "") -> Any:
+    """Adds an effect strip; of one with inputs, these tell where it is."""
+    length = {"frame_end": start + frames} if bpy.app.version < (5, 0) else {"length": frames}
+    given = {f"input{number}": strip for number, strip in enumerate(inputs, 1)}
+    return edit().strips.new_effect(name=name or kind, type=kind, channel=channel, frame_start=start, **length, **given)
+
+
 def retime(addon: Any, strip: Any, *, percent: float) -> None:
     """Gives the whole strip another speed. On 4.5 by the operator: adding a key from Python crashes Blender there.
 

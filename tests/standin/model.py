@@ -75,6 +75,7 @@ def describe(path: Path) -> dict[str, object]:
             "frames": len(clip.times),
             "codec": codec.name,
             "pixels": codec.pix_fmt,
+            "color_range": {1: "limited", 2: "full"}.get(int(codec.color_range), "unknown"),
             "audio": len(file.streams.audio),
             "bytes": path.stat().st_size,
             "first": float(clip.times[0]),

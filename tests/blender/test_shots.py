@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What "all" means is what a viewer would call a shot; a clip under an effect of one input is one, once, as it is seen."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+
+from tests import footage
+from tests.standin.client import StandIn
+
+from . import edits
+
+
+@pytest.fixture
+def clip(project: Path) -> Path:
+    return footage.flashes(project / "clip.mp4", frames=60, at=(20,))
+
+
+def add(clip: Path, name: str, *, channel: int, start: int = 1, frames: int = 60) -> Any:
+    strip = edits.edit().strips.new_movie(
+        name=name, filepath=str(clip), channel=channel, frame_start=start, fit_method="STRETCH"
+    )
+    if bpy.app.version >= (5, 2):
+        strip.right_handle = start + frames
+    else:
+        strip.frame_final_end = start + frames
+    return strip
+
+
+def found(addon: Any) -> list[str]:
+    return [strip.name for strip in addon.shots.every(bpy.context.scene)[0]]
+
+
+def left_out(addon: Any) -> dict[str, str]:
+    return {other.strip: other.reason for other in addon.shots.every(bpy.context.scene)[1]}
+
+
+def test_what_is_no_shot_is_left_out_and_why(addon: Any, clip: Path) -> None:
+    first, second = add(clip, "first", channel=1), add(clip, "second", channel=2, start=51)
+    edits.effect("CROSS", first, second, channel=3, name="cross")
+    edits.effect("TEXT", channel=4, name="title")
+    edits.effect("ADJUSTMENT", channel=5, name="grade")
+    edits.effect("COLOR", channel=1, start=200, name="black")
+    add(clip, "off", channel=6).mute = True
+    add(clip, "on a muted channel", channel=7)
+    edits.edit().channels[7].mute = True
+
+    assert found(addon) == ["first", "second"]
+    assert left_out(addon) == {
+        "cross": "a transition",
+        "title": "a title",
+        "grade": "an adjustment layer",
+        "black": "a plain color",
+        "off": "muted",
+        "on a muted channel": "muted",
+    }
+
+
+def test_a_clip_under_effects_is_one_shot(addon: Any, clip: Path) -> None:
+    strip = add(clip, "fast", channel=1)
+    speed = edits.effect("SPEED", strip, channel=2)
+    glow = edits.effect("GLOW", speed, channel=3)
+
+    assert found(addon) == ["fast"]
+    assert left_out(addon) == {}
+    assert addon.shots.clips([glow, speed, strip]) == [strip]
+    assert addon.shots.shown_by(strip) == glow
+    glow.mute = True
+    assert addon.shots.shown_by(strip) == speed
+
+
+def test_what_two_strips_are_composited_to_is_a_shot_in_their_place(addon: Any, clip: Path) -> None:
+    actor, background = add(clip, "actor", channel=1), add(clip, "background", channel=2)
+    edits.effect("ALPHA_OVER", background, actor, channel=3, name="both")
+    assert found(addon) == ["both"]
+    assert left_out(addon) == dict.fromkeys(("actor", "background"), "hidden by other strips")
+
+
+def scaled(strip: Any) -> None:
+    strip.transform.scale_x *= 0.5
+
+
+def moved(strip: Any) -> None:
+    strip.transform.offset_x = 20
+
+
+def turned(strip: Any) -> None:
+    strip.transform.rotation = 0.1
+
+
+def cropped(strip: Any) -> None:
+    strip.crop.max_y = 10
+
+
+def faint(strip: Any) -> None:
+    strip.blend_alpha = 0.9
+
+
+def fading(strip: Any) -> None:
+    strip.blend_alpha = 0.0
+    strip.keyframe_insert("blend_alpha", frame=1)
+    strip.blend_alpha = 1.0
+    strip.keyframe_insert("blend_alpha", frame=10)
+
+
+def added(strip: Any) -> None:
+    strip.blend_type = "ADD"
+
+
+def muted(strip: Any) -> None:
+    strip.mute = True
+
+
+def larger(strip: Any) -> None:
+    strip.transform.scale_x *= 1.5
+    strip.transform.scale_y *= 1.5
+    strip.transform.rotation = 0.05
+
+
+def replacing(strip: Any) -> None:
+    strip.transform.scale_x *= 0.5
+    strip.blend_type = "REPLACE"
+
+
+@pytest.mark.parametrize("change", [scaled, moved, turned, cropped, faint, fading, added, muted])
+def test_a_strip_is_seen_through_or_beside_one_above_it(change: Callable[[Any], None], addon: Any, clip: Path) -> None:
+    add(clip, "below", channel=1)
+    change(add(clip, "above", channel=2))
+    assert "below" in found(addon)
+
+
+@pytest.mark.parametrize("change", [larger, replacing, lambda strip: None], ids=["larger", "replacing", "as it is"])
+def test_a_strip_is_hidden_below_an_opaque_one_that_fills_the_frame(
+    change: Callable[[Any], None], addon: Any, clip: Path
+) -> None:
+    add(clip, "below", channel=1, start=5, frames=50)
+    change(add(clip, "above", channel=2))
+    assert found(addon) == ["above"]
+    assert left_out(addon) == {"below": "hidden by other strips"}
+
+
+def test_several_strips_hide_one_together_but_not_with_a_gap(addon: Any, clip: Path) -> None:
+    add(clip, "below", channel=1)
+    add(clip, "left", channel=2, frames=30)
+    right = add(clip, "right", channel=3, start=31, frames=30)
+    assert found(addon) == ["left", "right"]
+    addon.compat.set_handles(right, 32, 61)
+    assert found(addon) == ["below", "left", "right"]
+
+
+def image(path: Path, *, alpha: float) -> Path:
+    made: Any = bpy.data.images.new("made", 1280, 720, alpha=True)
+    made.pixels.foreach_set(np.tile(np.array([0.2, 0.2, 0.2, alpha], np.float32), 1280 * 720))
+    made.filepath_raw, made.file_format = str(path), "PNG"
+    made.save()
+    bpy.data.images.remove(made)
+    return path
+
+
+@pytest.mark.parametrize(("alpha", "shots"), [(0.5, ["below", "above"]), (1.0, ["above"])])
+def test_an_image_hides_what_is_below_if_no_pixel_of_it_is_transparent(
+    alpha: float, shots: list[str], addon: Any, clip: Path, project: Path
+) -> None:
+    add(clip, "below", channel=1)
+    picture = image(project / f"alpha {alpha}.png", alpha=alpha)
+    above = edits.edit().strips.new_image(
+        name="above", filepath=str(picture), channel=2, frame_start=1, fit_method="STRETCH"
+    )
+    addon.compat.set_right_handle(above, 61)
+    assert found(addon) == shots
+
+
+def test_a_speed_effect_is_scored_as_it_is_seen_whichever_is_selected(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=60, at=(40,), channel=2, start=1)
+    speed = edits.effect("SPEED", strip, channel=3)
+    speed.speed_control = "MULTIPLY"
+    speed.speed_factor = 2.0
+
+    jobs = edits.generate(addon, speed, strip, prompt=project.name)
+
+    (job,) = jobs
+    assert job.error is None
+    (run,) = (run for run in standin.state()["runs"] if run["input"].get("prompt") == project.name)
+    assert run["clip"]["flashes"] == [pytest.approx(20 / 24, abs=1 / 24)]
+    sound = edits.edit().strips[job.takes[0].sound.strip]
+    assert sound["mmaudio"]["clip"] == strip["mmaudio_clip"] and "mmaudio_clip" not in speed
+    assert sound.name.startswith(strip.name)
