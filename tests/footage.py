@@ -149,7 +149,7 @@ def _write_unusual(target: Path) -> None:
 
     codec, pixels, options, frames, start, sound = _UNUSUAL[target.name]
     with av.open(str(target), "w") as file:
-        video = file.add_stream(codec, rate=24, options=options)
+        video: Any = file.add_stream(codec, rate=24, options=options)
         video.width, video.height, video.pix_fmt = 320, 180, pixels
         video.codec_context.time_base = Fraction(1, 24_000)
         audio = file.add_stream("aac", rate=48_000, layout="mono") if sound else None

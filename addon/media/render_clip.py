@@ -168,7 +168,7 @@ def _show_range(edit: Any, cut: Any, first: int, frames: int) -> int:
 
 
 def _hold_last(scene: Any, end: int, held: int, still: Path) -> None:
-    """Holds the picture before the frame `end` until the frame `held`, as an image: whatever moves, it doesn't move there."""
+    """Holds the picture before the frame `end` until the frame `held`, as an image, in which nothing moves."""
     render, edit = scene.render, scene.sequence_editor
     # Pixels as they are before the view transform, which the image goes through like the rest.
     compat.choose_image(render.image_settings, "OPEN_EXR")

@@ -71,14 +71,16 @@ def restore(scene: Any, blend: Path) -> None:
     """
     elsewhere = folder_beside(blend)
     bakes = Bakes(**scene[PROPERTY].to_dict()) if PROPERTY in scene else Bakes()
+    # An object of the file's own is asked for by its name and None; the stubs know names alone.
+    objects: Any = bpy.data.objects
     for kept in bakes.caches:
-        cache = bpy.data.objects[kept["object"], None].path_resolve(kept["path"])
+        cache = objects[kept["object"], None].path_resolve(kept["path"])
         cache.use_external = True
         cache.index, cache.filepath, cache.name = kept["index"], kept["folder"], kept["name"]
     for kept in bakes.directories:
         owner, name = kept["path"].rsplit(".", 1)
-        setattr(bpy.data.objects[kept["object"], None].path_resolve(owner), name, kept["folder"])
-    for item in bpy.data.objects:
+        setattr(objects[kept["object"], None].path_resolve(owner), name, kept["folder"])
+    for item in objects:
         for _, cache in _point_caches(item):
             if cache.use_external:
                 # Blender reads what is there, and takes it for baked, only when it is told of the folder again.

@@ -120,7 +120,7 @@ def nodes(scene: Any, x: float, *, disk: bool) -> None:
     if disk:
         modifier.bake_directory = "//nodes bake"
     item.select_set(True, view_layer=scene.view_layers[0])
-    around = {"active_object": item, "object": item, "selected_objects": [item]}
+    around: dict[str, Any] = {"active_object": item, "object": item, "selected_objects": [item]}
     with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0], **around):
         assert bpy.ops.object.simulation_nodes_cache_bake(selected=False) == {"FINISHED"}
     lift.inputs["Offset"].default_value = (0, 0, -0.05)
