@@ -87,6 +87,11 @@ def is_animated(strip: Any, *names: str) -> bool:
     return any(curve.data_path.startswith(paths) for curve in (*curves, *animation.drivers))
 
 
+def has_compositor(scene: Any) -> bool:
+    """Whether nodes work on what the scene renders."""
+    return bool(scene.compositing_node_group if _OWN_SCENE else scene.use_nodes)
+
+
 def choose_video(image_settings: Any) -> None:
     """Makes a render write a video instead of images."""
     if _OWN_SCENE:

@@ -2,7 +2,8 @@
 """A copy of the edit as a small .blend, for the background render. Main thread, milliseconds."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ def take(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Sn
         if bakes.in_memory:
             _save_whole(copy, blend)
         else:
-            # A media file that lies beside the project is named by its whole path, since the copy lies elsewhere.
-            bpy.data.libraries.write(str(blend), {copy}, path_remap="ABSOLUTE")
+            with _without_hidden(copy):
+                # A media file that lies beside the project is named by its whole path, since the copy lies elsewhere.
+                bpy.data.libraries.write(str(blend), {copy}, path_remap="ABSOLUTE")
         return Snapshot(blend, copy.name, bakes.in_memory)
     finally:
         bpy.data.scenes.remove(copy)
@@ -50,6 +52,49 @@ def scenes_in(strips: Iterable[Any]) -> list[Any]:
     parts = [part for strip in strips for part, _, _ in isolate.made_of(strip, *isolate.handles(strip))]
     found = [part.scene for part in parts if part.type == "SCENE" and part.scene and part.scene_input == "CAMERA"]
     return list(dict.fromkeys(found))
+
+
+@contextmanager
+def _without_hidden(copy: Any) -> Generator[None]:
+    """Lets the copy's strips show scenes without what is hidden in renders, which may be most of their data.
+
+    What a visible object refers to is written all the same.
+    """
+    slim: dict[Any, Any] = {}
+    for strip in copy.sequence_editor.strips_all:
+        scene = strip.scene if strip.type == "SCENE" and strip.scene_input == "CAMERA" else None
+        if scene is None or scene.library or scene.rigidbody_world or compat.has_compositor(scene):
+            continue
+        if scene not in slim and _hidden(scene):
+            slim[scene] = scene.copy()
+            compat.make_writable(slim[scene])
+            for unlink, item in _hidden(slim[scene]):
+                unlink(item)
+        strip.scene = slim.get(scene, scene)
+    try:
+        yield
+    finally:
+        for scene in slim.values():
+            bpy.data.scenes.remove(scene)
+
+
+def _hidden(scene: Any) -> list[tuple[Callable[[Any], None], Any]]:
+    """Objects and collections at the top of the scene that no render shows, each with what takes it out of there."""
+    root = scene.collection
+    layers = [layer.layer_collection for layer in scene.view_layers if layer.use]
+    found = [(root.objects.unlink, item) for item in root.objects if item.hide_render and _is_inert(item)]
+    for child in root.children:
+        excluded = all(layer.children[child.name].exclude for layer in layers)
+        animated = getattr(child, "animation_data", None)
+        if (child.hide_render or excluded) and not animated and all(map(_is_inert, child.all_objects)):
+            found.append((root.children.unlink, child))
+    return found
+
+
+def _is_inert(item: Any) -> bool:
+    """Whether an object that isn't seen has no part in what is: it moves nothing, and isn't shown later."""
+    acts = item.modifiers or item.particle_systems or item.rigid_body or item.animation_data
+    return not acts and (item.field is None or item.field.type == "NONE")
 
 
 def _save_whole(copy: Any, blend: Path) -> None:

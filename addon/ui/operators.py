@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What can be done. Starting a job is no undo step; placing its sound is one."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import bpy
@@ -16,6 +17,7 @@ from ..service.storage.given_url import GivenUrlConfig
 from ..setup import check_online
 from ..timeline import compat, place, shots, strips
 from . import clip_address, preferences, settings, storage_test, ticker
+from .announced import Announced
 
 
 def blocker(context: bpy.types.Context) -> Failure | None:
@@ -51,7 +53,7 @@ def _address_blocker(clip_url: str, count: int, base_url: str) -> Failure | None
     return None
 
 
-class MMAUDIO_OT_generate(bpy.types.Operator):
+class MMAUDIO_OT_generate(Announced, bpy.types.Operator):
     bl_idname = "mmaudio.generate"
     bl_label = "Generate Sound"
     bl_description = "Give each selected strip a sound made from its picture. Goes on in the background"
@@ -109,11 +111,16 @@ class MMAUDIO_OT_cancel_job(_OfJob, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class MMAUDIO_OT_retry_job(_OfJob, bpy.types.Operator):
+class MMAUDIO_OT_retry_job(_OfJob, Announced, bpy.types.Operator):
     bl_idname = "mmaudio.retry_job"
     bl_label = "Retry"
     bl_description = "Try again. What has been paid for is fetched, not ordered again"
     bl_options = {"REGISTER", "INTERNAL"}
+
+    def copied(self, context: bpy.types.Context) -> Sequence[Any]:
+        job = self.found()
+        clip = None if job is None or job.paid else strips.find_marked(job.request)[1]
+        return [] if clip is None else [clip]
 
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.found()

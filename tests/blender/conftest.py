@@ -58,7 +58,7 @@ def addon() -> Any:
         "ui.storage_preferences",
         "ui.storage_test",
     )
-    names = (*rooms, *(f"timeline.{name}" for name in ("compat", "place", "shots", "strips")))
+    names = (*rooms, *(f"timeline.{name}" for name in ("compat", "place", "shots", "snapshot", "strips")))
     modules = {name.rsplit(".", 1)[-1]: sys.modules[f"{MODULE}.{name}"] for name in names}
     return Addon(**modules)
 

@@ -197,6 +197,37 @@ def blockers(session: Any):  # type: ignore[no-untyped-def]
     yield from look("unsafe-address")
 
 
+def large_scene(session: Any):  # type: ignore[no-untyped-def]
+    """A scene strip whose scene takes a while to write."""
+    yield from open_edit(session)
+    seen = session.seen
+    scene: Any = bpy.data.scenes.new("Large")
+    scene.frame_start, scene.frame_end = 1, 10
+    mesh = bpy.data.meshes.new("Points")
+    mesh.vertices.add(4_000_000)
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    for item in (bpy.data.objects.new("Points", mesh), camera):
+        scene.collection.objects.link(item)
+    scene.camera = camera
+    large = session.strips.new_scene(name="Large", scene=scene, channel=6, frame_start=1)
+    for strip in session.strips:
+        strip.select = strip == large
+    session.scene.sequence_editor.active_strip = large
+    jobs_when_drawn: list[int] = []
+    space: Any = bpy.types.SpaceSequenceEditor
+    handler = space.draw_handler_add(lambda: jobs_when_drawn.append(len(session.jobs)), (), "HEADER", "POST_PIXEL")
+    yield 0.5
+    jobs_when_drawn.clear()
+    seen["started"] = list(session.run(_operators.mmaudio.generate, "INVOKE_DEFAULT"))
+    yield from session.screenshot("copying")
+    yield from session.wait_until(lambda: session.jobs)
+    seen["drawn before the copy"] = jobs_when_drawn.count(0)
+    space.draw_handler_remove(handler, "HEADER")
+    session.run(_operators.mmaudio.cancel_job, job=session.jobs[0].id)
+    yield from session.wait_until(lambda: session.jobs[0].stage.ended)
+    yield from session.screenshot("copied")
+
+
 def interrupted(session: Any):  # type: ignore[no-untyped-def]
     """The add-on is disabled and enabled while a job runs, its sound undone and inserted; Blender is closed on another."""
     yield from open_edit(session)

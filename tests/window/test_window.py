@@ -70,6 +70,13 @@ def test_a_failed_run_says_why_and_leaves_edit_and_button_alive(window: Window, 
     keep_pictures(tmp_path, "error")
 
 
+def test_a_click_that_copies_a_3d_scene_says_so_before_it_begins(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    seen = window.play("large_scene", tmp_path, standin.environment)
+
+    assert seen["started"] == ["RUNNING_MODAL"]
+    assert seen["drawn before the copy"] >= 1
+
+
 def test_a_job_outlives_the_addon_and_blender(window: Window, standin: StandIn, tmp_path: Path) -> None:
     seen = window.play("interrupted", tmp_path, standin.environment)
 
