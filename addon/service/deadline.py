@@ -160,5 +160,6 @@ class _Watch:
                     line.look()
 
 
-_lock = threading.Lock()
+# Reentrant: Python may free a forgotten connection at any line, also while this is held, and that gives its socket up.
+_lock = threading.RLock()
 _watch = _Watch()

@@ -68,7 +68,8 @@ def hidden_but_a_force(scene: Any, item: Any) -> None:
 def hidden_but_referred_to(scene: Any, item: Any) -> None:
     hidden(scene, item)
     other = bpy.data.objects.new("cut", bpy.data.meshes.new("cut"))
-    other.modifiers.new("Boolean", "BOOLEAN").object = item
+    boolean: Any = other.modifiers.new("Boolean", "BOOLEAN")
+    boolean.object = item
     scene.collection.objects.link(other)
 
 

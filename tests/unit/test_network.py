@@ -2,6 +2,7 @@
 """Whatever the other side does, a request ends, in bounded time and bounded memory, and leaves no part of a file."""
 
 import errno
+import gc
 import gzip
 import io
 import resource
@@ -11,7 +12,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ import pytest
 from addon.failure import Cancelled, Failure
 from addon.service import connection, deadline, http
 from addon.service.body import BLOCK
+from addon.service.eachlabs import Eachlabs
 from addon.service.faults import TryAgain
 from addon.service.http import Transport
 
-from .parts import Quick, until
+from .parts import Double, Quick, until
 from .wire import PATIENCE, Act, Authority, Wire, failure_of, goes_on, head, says, waits, wire
 
 # These servers hang up after each answer; a client that isn't told would at times meet them doing so.
@@ -462,3 +464,39 @@ def test_no_attempt_is_begun_past_the_stages_end(transport: Quick) -> None:
     with pytest.raises(Failure, match="Try 6 failed"):
         transport.retry(attempt)
     assert len(transport.waited) == http.ATTEMPTS - 1
+
+
+def test_a_forgotten_connection_may_be_freed_while_another_request_begins(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python frees what is forgotten at any line, also where the requests under way are written down."""
+    start = threading.Thread.start
+
+    def free_first(thread: threading.Thread) -> None:
+        gc.collect()
+        start(thread)
+
+    def forget_one() -> None:
+        forgotten = Transport(threading.Event(), loopback_allowed=True)
+        Eachlabs(double.key, double.base_url, forgotten).call("GET", "/v1/model")
+        # As a failed job's do that a log or a traceback holds: only the collector frees it.
+        forgotten.itself = forgotten  # pyright: ignore[reportAttributeAccessIssue]
+
+    def ask(done: threading.Event) -> None:
+        # The one thread of the network has to have ended: the next request starts it anew.
+        until(lambda: not [thread for thread in threading.enumerate() if "network" in thread.name])
+        monkeypatch.setattr(threading.Thread, "start", free_first)
+        with closing(Transport(threading.Event(), loopback_allowed=True)) as transport:
+            Eachlabs(double.key, double.base_url, transport).call("GET", "/v1/model")
+        done.set()
+
+    gc.collect()
+    gc.disable()
+    try:
+        forget_one()
+        done = threading.Event()
+        asking = threading.Thread(target=ask, args=(done,), daemon=True)
+        asking.start()
+        assert done.wait(10)
+    finally:
+        gc.enable()

@@ -219,6 +219,7 @@ def large_scene(session: Any):  # type: ignore[no-untyped-def]
     yield 0.5
     jobs_when_drawn.clear()
     seen["started"] = list(session.run(_operators.mmaudio.generate, "INVOKE_DEFAULT"))
+    yield 0.06
     yield from session.screenshot("copying")
     yield from session.wait_until(lambda: session.jobs)
     seen["drawn before the copy"] = jobs_when_drawn.count(0)
