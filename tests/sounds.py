@@ -95,6 +95,15 @@ def heard_clicks(samples: Samples, *, above: float = 0.4, rate: int = RATE) -> l
     return [float(start) / rate for start in starts]
 
 
+def faded(samples: Samples, rate: int) -> Samples:
+    """With the 5 ms at both ends that a placed sound is faded in and out."""
+    fade = min(round(0.005 * rate), len(samples) // 2)
+    gain = np.ones((len(samples), 1), np.float32)
+    gain[:fade, 0] = (np.arange(fade) + 0.5) / max(fade, 1)
+    gain[len(samples) - fade :] = gain[:fade][::-1]
+    return samples * gain
+
+
 def decibels(samples: Samples, rate: int = RATE) -> "np.ndarray":
     """The level of each 50 ms, against full scale."""
     block = round(0.05 * rate)

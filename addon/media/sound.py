@@ -208,14 +208,15 @@ def _with_faded_edges(blocks: Iterable[Samples], wanted: int, rate: int) -> Iter
     fade = min(round(_EDGE_FADE_SECONDS * rate), wanted // 2)
     start = 0
     for block in blocks:
-        end = start + len(block)
-        if start < fade or end > wanted - fade:
-            middles = np.arange(start, end)[:, None] + 0.5
-            gain = np.clip(np.minimum(middles, wanted - middles) / fade, 0, 1)
-            yield block * gain.astype(np.float32)
-        else:
-            yield block
-        start = end
+        edges = (min(max(edge - start, 0), len(block)) for edge in (fade, wanted - fade))
+        for part in np.split(block, list(edges)):
+            end = start + len(part)
+            if start < fade or end > wanted - fade:
+                middles = np.arange(start, end)[:, None] + 0.5
+                yield part * (np.minimum(middles, wanted - middles) / fade).astype(np.float32)
+            else:
+                yield part
+            start = end
 
 
 def _silence(count: int, channels: int) -> Samples:

@@ -115,14 +115,14 @@ def _flashes(starts: list[int]) -> list[int]:
 
 
 def trimmed(cut: Cut) -> Any:
-    """Seven seconds, trimmed left and right into flashes: one on its first frame, one on its last."""
+    """Seven seconds, trimmed left and right at flashes: one on its second frame, after the sound's fade, one on its last."""
     fps = cut.rate.exact
     starts = [round(seconds * fps) for seconds in (0.3, 1.1, 2.3, 3.7, 5.2, 6.6, 7.2)]
     file = cut.folder / "long.mp4"
     footage.flashes(file, fps=str(fps), frames=round(LONG_SECONDS * fps), at=_flashes(starts), size=SIZE)
     strip = cut.movie(file)
     left = cut.addon.compat.left_handle(strip)
-    cut.addon.compat.set_handles(strip, left + starts[0] + 2, left + starts[-1] + 1)
+    cut.addon.compat.set_handles(strip, left + starts[0] - 1, left + starts[-1] + 1)
     return strip
 
 
