@@ -2,6 +2,7 @@
 """The house's plan: which room may use which, where Blender is, and how large a module may grow."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,16 @@ def test_the_look_at_imports_sees_them() -> None:
 @pytest.mark.parametrize("name", WITHOUT_BLENDER)
 def test_the_lower_rooms_do_without_blender(name: str) -> None:
     assert [steps for steps in imported(name) if steps[0] in BLENDER] == []
+
+
+def test_what_the_background_blender_loads_uses_no_other_room() -> None:
+    """There the add-on is no package; `render_clip.py` loads these by their path."""
+    loaded = set(re.findall(r'_timeline\("(\w+)"\)', (ADDON / "media/render_clip.py").read_text(encoding="utf-8")))
+    assert {"compat", "isolate"} < loaded
+    for name in loaded:
+        used = {steps[1] for steps in imported(f"timeline/{name}.py") if steps[0] == "addon"}
+        within = {steps[2] for steps in imported(f"timeline/{name}.py") if steps[:2] == ["addon", "timeline"]}
+        assert used <= {"timeline"} and within <= loaded, name
 
 
 def asks_for_version(name: str) -> bool:
