@@ -3,7 +3,6 @@
 
 import argparse
 import json
-import random
 import signal
 import sys
 import time
@@ -78,15 +77,19 @@ def _generate(options: argparse.Namespace) -> int:
     _check_target(options)
     scene = _scene(options.scene)
     chosen = _all_shots(scene) if options.all_strips else _named(scene, options.strip)
-    seed = random.randrange(mmaudio.SEED_MAX + 1) if options.seed is None else options.seed
+    seed = mmaudio.random_seed() if options.seed is None else options.seed
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
     chosen_options = Options(
         takes=options.takes,
         source=Source(options.source),
         split=options.long_clips == "split",
+        above=options.above,
+        mute_own_sound=options.mute_own_sound,
+        scenes_as_they_are=options.scenes_as_they_are,
         clip_url=options.clip_url.strip(),
     )
-    jobs = generation.start(scene, chosen, settings, preferences.setup(bpy.context), chosen_options)
+    setup = preferences.setup(bpy.context)
+    jobs = generation.start(scene, chosen, settings, setup, chosen_options, random_seeds=options.seed is None)
     return _finish(jobs, options)
 
 
@@ -233,12 +236,18 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--scene", metavar="NAME", help="the scene to work in (default: the edited one)")
     generate.add_argument("--prompt", default="", metavar="TEXT", help="what should be heard")
     generate.add_argument("--negative-prompt", default=mmaudio.NEGATIVE_PROMPT, metavar="TEXT")
-    generate.add_argument("--seed", type=_number(int, 0, mmaudio.SEED_MAX), metavar="N", help="default: a random one")
+    generate.add_argument(
+        "--seed", type=_number(int, 0, mmaudio.SEED_MAX), metavar="N", help="default: a random one for each strip"
+    )
     generate.add_argument("--takes", type=_number(int, 1, TAKES_MAX), default=1, metavar="N")
     generate.add_argument("--steps", type=_number(int, 1, 200), default=mmaudio.NUM_STEPS, metavar="N")
     generate.add_argument("--cfg-strength", type=_number(float, 0, 20), default=mmaudio.CFG_STRENGTH, metavar="X")
     generate.add_argument("--source", choices=[str(source) for source in Source], default="strip")
     generate.add_argument("--long-clips", choices=("split", "single"), default="split")
+    generate.add_argument("--above", action="store_true", help="put sounds above their clips if possible")
+    generate.add_argument("--mute-own-sound", action="store_true", help="mute the sound that a clip came with")
+    as_they_are = "render 3D scenes with their own engine instead of Workbench; much slower"
+    generate.add_argument("--scenes-as-they-are", action="store_true", help=as_they_are)
     by_hand = "the strip's clip lies at this public https address already: nothing is rendered or uploaded"
     generate.add_argument("--clip-url", default="", metavar="URL", help=by_hand)
     _add_output(generate)

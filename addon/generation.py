@@ -18,6 +18,7 @@ from .jobs.request import Options, Request, Snapshot, Source
 from .jobs.runner import Runner
 from .jobs.tools import Tools
 from .media import folder
+from .service import mmaudio
 from .service.mmaudio import Settings
 from .setup import Setup
 from .timeline import compat, place, shots, snapshot, strips
@@ -47,11 +48,18 @@ def one_address(count: int) -> Failure:
 
 
 def start(
-    scene: bpy.types.Scene, chosen: Sequence[Any], settings: Settings, setup: Setup, options: Options = _PLAIN
+    scene: bpy.types.Scene,
+    chosen: Sequence[Any],
+    settings: Settings,
+    setup: Setup,
+    options: Options = _PLAIN,
+    *,
+    random_seeds: bool = False,
 ) -> list[Job]:
     """Makes a job of each strip and returns them; a strip that can't be rendered gives a job that has failed.
 
-    An effect of one input stands for the strip that it works on: that gets the sound, of the picture as the effect shows it.
+    An effect of one input stands for the strip that it works on, and a sound of ours for its clip. With `random_seeds` each
+    strip but the first has a seed of its own; else all have that of the settings.
 
     Raises Failure where nothing can be sent at all.
     """
@@ -62,8 +70,12 @@ def start(
     runner.open(setup.own)
     tools = setup.tools
     shared = _snapshot_to_take(tools)
-    asked = _Asked(settings, options, shared, setup)
-    jobs = [Job.new(asked.of(scene, strip), bpy.data.filepath) for strip in chosen]
+    jobs: list[Job] = []
+    for strip in chosen:
+        if random_seeds and jobs:
+            settings = replace(settings, seed=mmaudio.random_seed())
+        asked = _Asked(settings, options, shared, setup)
+        jobs.append(Job.new(asked.of(scene, strip), bpy.data.filepath))
     _send_off(jobs, tools)
     return [runner.job(job.id) or job for job in jobs]
 

@@ -7,6 +7,7 @@ Figures are from the model's page at Eachlabs and from its public code (hkchengr
 import functools
 import itertools
 import math
+import random
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -56,6 +57,10 @@ _SHORTEST = Fraction(1)
 
 # By how much the windows of a long strip overlap, at the least: room for a cross-fade away from their edges.
 _OVERLAP = Fraction(1)
+
+
+def random_seed() -> int:
+    return random.randrange(SEED_MAX + 1)  # noqa: S311  # a seed is no secret
 
 
 @dataclass(frozen=True)

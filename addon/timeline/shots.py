@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 
 from ..jobs.request import Span
-from . import isolate, opaque
+from . import isolate, opaque, strips
 from .strips import has_picture, span
 
 _TRANSITIONS = ("CROSS", "GAMMA_CROSS", "WIPE")
@@ -30,10 +30,10 @@ class LeftOut:
 
 
 def clips(chosen: Iterable[Any]) -> list[Any]:
-    """The strips that sounds for the chosen ones belong to, each once."""
+    """The strips that sounds for the chosen ones belong to, each once. A sound of ours stands for its clip."""
     found: list[Any] = []
     for strip in chosen:
-        clip = clip_under(strip)
+        clip = clip_under(strips.clip_of(strip) or strip)
         if clip not in found:
             found.append(clip)
     return found

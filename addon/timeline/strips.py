@@ -121,7 +121,7 @@ def takes_of(scene: bpy.types.Scene, clip: Any, at: Span | None = None) -> list[
     return sorted(sounds, key=lambda sound: int(made_with(sound).get("take", 1)))
 
 
-def clip_of(scene: bpy.types.Scene, sound: Any) -> Any:
+def clip_of(sound: Any) -> Any:
     """The clip that a sound strip was made for, or None where it is gone."""
     clip = made_with(sound).get("clip")
     marked = [strip for strip in isolate.level(sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip]

@@ -20,11 +20,12 @@ class Announced:
 
     def copied(self, context: bpy.types.Context) -> Sequence[Any]:
         """The strips whose scenes are copied."""
-        return [strip for strip in strips.selected(context) if strips.has_picture(strip)]
+        return strips.selected(context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         operator: Any = self
-        shown = [shots.shown_by(clip) for clip in shots.clips(self.copied(context))]
+        clips = shots.clips(self.copied(context))
+        shown = [shots.shown_by(clip) for clip in clips if strips.has_picture(clip)]
         if context.area is None or not snapshot.scenes_in(shown):
             return operator.execute(context)
         context.area.header_text_set(_TEXT)

@@ -33,10 +33,15 @@ def blocker(context: bpy.types.Context) -> Failure | None:
     chosen = strips.selected(context)
     if not chosen:
         return Failure("no_strip", "No strip is selected.", "Select the strips that should get a sound.")
-    count = len(shots.clips(strip for strip in chosen if strips.has_picture(strip)))
+    count = len(with_picture(chosen))
     if not count:
         return Failure("no_picture", "The selected strip has no picture.", "Select a movie, image, scene or effect strip.")
     return _address_blocker(clip_address.of(scene), count, setup.base_url) if setup.by_hand else None
+
+
+def with_picture(chosen: Sequence[Any]) -> list[Any]:
+    """What the chosen strips stand for, but for sounds of other kinds."""
+    return [clip for clip in shots.clips(chosen) if strips.has_picture(clip)]
 
 
 def _address_blocker(clip_url: str, count: int, base_url: str) -> Failure | None:
@@ -69,20 +74,22 @@ class MMAUDIO_OT_generate(Announced, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         scene = compat.edited_scene(context)
         assert scene is not None  # poll has seen to it
-        chosen = [strip for strip in strips.selected(context) if strips.has_picture(strip)]
+        chosen = with_picture(strips.selected(context))
         asked = settings.of(scene)
         try:
             setup = preferences.setup(context)
             options = settings.options(asked, clip_address.of(scene) if setup.by_hand else "")
-            jobs = generation.start(scene, chosen, settings.for_run(asked), setup, options)
+            first, random_seeds = settings.for_run(asked), asked.randomize_seed
+            jobs = generation.start(scene, chosen, first, setup, options, random_seeds=random_seeds)
         except Failure as failure:
             return _refuse(self, failure)
         ticker.start()
         ticker.redraw()
-        for job in jobs:
-            if job.error is not None:
-                self.report({"ERROR"}, f"{job.error.message} {job.error.hint}")
-        return {"FINISHED"}
+        refused = [job.error for job in jobs if job.error is not None]
+        for error in refused:
+            # An error is an exception for a script, which would not hear of the jobs that have begun.
+            self.report({"ERROR" if len(refused) == len(jobs) else "WARNING"}, f"{error.message} {error.hint}")
+        return {"FINISHED"} if len(refused) < len(jobs) else {"CANCELLED"}
 
 
 class _OfJob:
@@ -194,7 +201,7 @@ def takes_of(context: bpy.types.Context) -> list[Any]:
     scene, sound = compat.edited_scene(context), sound_of(context)
     if scene is None or sound is None:
         return []
-    clip = strips.clip_of(scene, sound)
+    clip = strips.clip_of(sound)
     return [sound] if clip is None else strips.takes_of(scene, clip)
 
 

@@ -12,7 +12,7 @@ from ..failure import readable
 from ..jobs.job import Job, Progress, Stage
 from ..service import eachlabs
 from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
-from ..timeline import compat, shots, strips
+from ..timeline import compat, strips
 from . import operators, preferences, settings, storage_test
 from .text import draw_text
 
@@ -36,7 +36,7 @@ class MMAUDIO_PT_generate(_Sidebar, bpy.types.Panel):
             if preferences.setup(context).by_hand:
                 _draw_address(layout, context)
         _draw_blocker(layout, context)
-        count = len(shots.clips(strip for strip in strips.selected(context) if strips.has_picture(strip)))
+        count = len(operators.with_picture(strips.selected(context)))
         row = layout.row()
         row.scale_y = 1.5
         text = "Generate Sound" if count < 2 else f"Generate Sound for {count} Strips"

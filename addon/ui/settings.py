@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the artist sets for the next sound; kept in the scene, so it travels with the .blend."""
 
-import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         )
         randomize_seed: BoolProperty(
             name="Randomize",
-            description="Take a new seed for each sound. It is shown with the result",
+            description="Use a new seed for each strip. It is shown with the result",
             default=True,
         )
         num_steps: IntProperty(
@@ -141,9 +140,9 @@ def reuse(settings: MMAUDIO_PG_settings, made_with: Mapping[str, Any]) -> None:
 
 
 def for_run(settings: MMAUDIO_PG_settings) -> mmaudio.Settings:
-    """The settings of one run; a randomized seed is drawn here, and shown in the panel from then on."""
+    """The settings of the first strip; a randomized seed is drawn here, and shown in the panel from then on."""
     if settings.randomize_seed:
-        settings.seed = random.randrange(mmaudio.SEED_MAX + 1)
+        settings.seed = mmaudio.random_seed()
     return mmaudio.Settings(
         prompt=settings.prompt.strip(),
         negative_prompt=settings.negative_prompt.strip(),

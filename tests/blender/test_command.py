@@ -43,7 +43,7 @@ def test_a_failed_job_gives_status_1_and_the_others_are_saved(
     addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     edits.movie(project, frames=30, channel=2).name = "one"
-    edits.movie(project, frames=30, channel=5).name = "two"
+    edits.movie(project, frames=30, channel=5, start=60).name = "two"
     standin.order("run", "fail", reason="out of memory")
 
     status = addon.command.run(["generate", "--all-strips", "--save", "--json"])
@@ -55,6 +55,49 @@ def test_a_failed_job_gives_status_1_and_the_others_are_saved(
     assert error["code"] == "run_failed" and "out of memory" in error["message"] and error["hint"]
     bpy.ops.wm.revert_mainfile()
     assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 1
+
+
+def test_what_all_strips_leaves_out_is_told(
+    addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edits.movie(project, frames=30).name = "shot"
+    edits.effect("TEXT", channel=7, start=10, name="title")
+    edits.effect("COLOR", channel=1, start=10, name="black")
+
+    assert addon.command.run(["generate", "--all-strips", "--save", "--json"]) == 0
+
+    said = capfd.readouterr()
+    assert [job["strip"] for job in json.loads(said.out.strip().splitlines()[-1])["jobs"]] == ["shot"]
+    assert "“title” is left out: a title" in said.err and "“black” is left out: a plain color" in said.err
+
+
+def test_what_the_panel_has_the_command_line_has_too(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30)
+    own = edits.edit().strips.new_sound(name="own", filepath=strip.filepath, channel=6, frame_start=10)
+
+    assert addon.command.run(["generate", "--strip", "clip", "--above", "--mute-own-sound", "--save"]) == 0
+
+    (sound,) = (part for part in edits.edit().strips if part.get("mmaudio"))
+    assert (sound.channel, own.mute) == (4, True)
+
+
+def test_3d_scenes_are_rendered_as_they_are_if_asked_for(
+    addon: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    start = addon.generation.start
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        jobs = start(*arguments, **options)
+        asked.extend(job.request.options.scenes_as_they_are for job in jobs)
+        return jobs
+
+    # Rendered for real, such a scene takes minutes here.
+    monkeypatch.setattr(addon.generation, "start", note)
+    edits.movie(project, frames=30)
+    for more in ([], ["--scenes-as-they-are"]):
+        assert addon.command.run(["generate", "--strip", "clip", *more, "--save"]) == 0
+    assert asked == [False, True]
 
 
 @pytest.mark.parametrize(

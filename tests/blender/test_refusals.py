@@ -177,3 +177,63 @@ def test_a_scene_strip_without_a_camera_is_refused(addon: Any, standin: StandIn,
     (job,) = edits.generate(addon, strip)
 
     assert job.error.code == "no_camera" and len(standin.requests()) == asked
+
+
+def select(*strips: Any) -> None:
+    for strip in edits.edit().strips:
+        strip.select = strip in strips
+    edits.edit().active_strip = strips[0]
+
+
+def press(**options: Any) -> set[str]:
+    """Generate Sound, as a script or a button calls it."""
+    operators: Any = bpy.ops
+    with edits.sequencer():
+        return set(operators.mmaudio.generate(**options))
+
+
+def test_a_script_hears_of_an_error_only_where_no_job_has_begun(addon: Any, standin: StandIn, project: Path) -> None:
+    good, bad = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=4)
+    Path(bpy.path.abspath(bad.filepath)).unlink()
+
+    select(good, bad)
+    assert press() == {"FINISHED"}
+    jobs = edits.finish(addon, [job.id for job in addon.generation.runner.jobs])
+    assert sorted(job.stage for job in jobs) == ["done", "failed"]
+
+    select(bad)
+    with pytest.raises(RuntimeError, match="its file is missing"):
+        press()
+
+
+def test_a_selected_sound_stands_for_its_clip(addon: Any, standin: StandIn, project: Path) -> None:
+    clip = edits.movie(project, frames=30)
+    (first,) = edits.generate(addon, clip)
+    sound = edits.edit().strips[first.takes[0].sound.strip]
+
+    select(sound)
+    assert press() == {"FINISHED"}
+    again = edits.finish(addon, [addon.generation.runner.jobs[-1].id])[0]
+    assert (again.request.strip, again.stage) == (clip.name, "done")
+
+    # Together they are one clip still.
+    select(sound, clip)
+    assert addon.shots.clips([sound, clip]) == [clip]
+
+
+def test_each_strip_of_a_batch_has_a_seed_of_its_own_unless_one_is_given(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    strips = [edits.movie(project, frames=30, channel=channel) for channel in (2, 4, 6)]
+    select(*strips)
+    asked = addon.settings.of(bpy.context.scene)
+
+    asked.randomize_seed = True
+    press()
+    seeds = [job.takes[0].settings.seed for job in addon.generation.runner.jobs]
+    assert len(set(seeds)) == 3 and seeds[0] == asked.seed
+
+    asked.randomize_seed, asked.seed = False, 11
+    press()
+    assert [job.takes[0].settings.seed for job in addon.generation.runner.jobs[3:]] == [11, 11, 11]
+    edits.finish(addon, [job.id for job in addon.generation.runner.jobs])

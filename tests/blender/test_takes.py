@@ -83,7 +83,7 @@ def test_next_take_goes_round_and_reuse_settings_brings_them_back(addon: Any, st
         return [one.mute, two.mute]
 
     assert [next_take() for _ in range(3)] == [[True, False], [False, True], [True, False]]
-    assert addon.strips.clip_of(bpy.context.scene, two) == strip
+    assert addon.strips.clip_of(two) == strip
     asked = addon.settings.of(bpy.context.scene)
     addon.settings.reuse(asked, addon.strips.made_with(two))
     assert (asked.prompt, asked.seed, asked.num_steps, asked.cfg_strength) == ("gravel", 41, 30, 6.5)
