@@ -19,7 +19,7 @@ from .jobs.journal import Entry, Holder
 from .jobs.request import TAKES_MAX, Options, Source
 from .media import folder
 from .service import mmaudio
-from .timeline import compat, shots, strips
+from .timeline import compat, project, shots, strips
 from .ui import preferences
 
 NAME = "mmaudio"
@@ -107,8 +107,8 @@ def _finish(jobs: Sequence[Job], options: argparse.Namespace) -> int:
 def _resume(options: argparse.Namespace) -> int:
     _check_target(options)
     jobs = resuming.opened(preferences.setup(bpy.context))
-    for project in resuming.elsewhere:
-        _say(readable(f"There are jobs waiting for {project}: open it to go on with them."), 0)
+    for waiting in resuming.elsewhere:
+        _say(readable(f"There are jobs waiting for {waiting}: open it to go on with them."), 0)
     return _finish(jobs, options)
 
 
@@ -141,7 +141,7 @@ def _listed(entry: Entry) -> dict[str, object]:
 
 def _check_target(options: argparse.Namespace) -> None:
     """What can't be saved is found out before anything is paid for."""
-    if options.save and not bpy.data.filepath:
+    if options.save and not project.saved_as():
         raise _UsageError("--save: this file has no place on disk yet; use --output.")
     parent = Path(options.output or bpy.data.filepath).resolve().parent
     if not parent.is_dir():

@@ -21,7 +21,7 @@ from .media import folder
 from .service import mmaudio
 from .service.mmaudio import Settings
 from .setup import Setup
-from .timeline import compat, place, shots, snapshot, strips
+from .timeline import compat, place, project, shots, snapshot, strips
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ left_behind: set[str] = set()
 
 # Jobs whose sounds are in the edit, but not in its file yet.
 unsaved: set[str] = set()
+
+# Jobs that the artist wants placed even where neither their clip nor their scene is.
+_inserted: set[str] = set()
 
 
 def one_address(count: int) -> Failure:
@@ -75,7 +78,7 @@ def start(
         if random_seeds and jobs:
             settings = replace(settings, seed=mmaudio.random_seed())
         asked = _Asked(settings, options, shared, setup)
-        jobs.append(Job.new(asked.of(scene, strip), bpy.data.filepath))
+        jobs.append(Job.new(asked.of(scene, strip), project.saved_as()))
     _send_off(jobs, tools)
     return [runner.job(job.id) or job for job in jobs]
 
@@ -118,7 +121,7 @@ def anew(job: Job, setup: Setup, job_id: str = "") -> Job:
         raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
     tools = setup.tools
     request = _Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip)
-    again = Job.new(request, bpy.data.filepath)
+    again = Job.new(request, project.saved_as())
     if job_id:
         again = replace(again, id=job_id, litter=job.in_storage)
     _send_off([again], tools)
@@ -128,6 +131,7 @@ def anew(job: Job, setup: Setup, job_id: str = "") -> Job:
 def insert(job: Job) -> None:
     """Has the finished sounds of an ended job placed once more, in the file that is open now."""
     left_behind.discard(job.id)
+    _inserted.add(job.id)
     takes = tuple(replace(take, sound=None) for take in job.takes)
     runner.put(replace(job, stage=Stage.PLACING, takes=takes, error=None))
 
@@ -155,6 +159,7 @@ def leave(seconds: float) -> None:
     runner.leave(seconds)
     left_behind.clear()
     unsaved.clear()
+    _inserted.clear()
 
 
 def _snapshot_to_take(tools: Tools) -> Snapshot:
@@ -184,6 +189,7 @@ class _Asked:
             folder=self.setup.folder,
             channel=strip.channel,
             mark=strips.mark(strip) if strips.keeps_marks(scene) else "",
+            scene_mark=strips.mark_scene(scene) if strips.keeps_marks(scene) else "",
             offset=self.setup.offset,
             options=self.options,
         )
@@ -220,7 +226,7 @@ def _place(job: Job) -> None:
         if job.id in left_behind:
             text = f"The edit that it belongs to was never saved; the sound is kept in {job.request.folder}."
             raise Failure("other_file", text, "Insert Result puts it into the edit that is open.")
-        sounds, note = place.place(job)
+        sounds, note = place.place(job, anywhere=job.id in _inserted)
     except Failure as failure:
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return

@@ -9,6 +9,7 @@ import logging
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -18,7 +19,7 @@ from .failure import Failure
 from .generation import left_behind, runner, unsaved
 from .jobs.job import Job, JobError, PlacedSound, Stage
 from .setup import Setup
-from .timeline import compat, strips
+from .timeline import compat, project, strips
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +40,14 @@ def opened(setup: Setup) -> list[Job]:
     mark_left_behind()
     _place_again()
     journal = runner.open(setup.own).journal
-    project = bpy.data.filepath
-    elsewhere[:] = sorted({job.project for job in journal.others(project) if job.project})
+    file = project.saved_as()
+    elsewhere[:] = sorted({job.project for job in journal.others(file) if job.project})
     known = {job.id for job in runner.jobs}
-    ended = [job for job in journal.ended(project) if job.paid and job.stage is not Stage.DONE]
+    ended = [job for job in journal.ended(file) if job.paid and job.stage is not Stage.DONE]
     runner.show([job for job in ended if job.id not in known], setup.tools)
     _clear_storage(setup)
     held_up.clear()
-    held_up.update((job.request.strip, "") for job in journal.interrupted(project))
+    held_up.update((job.request.strip, "") for job in journal.interrupted(file))
     return go_on(setup)
 
 
@@ -59,7 +60,7 @@ def go_on(setup: Setup) -> list[Job]:
     except Failure as failure:
         held_up.update(dict.fromkeys(held_up, failure.message))
         raise
-    claimed = runner.open(setup.own).journal.claim(bpy.data.filepath)
+    claimed = runner.open(setup.own).journal.claim(project.saved_as())
     held_up.clear()
     return [job for known in claimed if (job := _go_on(known, setup)) is not None]
 
@@ -67,7 +68,7 @@ def go_on(setup: Setup) -> list[Job]:
 def _clear_storage(setup: Setup) -> None:
     """Deletes clips of the open file's ended jobs: Blender was closed before, or could not. Where nothing can be sent they
     wait for another time."""
-    left = [job for job in runner.open(setup.own).journal.ended(bpy.data.filepath) if job.unread]
+    left = [job for job in runner.open(setup.own).journal.ended(project.saved_as()) if job.unread]
     with contextlib.suppress(Failure):
         setup.check_access()
         for job in left:
@@ -77,20 +78,43 @@ def _clear_storage(setup: Setup) -> None:
 def mark_left_behind() -> None:
     """Blender has opened a file: jobs of another one keep their sound until theirs is open again."""
     for job in runner.jobs:
-        if job.project and job.project == bpy.data.filepath:
+        is_of_this_file = job.project == project.saved_as() if job.project else _is_of_this_edit(job)
+        if is_of_this_file:
             left_behind.discard(job.id)
         else:
             left_behind.add(job.id)
 
 
-def saved(file: str) -> None:
-    """To be called when Blender has saved `file`: the open file, under this name or another, or a copy of it."""
-    if not file or file != bpy.data.filepath:
+def saving(target: str, setup: Setup) -> None:
+    """To be called when Blender is about to save the open file at `target`: sounds of one that had no place come along."""
+    if is_own_copy(target, setup) or project.is_temporary(target):
+        return
+    project.bring_sounds(setup.temporary_folders, setup.folder_for(target))
+
+
+def saved(target: str, setup: Setup) -> None:
+    """To be called when Blender has saved the open file at `target`: under this name or another, or a copy of it."""
+    if not target or target != project.saved_as():
         # A copy, or the startup file: in the open file nothing is safe yet.
         return
-    here = [job for job in runner.jobs if job.id not in left_behind]
+    here = [_with_files_in(job, setup) for job in runner.jobs if job.id not in left_behind]
     unsaved.difference_update(job.id for job in here)
-    runner.saved(here, bpy.data.filepath)
+    runner.saved(here, target)
+
+
+def is_own_copy(target: str, setup: Setup) -> bool:
+    """Whether a file is one that the add-on saves for its background render."""
+    return Path(target).parent == setup.tools.work
+
+
+def _with_files_in(job: Job, setup: Setup) -> Job:
+    """The job with its sounds where `saving` has brought them."""
+    results = setup.folder
+    for number, take in enumerate(job.takes):
+        if take.file is not None and take.file.parent in setup.temporary_folders:
+            job = job.with_take(number, file=project.copied(take.file, results))
+    in_temporary = job.request.folder in setup.temporary_folders
+    return replace(job, request=replace(job.request, folder=results)) if in_temporary else job
 
 
 def clear_leftovers(setup: Setup) -> None:
@@ -166,9 +190,8 @@ def _forget(job: Job, setup: Setup) -> None:
 def _with_what_is_there(job: Job) -> Job:
     """The job with those takes placed that the open file has: it may have been saved since they were, or not."""
     job = replace(job, takes=tuple(replace(take, sound=None) for take in job.takes))
-    scene = strips.find_marked(job.request)[0]
-    edit: Any = scene.sequence_editor if scene is not None else None
-    for strip in edit.strips_all if edit is not None else ():
+    edits: list[Any] = [scene.sequence_editor for scene in bpy.data.scenes if scene.sequence_editor is not None]
+    for strip in (strip for edit in edits for strip in edit.strips_all):
         kept = strips.made_with(strip)
         for number in job.to_place:
             take = job.takes[number]

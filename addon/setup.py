@@ -16,6 +16,7 @@ from .service.storage import Config
 from .service.storage.eachlabs import EachlabsConfig
 from .service.storage.given_url import GivenUrlConfig
 from .service.webhook import Webhook, WebhookConfig
+from .timeline import project
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,27 @@ class Setup:
     @property
     def folder(self) -> Path:
         """For the open file's sounds; one of the extension's own where that file has no place on disk yet."""
+        return self.folder_for(project.saved_as())
+
+    @property
+    def temporary_folders(self) -> list[Path]:
+        """Where sounds of files lie that had no place on disk yet."""
+        recovered = bpy.data.filepath if project.is_temporary(bpy.data.filepath) else ""
+        return [self.own / "sounds", *([self._folder_beside(recovered)] if recovered else [])]
+
+    def folder_for(self, blend: str) -> Path:
+        """For the sounds of the file at `blend`; empty for one that has no place on disk yet."""
+        results = self._results
+        return self._folder_beside(blend) if blend or not results.startswith("//") else self.own / "sounds"
+
+    @property
+    def _results(self) -> str:
         results = self.results.strip() or "//mmaudio/"
-        if not Path(results).is_absolute():
-            # What Blender was started in is no place that an artist has in mind.
-            results = f"//{results}"
-        if results.startswith("//") and not bpy.data.filepath:
-            return self.own / "sounds"
-        return Path(os.path.normpath(bpy.path.abspath(results)))
+        # What Blender was started in is no place that an artist has in mind.
+        return results if Path(results).is_absolute() else f"//{results}"
+
+    def _folder_beside(self, blend: str) -> Path:
+        return Path(os.path.normpath(bpy.path.abspath(self._results, start=str(Path(blend).parent))))
 
     def check_access(self) -> None:
         """Raises Failure where nothing can be sent: no key, no online access, no safe address."""

@@ -89,6 +89,7 @@ class Request:
     folder         where the finished sounds go
     channel        where the strip lay
     mark           what the strip carries so that it is found again under another name
+    scene_mark     what its scene carries
     offset         seconds by which the sounds come later than their picture, from -0.2 to 0.2
     """
 
@@ -103,6 +104,7 @@ class Request:
     folder: Path
     channel: int = 2
     mark: str = ""
+    scene_mark: str = ""
     offset: Fraction = Fraction(0)
     options: Options = Options()
 

@@ -72,14 +72,15 @@ def _movie_problems(strip: Any, path: str) -> Iterator[tuple[str, str]]:
 
 @cache
 def _movie_frames(path: str) -> int:
-    """How many frames a movie has, 0 for what can't be opened or decoded. A clip that is there already keeps old figures."""
+    """How many frames a movie has, 0 for what can't be opened or decoded: as a new strip finds it, read from the file."""
+    scratch: Any = bpy.data.scenes.new("mmaudio")
     try:
-        clip = bpy.data.movieclips.load(path)
+        strip = scratch.sequence_editor_create().strips.new_movie(name="", filepath=path, channel=1, frame_start=1)
+        return compat.content_length(strip) if strip.elements[0].orig_width else 0
     except RuntimeError:
         return 0
-    frames = clip.frame_duration
-    bpy.data.movieclips.remove(clip)
-    return frames
+    finally:
+        bpy.data.scenes.remove(scratch)
 
 
 def _shows_beyond(strip: Any, frames: int) -> bool:

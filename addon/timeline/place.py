@@ -11,7 +11,7 @@ import bpy
 from ..failure import Failure
 from ..jobs.job import Job, PlacedSound, Take
 from ..jobs.request import Request, Span
-from . import compat, isolate, strips
+from . import compat, isolate, project, strips
 
 _CHANNELS = range(1, 129)
 
@@ -32,17 +32,20 @@ class _Place:
     heard: Span
 
 
-def place(job: Job) -> tuple[dict[int, PlacedSound], str]:
+def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], str]:
     """Adds the job's waiting takes as sound strips, the first of them heard.
 
     Returns them by the take's number from 0, and what the artist should know of it, as a rule nothing. A clip that was cut
-    has its sounds under each part that was moved away, too. Changes nothing where it raises Failure. The caller pushes the
-    undo step.
+    has its sounds under each part that was moved away, too. With `anywhere` they go into the edit that is open if neither
+    their clip nor their scene is there. Changes nothing where it raises Failure. The caller pushes the undo step.
     """
     request = job.request
     scene, clip = strips.find_marked(request)
+    if scene is None and anywhere:
+        scene = compat.edited_scene(bpy.context) or compat.scene_without_window(bpy.context)
     if scene is None:
-        raise Failure("no_scene", f"The scene “{request.scene}” is gone.", f"The sound is kept in {request.folder}.")
+        text = f"Neither its clip nor the scene “{request.scene}” is here; the sound is kept in {request.folder}."
+        raise Failure("no_scene", text, "Insert Result puts it into the edit that is open.")
     takes = {number: job.takes[number] for number in job.to_place}
     for take in takes.values():
         if take.file is None or not take.file.is_file():
@@ -122,7 +125,7 @@ def _add(spot: _Place, channel: int, take: Take, name: str) -> Any:
     sound.show_waveform = True
     # The artist's selection stays what it was.
     sound.select = False
-    if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
+    if project.saved_as() and bpy.context.preferences.filepaths.use_relative_paths:
         sound.sound.filepath = _relative(str(take.file))
     return sound
 

@@ -17,6 +17,8 @@ PROPERTY = "mmaudio"
 """Where a sound strip that the add-on made keeps what it was made with."""
 MARK = "mmaudio_clip"
 """Where a clip keeps the mark by which it is found again, whatever its name is by then; its sounds name it too."""
+SCENE_MARK = "mmaudio_scene"
+"""Where a scene keeps its mark: a sound whose clip is gone is placed in its own scene alone."""
 
 # Their content has a length of its own; of all others, stills and effects, the handles are all there is.
 _PLAYED = ("MOVIE", "MOVIECLIP", "SCENE", "META", "MASK")
@@ -53,10 +55,18 @@ def mark(strip: Any) -> str:
     return str(strip[MARK])
 
 
+def mark_scene(scene: Any) -> str:
+    """The scene's mark; it is given one here if it has none."""
+    if not scene.get(SCENE_MARK):
+        scene[SCENE_MARK] = uuid.uuid4().hex
+    return str(scene[SCENE_MARK])
+
+
 def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Any]:
     """The scene and the strip of a job, also where they have other names by now; each None where it is gone.
 
-    A copy carries the same mark: then the names decide.
+    A name alone is not enough: another file may have a scene or a strip that is called so, too. A copy carries the same
+    mark: then the names decide.
     """
     scene, named = find(request.scene, request.strip)
     if named is not None and named.get(MARK, "") == request.mark:
@@ -67,8 +77,11 @@ def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Any]:
         marked = [strip for strip in every if has_picture(strip) and strip.get(MARK) == request.mark]
         if marked:
             return other, next((strip for strip in marked if strip.name == request.strip), marked[0])
-    # An undo to before the click takes the mark away; of another strip that has the name by now more is different.
-    return scene, named if named is not None and MARK not in named and _shows_as_much(named, request) else None
+    # An undo to before the click takes the marks away; of another strip that has the name by now more is different.
+    if named is not None and MARK not in named and _shows_as_much(named, request):
+        return scene, named
+    is_its = (other for other in [scene, *bpy.data.scenes] if other and other.get(SCENE_MARK, "") == request.scene_mark)
+    return (next(is_its, None) if request.scene_mark else None), None
 
 
 def _shows_as_much(strip: Any, request: Request) -> bool:

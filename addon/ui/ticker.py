@@ -32,12 +32,14 @@ def start() -> None:
 
 def attach() -> None:
     bpy.app.handlers.load_post.append(_on_load)
+    bpy.app.handlers.save_pre.append(_before_save)
     bpy.app.handlers.save_post.append(_on_save)
     _look_soon()
 
 
 def detach() -> None:
     bpy.app.handlers.load_post.remove(_on_load)
+    bpy.app.handlers.save_pre.remove(_before_save)
     bpy.app.handlers.save_post.remove(_on_save)
     for timer in (_tick, _look, _look_again):
         if bpy.app.timers.is_registered(timer):
@@ -52,8 +54,21 @@ def _on_load(*_: object) -> None:
 
 
 @bpy.app.handlers.persistent
+def _before_save(file: str, *_: object) -> None:
+    try:
+        resuming.saving(file, preferences.setup(bpy.context))
+    except Exception:
+        # Whatever is wrong with sounds, the artist's file is saved.
+        log.exception("bringing sounds along")
+
+
+@bpy.app.handlers.persistent
 def _on_save(file: str, *_: object) -> None:
-    resuming.saved(file)
+    before = {job.project for job in generation.runner.jobs}
+    resuming.saved(file, preferences.setup(bpy.context))
+    if file not in before:
+        # Under this name there may be jobs that wait.
+        _look_soon()
 
 
 def _look_soon() -> None:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "service": _GROUND,
     "jobs": _FIRST,
     "timeline": _SECOND - {"timeline"},
-    "setup": {*_FIRST, "jobs"},
+    "setup": {*_FIRST, "jobs", "timeline"},
     "generation": _THIRD,
     "resuming": {*_THIRD, "generation"},
     "ui": {*_THIRD, "generation", "resuming"},
