@@ -44,8 +44,9 @@ def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], 
     if scene is None and anywhere:
         scene = compat.edited_scene(bpy.context) or compat.scene_without_window(bpy.context)
     if scene is None:
-        text = f"Neither its clip nor the scene “{request.scene}” is here; the sound is kept in {request.folder}."
-        raise Failure("no_scene", text, "Insert Result puts it into the edit that is open.")
+        text = f"Neither its clip nor the scene “{request.scene}” is in this file."
+        hint = f"The sound is kept in {request.folder}. Insert Result puts it into the edit that is open."
+        raise Failure("no_scene", text, hint)
     takes = {number: job.takes[number] for number in job.to_place}
     for take in takes.values():
         if take.file is None or not take.file.is_file():

@@ -195,8 +195,9 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
         draw_text(box, "Its clip is still in storage. Clear Ended Jobs deletes it.", context, icon="INFO")
     if job.stage is not Stage.DONE:
         box.operator(operators.MMAUDIO_OT_retry_job.bl_idname, icon="FILE_REFRESH").job = job.id
-    # One whose edit was never saved has no place of its own any more.
-    if job.finished and (job.stage is Stage.DONE or job.id in generation.left_behind):
+    # One whose edit was never saved, or whose scene is gone, has no place of its own any more.
+    homeless = job.id in generation.left_behind or (job.error is not None and job.error.code == "no_scene")
+    if job.finished and (job.stage is Stage.DONE or homeless):
         box.operator(operators.MMAUDIO_OT_insert_result.bl_idname, icon="IMPORT").job = job.id
 
 
