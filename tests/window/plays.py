@@ -18,7 +18,7 @@ def tidy(session: Any) -> None:
     session.window.cursor_warp(700, 440)
 
 
-def open_edit(session: Any):  # type: ignore[no-untyped-def]
+def open_edit(session: Any, *, saved: bool = True):  # type: ignore[no-untyped-def]
     """Two movie strips in the Sequencer, the first selected, the sidebar open at the product's tab."""
     bpy.context.preferences.view.show_splash = False
     # Here rather than by --online-mode, so that Blender doesn't look for asset libraries of its own at its start.
@@ -37,7 +37,8 @@ def open_edit(session: Any):  # type: ignore[no-untyped-def]
     first = session.strips.new_movie(name="Bunny", filepath=clip, channel=3, frame_start=1)
     second = session.strips.new_movie(name="Bunny again", filepath=clip, channel=3, frame_start=150)
     session.scene.mmaudio.prompt = "birdsong, leaves, a rabbit yawns"
-    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "project.blend"))
+    if saved:
+        bpy.ops.wm.save_as_mainfile(filepath=str(folder / "project.blend"))
     first.select, second.select = True, False
     session.scene.sequence_editor.active_strip = first
     area = session.area()
@@ -271,6 +272,43 @@ def reopened(session: Any):  # type: ignore[no-untyped-def]
     yield 0.5
     session.seen["sounds"] = sorted(strip.name for strip in session.strips if strip.get("mmaudio"))
     yield from session.screenshot("reopened")
+
+
+def closed_unsaved(session: Any):  # type: ignore[no-untyped-def]
+    """Blender is closed on an edit that was never saved, and keeps it as its last session."""
+    yield from open_edit(session, saved=False)
+    session.strips["Bunny"].name = "Bunny unsaved"
+    session.run(bpy.ops.ed.undo_push, message="Rename")
+    yield 0.2
+
+
+def recovered(session: Any):  # type: ignore[no-untyped-def]
+    """File > Recover > Last Session; a sound is made there, the project saved, and the sound's placing undone and redone."""
+    seen, folder = session.seen, Path(session.order["folder"])
+    bpy.context.preferences.system.use_online_access = True
+    bpy.ops.wm.recover_last_session()
+    yield 1.0
+    seen["recovered"] = [bpy.data.is_saved, Path(bpy.data.filepath).name, sorted(strip.name for strip in session.strips)]
+
+    def sounds() -> list[str]:
+        return [bpy.path.abspath(strip.sound.filepath) for strip in session.strips if strip.get("mmaudio")]
+
+    for strip in session.strips:
+        strip.select = strip.name == "Bunny unsaved"
+    session.run(_operators.mmaudio.generate)
+    yield from session.wait_until(lambda: session.jobs and session.jobs[0].stage.ended)
+    yield 0.5
+    seen["stage"], seen["before"] = str(session.jobs[0].stage), sounds()
+    (folder / "saved").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "saved" / "film.blend"))
+    yield 0.5
+    seen["after"], seen["project"] = sounds(), session.jobs[0].project
+    session.run(bpy.ops.ed.undo)
+    yield 0.3
+    session.run(bpy.ops.ed.redo)
+    yield 0.3
+    seen["redone"] = [Path(path).is_file() for path in sounds()]
+    yield from session.screenshot("recovered")
 
 
 def storage(session: Any):  # type: ignore[no-untyped-def]

@@ -77,6 +77,25 @@ def test_a_click_that_copies_a_3d_scene_says_so_before_it_begins(window: Window,
     assert seen["drawn before the copy"] >= 1
 
 
+def test_a_recovered_session_keeps_its_sounds_where_it_is_saved(
+    window: Window, standin: StandIn, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    temp = tmp_path_factory.mktemp("temp")
+    variables = {**standin.environment, "TMPDIR": str(temp)}
+    window.play("closed_unsaved", tmp_path, variables)
+    assert (temp / "quit.blend").is_file()
+
+    seen = window.play("recovered", tmp_path, variables)
+
+    assert seen["recovered"] == [True, "quit.blend", ["Bunny again", "Bunny unsaved"]]
+    assert seen["stage"] == "done"
+    (before,), (after,) = seen["before"], seen["after"]
+    assert temp not in Path(before).parents and Path(before).is_file()
+    assert Path(after).parent == tmp_path / "saved" / "mmaudio" and Path(after).is_file()
+    assert seen["project"] == str(tmp_path / "saved" / "film.blend")
+    assert seen["redone"] == [True]
+
+
 def test_a_job_outlives_the_addon_and_blender(window: Window, standin: StandIn, tmp_path: Path) -> None:
     seen = window.play("interrupted", tmp_path, standin.environment)
 
