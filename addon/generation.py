@@ -180,7 +180,7 @@ class _Asked:
         return Request(
             scene=scene.name,
             strip=strip.name,
-            shown=shots.shown_by(strip).name,
+            shown=shots.shown_by([strip])[0].name,
             span=strips.span(strip),
             content_start=compat.content_start(strip),
             fps=strips.fps(scene),

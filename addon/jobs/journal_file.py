@@ -21,7 +21,7 @@ from .owners import Occupied, Owner, code_of, door, is_alive, living, new_id
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Of the tables and of the records in them; kept in the file as `PRAGMA user_version`."""
 
 # Text that an artist or a file system has a say in is a BLOB: SQLite's TEXT takes no surrogates.

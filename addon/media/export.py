@@ -122,8 +122,9 @@ def _watch(
                 raise Cancelled
             silence += _POLL_SECONDS
             for line in _whole_lines(said):
+                silence = 0.0
                 if _FRAME_WRITTEN.search(line):
-                    frames, silence = frames + 1, 0.0
+                    frames += 1
                 if line.startswith(_FILE_WRITTEN):
                     # Told before: what has been finished is on its way to the service at once.
                     told = frames

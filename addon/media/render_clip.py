@@ -4,7 +4,7 @@
     blender --background --factory-startup --python render_clip.py -- ORDER.json
 
 with `Order` of `export.py` as JSON. Says "mmaudio wrote N" for each file. Exit status 0 when all are there, else 1 and a
-line that starts with "mmaudio: ", or "mmaudio can't decode " for media in whose place nothing but a color would be seen.
+line that starts with "mmaudio: ", or with "mmaudio can't decode " for a file in whose place Blender would show a color.
 """
 
 import contextlib
@@ -97,7 +97,7 @@ def _check_media(scene: Any, order: dict[str, Any]) -> None:
 def _render_file(scene: Any, first: int, frames: int, output: str, token: str) -> None:
     if os.getppid() != _ASKED_BY:
         # Blender was killed. Windows doesn't tell of it; a thread that would, stops 4.5 in the middle of a render.
-        raise RuntimeError("nobody waits for the clips any more")
+        raise RuntimeError("the Blender that started this render has ended")
     scene.frame_start, scene.frame_end, scene.frame_step = first, first + frames - 1, 1
     # The name appears when the file is whole.
     part = Path(f"{output}.{token}.part")
@@ -125,14 +125,14 @@ def _alone(scene: Any, name: str, first: int) -> Any:
     shown = isolate.shown_with(strip)
     for meta in isolate.metas(strip):
         _show_only(meta, shown)
-        shown = [meta]
+        shown = [isolate.shown_by(meta)]
     cut = _meta(edit, shown, first)
     _show_only(cut, shown)
     return cut
 
 
 def _show_only(level: Any, shown: list[Any]) -> None:
-    """Shows these strips of a meta strip, the last of them as it is where nothing lies below."""
+    """Mutes all strips of a meta strip but these, the last of which is no longer mixed with what lay below it."""
     for part in level.strips:
         # An effect and its inputs move together; a muted input still feeds its effect.
         part.mute = part not in shown
@@ -172,7 +172,7 @@ def _hold_last(scene: Any, end: int, held: int, still: Path) -> None:
     render, edit = scene.render, scene.sequence_editor
     # Pixels as they are before the view transform, which the image goes through like the rest.
     compat.choose_image(render.image_settings, "OPEN_EXR")
-    render.image_settings.color_mode, render.image_settings.color_depth = "RGB", "32"
+    render.image_settings.color_mode, render.image_settings.color_depth = "RGBA", "32"
     render.filepath, render.use_file_extension = str(still), False
     scene.frame_set(end - 1)
     bpy.ops.render.render(write_still=True, scene=scene.name)
@@ -279,7 +279,8 @@ def main() -> int:
     try:
         render(order)
     except decodable.Undecodable as fault:
-        print(f"mmaudio can't decode {fault}", flush=True)
+        # A file's name may have line breaks in it.
+        print(f"mmaudio can't decode {' '.join(str(fault).split())}", flush=True)
         return 1
     except Exception as fault:
         # The one place that catches all: what is not caught here, a background Blender turns into exit status 0.

@@ -16,10 +16,9 @@ def level(strip: Any) -> Any:
 
 
 def metas(strip: Any) -> list[Any]:
-    """The meta strips around the strip whose frames are its own too, the innermost first.
+    """The meta strips around the strip that share its timeline frames, the innermost first.
 
-    A reversed meta strip shows what it holds at other frames than those where its strips lie: it is left out, with all
-    around it.
+    A reversed meta strip shows its contents at other frames than those where they lie: it is left out, with all around it.
     """
     around = strip.parent_meta()
     if around is None or around.use_reverse_frames:
@@ -34,8 +33,29 @@ def inputs(strip: Any) -> list[Any]:
 
 
 def handles(strip: Any) -> tuple[int, int]:
-    """The strip's first frame, and the first that it shows no more."""
+    """The strip's first frame, and the frame after its last."""
     return compat.left_handle(strip), compat.right_handle(strip)
+
+
+def effects_in(around: Any) -> dict[Any, list[Any]]:
+    """The effects of one input that are seen in a meta strip or an edit, by the strip that they work on."""
+    found: dict[Any, list[Any]] = {}
+    for strip in around.strips:
+        below = inputs(strip) if hasattr(strip, "input_count") else []
+        if len(below) == 1 and not is_muted(strip):
+            found.setdefault(below[0], []).append(strip)
+    return found
+
+
+def shown_by(strip: Any, effects: dict[Any, list[Any]] | None = None) -> Any:
+    """The topmost effect of one input that works on the strip, or else the strip itself.
+
+    effects  `effects_in` what holds the strip, if that is at hand
+    """
+    effects = effects_in(level(strip)) if effects is None else effects
+    if strip not in effects:
+        return strip
+    return shown_by(max(effects[strip], key=lambda effect: effect.channel), effects)
 
 
 def is_muted(strip: Any) -> bool:
@@ -54,10 +74,11 @@ def shown_with(strip: Any) -> list[Any]:
 
 
 def _below(strip: Any) -> list[Any]:
-    """What an adjustment or multicam strip works on: what can be seen below it within its range."""
+    """What an adjustment or multicam strip works on: what can be seen below it, or on its source, within its range."""
     if strip.type not in ("ADJUSTMENT", "MULTICAM"):
         return []
-    return [other for other in visible(level(strip), *handles(strip)) if other.channel < strip.channel]
+    top = strip.channel - 1 if strip.type == "ADJUSTMENT" else min(strip.multicam_source, strip.channel - 1)
+    return [other for other in visible(level(strip), *handles(strip)) if other.channel <= top]
 
 
 def visible(around: Any, first: int, end: int) -> list[Any]:
@@ -66,8 +87,7 @@ def visible(around: Any, first: int, end: int) -> list[Any]:
         strip
         for strip in around.strips
         if strip.type != "SOUND"
-        and not strip.mute
-        and not around.channels[strip.channel].mute
+        and not is_muted(strip)
         and compat.left_handle(strip) < end
         and compat.right_handle(strip) > first
     ]
@@ -91,11 +111,11 @@ def made_of(strip: Any, first: int, end: int) -> Iterator[Part]:
         found.add(seen)
         yield seen
         pending += [(other, first, end) for other in (*_below(part), *inputs(part), *_masks(part))]
-        pending += _contents(*seen)
+        pending += contents(*seen)
 
 
-def _contents(strip: Any, first: int, end: int) -> list[Part]:
-    """What a meta strip, or a scene strip that shows another edit, has within it."""
+def contents(strip: Any, first: int, end: int) -> list[Part]:
+    """What is seen within a meta strip, or a scene strip that shows another edit, from one frame to another."""
     if strip.type == "META":
         shown = handles(strip) if strip.use_reverse_frames else (first, end)
         return [(part, *shown) for part in visible(strip, *shown)]

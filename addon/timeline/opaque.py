@@ -11,65 +11,72 @@ import numpy as np
 
 from . import compat, isolate
 
+TRANSITIONS = ("CROSS", "GAMMA_CROSS", "WIPE")
+
 # Others mix the strip with what lies below it.
 _COVERING_BLENDS = ("REPLACE", "ALPHA_OVER", "CROSS", "GAMMA_CROSS")
-_TRANSITIONS = ("CROSS", "GAMMA_CROSS", "WIPE")
+# These can make parts of a picture transparent, and don't tell which.
 _CHANGING_MODIFIERS = ("MASK", "COMPOSITOR")
-# Bits a pixel of gray and RGB, the latter of 8 bits or float; with alpha it is a third more.
+_CHANGING_EFFECTS = ("TRANSFORM", "COMPOSITOR")
+# Image.depth, in bits a pixel, of gray, of RGB and of RGB in floats. Pictures with alpha have a third more than RGB.
 _DEPTHS_WITHOUT_ALPHA = (8, 24, 96)
 _TOLERANCE = 1.0
 """Pixels that may be missing at an edge: sizes are rounded."""
 
+Range = tuple[int, int]
+"""The first frame, and the frame after the last."""
 
-def hides_below(strip: Any) -> bool:
-    """Whether nothing that lies below the strip is seen while it is. Where that can't be told, False."""
+
+def hides_below(strip: Any) -> list[Range]:
+    """In which frames nothing is seen that lies below the strip. Where it can't be told, none."""
     if strip.type == "ADJUSTMENT" or strip.blend_type not in _COVERING_BLENDS or strip.blend_alpha < 1:
-        return False
+        return []
     if compat.is_animated(strip, "blend_alpha", "mute"):
-        return False
-    return strip.blend_type == "REPLACE" or _is_opaque(strip)
+        return []
+    if strip.blend_type == "REPLACE":
+        return [isolate.handles(strip)]
+    if not _fills_frame(strip):
+        return []
+    if strip.type == "MULTICAM":
+        sources = [source for source in isolate.shown_with(strip)[:-1] if source.channel == strip.multicam_source]
+        return [_common(part, isolate.handles(strip)) for source in sources for part in hides_below(source)]
+    return [isolate.handles(strip)] if _is_opaque(strip) else []
 
 
 def _is_opaque(strip: Any) -> bool:
+    """Whether no pixel of the strip's own picture is transparent."""
     if any(modifier.type in _CHANGING_MODIFIERS and not modifier.mute for modifier in strip.modifiers):
-        return False
-    if compat.is_animated(strip, "transform", "crop"):
         return False
     inputs = isolate.inputs(strip)
     if inputs:
-        # A transition is as opaque as both of its inputs, what is composited as one of them.
-        together = all if len(inputs) == 1 or strip.type in _TRANSITIONS else any
-        return together(_is_opaque(below) for below in inputs)
-    return _has_opaque_pixels(strip) and _fills_frame(strip)
-
-
-def _has_opaque_pixels(strip: Any) -> bool:
+        # Where one strip lies over the other, one that is opaque is enough; every other effect needs all.
+        enough = any if strip.type in ("ALPHA_OVER", "ALPHA_UNDER") else all
+        return strip.type not in _CHANGING_EFFECTS and enough(_is_opaque(part) and _fills_frame(part) for part in inputs)
     match strip.type:
         case "MOVIE":
             return not _has_alpha(bpy.path.abspath(strip.filepath))
         case "IMAGE":
             return not any(_has_alpha(path) for path in _samples(strip))
-        case "SCENE":
-            if strip.scene is None or strip.scene_input == "SEQUENCER":
-                return strip.scene is not None and _is_covered(strip.scene.sequence_editor)
+        case "SCENE" if strip.scene is not None and strip.scene_input == "CAMERA":
             return not strip.scene.render.film_transparent
-        case "META":
-            return _is_covered(strip)
+        case "META" | "SCENE":
+            return _is_covered_within(strip)
         case kind:
-            return kind in ("MOVIECLIP", "COLOR", "MULTICAM")
+            return kind in ("MOVIECLIP", "COLOR")
 
 
-def _is_covered(level: Any) -> bool:
-    """Whether one strip alone covers all of a meta strip, or of another scene's edit."""
-    if level is None:
-        return False
-    within = [isolate.handles(strip) for strip in level.strips if strip.type != "SOUND"]
-    first, end = min((left for left, _ in within), default=0), max((right for _, right in within), default=0)
-    return any(
-        isolate.handles(strip) == (first, end) and not isolate.is_muted(strip) and hides_below(strip)
-        for strip in level.strips
-        if strip.type != "SOUND"
+def _is_covered_within(strip: Any) -> bool:
+    """Whether one strip alone covers what a meta strip shows, or a scene strip that shows an edit of the same size."""
+    render = strip.id_data.render
+    parts = isolate.contents(strip, *isolate.handles(strip))
+    sizes = {(part.id_data.render.resolution_x, part.id_data.render.resolution_y) for part, _, _ in parts}
+    return sizes <= {(render.resolution_x, render.resolution_y)} and any(
+        hidden[0] <= first and end <= hidden[1] for part, first, end in parts for hidden in hides_below(part)
     )
+
+
+def _common(one: Range, other: Range) -> Range:
+    return max(one[0], other[0]), min(one[1], other[1])
 
 
 def _samples(strip: Any) -> list[str]:
@@ -98,6 +105,8 @@ def _has_alpha(path: str) -> bool:
 
 def _fills_frame(strip: Any) -> bool:
     """Whether each corner of the frame lies within the strip's picture, as it is cropped, scaled, turned and moved."""
+    if compat.is_animated(strip, "transform", "crop"):
+        return False
     render = strip.id_data.render
     width, height = _size(strip) or (render.resolution_x, render.resolution_y)
     crop, transform = strip.crop, strip.transform

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which strips are shots, as a viewer would count them, and which strip shows each. Main thread."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import bpy
 
 from ..jobs.request import Span
-from . import isolate, opaque, strips
+from . import compat, isolate, opaque, strips
 from .strips import has_picture, span
 
-_TRANSITIONS = ("CROSS", "GAMMA_CROSS", "WIPE")
-_NO_SHOTS = {
-    **dict.fromkeys(_TRANSITIONS, "a transition"),
+_REASONS = {
+    **dict.fromkeys(opaque.TRANSITIONS, "a transition"),
     "TEXT": "a title",
     "COLOR": "a plain color",
     "ADJUSTMENT": "an adjustment layer",
     "MASK": "a mask",
 }
+"""Why strips of these types are no shots."""
 
 
 @dataclass(frozen=True)
@@ -45,23 +45,29 @@ def clip_under(strip: Any) -> Any:
     return clip_under(below[0]) if len(below) == 1 else strip
 
 
-def shown_by(clip: Any) -> Any:
-    """The topmost effect of one input that works on the clip, or else the clip itself."""
-    effects = [
-        strip for strip in isolate.level(clip).strips if isolate.inputs(strip) == [clip] and not isolate.is_muted(strip)
-    ]
-    return shown_by(max(effects, key=lambda effect: effect.channel)) if effects else clip
+def shown_by(shots: Iterable[Any]) -> list[Any]:
+    """The strip that shows each of them: the topmost effect of one input that works on it, or itself."""
+    effects: dict[Any, dict[Any, list[Any]]] = {}
+    shown: list[Any] = []
+    for clip in shots:
+        around = isolate.level(clip)
+        if around not in effects:
+            effects[around] = isolate.effects_in(around)
+        shown.append(isolate.shown_by(clip, effects[around]))
+    return shown
 
 
 def every(scene: bpy.types.Scene) -> tuple[list[Any], list[LeftOut]]:
     """The shots on the edit's top level from left to right, and what else has a picture there."""
-    edit: Any = scene.sequence_editor
+    if not scene.sequence_editor:
+        return [], []
+    edit = _Level(scene.sequence_editor)
     shots: list[Any] = []
     left_out: list[LeftOut] = []
-    for strip in sorted(edit.strips if edit else (), key=lambda strip: (span(strip).start, strip.channel)):
-        if not has_picture(strip) or clip_under(strip) != strip:
+    for strip in sorted(edit.spans, key=lambda strip: (edit.spans[strip].start, strip.channel)):
+        if clip_under(strip) != strip:
             continue
-        reason = _reason_against(strip)
+        reason = edit.reason_against(strip)
         if reason:
             left_out.append(LeftOut(strip.name, reason))
         else:
@@ -69,41 +75,59 @@ def every(scene: bpy.types.Scene) -> tuple[list[Any], list[LeftOut]]:
     return shots, left_out
 
 
-def _reason_against(clip: Any) -> str:
-    shown = shown_by(clip)
-    if clip.type in _NO_SHOTS:
-        return _NO_SHOTS[clip.type]
-    if isolate.is_muted(shown):
-        return "muted"
-    return "hidden by other strips" if not _seen(shown) else ""
+class _Level:
+    """The strips with a picture of an edit or a meta strip, with what is asked of them again and again."""
+
+    def __init__(self, around: Any) -> None:
+        self._effects = isolate.effects_in(around)
+        strips = [strip for strip in around.strips if has_picture(strip)]
+        self.spans = {strip: span(strip) for strip in strips}
+        self._unmuted = [strip for strip in strips if not isolate.is_muted(strip)]
+        self._inputs = {strip: _deep_inputs(strip) for strip in strips}
+        self._hidden_below: dict[Any, list[Span]] = {}
+
+    def reason_against(self, clip: Any) -> str:
+        """Why the strip is no shot; empty for one that is."""
+        shown = isolate.shown_by(clip, self._effects)
+        if clip.type in _REASONS:
+            return _REASONS[clip.type]
+        if shown not in self._unmuted or (shown.blend_alpha == 0 and not compat.is_animated(shown, "blend_alpha")):
+            return "muted or transparent"
+        if clip.type == "META" and not any(_Level(clip).is_shot(part) for part in clip.strips if has_picture(part)):
+            return "a meta strip without a shot"
+        if not self.seen(shown):
+            return "hidden by other strips"
+        longer = next((part for part in self._inputs[clip] if self.is_shot(part)), None)
+        return f"a part of “{longer.name}”" if longer is not None else ""
+
+    def is_shot(self, strip: Any) -> bool:
+        return not self.reason_against(strip)
+
+    def seen(self, shown: Any) -> list[Span]:
+        """In which frames the strip isn't wholly covered; none where it always is."""
+        left = [self.spans[shown]]
+        for cover in self._unmuted:
+            if left and cover.channel > shown.channel and self.spans[cover].common(self.spans[shown]).frames:
+                for piece in self._covered_by(cover, shown):
+                    left = [rest for part in left for rest in part.without(piece)]
+        return left
+
+    def _covered_by(self, cover: Any, strip: Any) -> list[Span]:
+        if strip in self._inputs[cover]:
+            # A transition still shows the shot; a composite is a shot of its own, made of its inputs.
+            return [] if cover.type in opaque.TRANSITIONS else [self.spans[cover]]
+        if cover not in self._hidden_below:
+            self._hidden_below[cover] = self._rendered(cover, [Span(*part) for part in opaque.hides_below(cover)])
+        return self._hidden_below[cover]
+
+    def _rendered(self, strip: Any, pieces: list[Span]) -> list[Span]:
+        """The frames of these in which the strip is seen by itself, not by an effect that works on it."""
+        for effect in self._unmuted:
+            if strip in self._inputs[effect] and effect.channel > strip.channel:
+                pieces = [rest for piece in pieces for rest in piece.without(self.spans[effect])]
+        return pieces
 
 
-def _seen(shown: Any) -> list[Span]:
-    """In which frames the strip isn't wholly covered."""
-    seen = [span(shown)]
-    for cover in isolate.level(shown).strips:
-        if cover.channel > shown.channel and not isolate.is_muted(cover) and _covers(cover, shown):
-            for piece in _rendered(cover):
-                seen = [rest for part in seen for rest in part.without(piece)]
-    return seen
-
-
-def _covers(cover: Any, strip: Any) -> bool:
-    if strip in _deep_inputs(cover):
-        # A transition shows the shot; what is composited is a shot of its own.
-        return cover.type not in _TRANSITIONS
-    return opaque.hides_below(cover)
-
-
-def _rendered(strip: Any) -> list[Span]:
-    """In which frames the strip is seen by itself: where an effect works on it, that is seen in its place."""
-    pieces = [span(strip)]
-    for effect in isolate.level(strip).strips:
-        if strip in isolate.inputs(effect) and effect.channel > strip.channel and not isolate.is_muted(effect):
-            pieces = [rest for piece in pieces for rest in piece.without(span(effect))]
-    return pieces
-
-
-def _deep_inputs(strip: Any) -> Sequence[Any]:
+def _deep_inputs(strip: Any) -> list[Any]:
     direct = isolate.inputs(strip)
     return [*direct, *(deeper for below in direct for deeper in _deep_inputs(below))]

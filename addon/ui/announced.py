@@ -25,7 +25,7 @@ class Announced:
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         operator: Any = self
         clips = shots.clips(self.copied(context))
-        shown = [shots.shown_by(clip) for clip in clips if strips.has_picture(clip)]
+        shown = shots.shown_by(clip for clip in clips if strips.has_picture(clip))
         if context.area is None or not snapshot.scenes_in(shown):
             return operator.execute(context)
         context.area.header_text_set(_TEXT)

@@ -55,8 +55,8 @@ def test_what_is_no_shot_is_left_out_and_why(addon: Any, clip: Path) -> None:
         "title": "a title",
         "grade": "an adjustment layer",
         "black": "a plain color",
-        "off": "muted",
-        "on a muted channel": "muted",
+        "off": "muted or transparent",
+        "on a muted channel": "muted or transparent",
     }
 
 
@@ -68,9 +68,9 @@ def test_a_clip_under_effects_is_one_shot(addon: Any, clip: Path) -> None:
     assert found(addon) == ["fast"]
     assert left_out(addon) == {}
     assert addon.shots.clips([glow, speed, strip]) == [strip]
-    assert addon.shots.shown_by(strip) == glow
+    assert addon.shots.shown_by([strip]) == [glow]
     glow.mute = True
-    assert addon.shots.shown_by(strip) == speed
+    assert addon.shots.shown_by([strip]) == [speed]
 
 
 def test_what_two_strips_are_composited_to_is_a_shot_in_their_place(addon: Any, clip: Path) -> None:
@@ -189,3 +189,85 @@ def test_a_speed_effect_is_scored_as_it_is_seen_whichever_is_selected(addon: Any
     sound = edits.edit().strips[job.takes[0].sound.strip]
     assert sound["mmaudio"]["clip"] == strip["mmaudio_clip"] and "mmaudio_clip" not in speed
     assert sound.name.startswith(strip.name)
+
+
+def glow_in_a_corner(clip: Path) -> None:
+    glow = edits.effect("GLOW", add(clip, "above", channel=2), channel=3)
+    glow.transform.scale_x = glow.transform.scale_y = 0.4
+
+
+def cross_in_a_corner(clip: Path) -> None:
+    cross = edits.effect("CROSS", add(clip, "above", channel=2), add(clip, "other", channel=3), channel=4)
+    cross.transform.scale_x = cross.transform.scale_y = 0.4
+
+
+def multicam_of_nothing(clip: Path) -> None:
+    edits.effect("MULTICAM", channel=5, frames=60).multicam_source = 3
+
+
+def multicam_of_a_small_picture(clip: Path) -> None:
+    scaled(add(clip, "small", channel=2))
+    edits.effect("MULTICAM", channel=5, frames=60).multicam_source = 2
+
+
+def title_added_to_a_clip(clip: Path) -> None:
+    edits.effect("ADD", edits.effect("TEXT", channel=2, frames=60), add(clip, "above", channel=3), channel=4)
+
+
+def edit_that_ends_early(clip: Path) -> None:
+    other: Any = bpy.data.scenes.new("other edit")
+    other.render.resolution_x, other.render.resolution_y = 1280, 720
+    other.frame_start, other.frame_end = 1, 60
+    inner = other.sequence_editor_create().strips.new_movie(
+        name="inner", filepath=str(clip), channel=1, frame_start=1, fit_method="STRETCH"
+    )
+    if bpy.app.version >= (5, 2):
+        inner.right_handle = 31
+    else:
+        inner.frame_final_end = 31
+    edits.edit().strips.new_scene(name="above", scene=other, channel=2, frame_start=1).scene_input = "SEQUENCER"
+
+
+@pytest.mark.parametrize(
+    "put_above",
+    [
+        glow_in_a_corner,
+        cross_in_a_corner,
+        multicam_of_nothing,
+        multicam_of_a_small_picture,
+        title_added_to_a_clip,
+        edit_that_ends_early,
+    ],
+)
+def test_what_is_above_is_not_taken_for_opaque(put_above: Callable[[Path], None], addon: Any, clip: Path) -> None:
+    add(clip, "below", channel=1)
+    put_above(clip)
+    assert "below" in found(addon)
+
+
+def test_the_cameras_of_a_multicam_are_hidden_by_it(addon: Any, clip: Path) -> None:
+    add(clip, "first camera", channel=1)
+    add(clip, "second camera", channel=2)
+    edits.effect("MULTICAM", channel=5, frames=60, name="cut").multicam_source = 1
+    assert found(addon) == ["cut"]
+
+
+@pytest.mark.parametrize("kind", ["TEXT", "COLOR", "SOUND", "muted movie"])
+def test_a_meta_strip_without_a_shot_is_none(kind: str, addon: Any, clip: Path) -> None:
+    if kind == "SOUND":
+        part = edits.edit().strips.new_sound(name="sound", filepath=str(clip), channel=2, frame_start=1)
+    elif kind == "muted movie":
+        part = add(clip, "off", channel=2)
+        part.mute = True
+    else:
+        part = edits.effect(kind, channel=2)
+    meta = edits.make_meta(part)
+    assert found(addon) == []
+    assert left_out(addon) == {meta.name: "a meta strip without a shot"}
+
+
+def test_a_title_over_a_part_of_a_clip_makes_no_second_shot(addon: Any, clip: Path) -> None:
+    shot, title = add(clip, "shot", channel=1), edits.effect("TEXT", channel=2, start=15, frames=10)
+    edits.effect("ALPHA_OVER", shot, title, channel=3, name="over")
+    assert found(addon) == ["shot"]
+    assert left_out(addon) == {"TEXT": "a title", "over": "a part of “shot”"}
