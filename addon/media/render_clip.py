@@ -41,6 +41,7 @@ def _timeline(module: str) -> ModuleType:
 compat = _timeline("compat")
 isolate = _timeline("isolate")
 decodable = _timeline("decodable")
+held_picture = _timeline("held_picture")
 simulations = _timeline("simulations")
 
 
@@ -58,11 +59,11 @@ def render(order: dict[str, Any]) -> None:
     _scale_nested_edits(scene.render.resolution_percentage)
     if not order["scenes_as_they_are"]:
         _use_workbench()
-    end, held = first + order["frames"], first + max(part["first"] + part["frames"] for part in order["stretches"])
+    end, until = first + order["frames"], first + max(part["first"] + part["frames"] for part in order["stretches"])
     still = Path(order["stretches"][0]["output"]).with_name(f"still-{order['token']}.exr")
     try:
-        if held > end:
-            _hold_last(scene, end, held, still)
+        if until > end:
+            held_picture.hold_last(scene, end, until, still, _free_channel(scene.sequence_editor))
         _set_file(scene.render)
         for number, stretch in enumerate(order["stretches"]):
             _render_file(scene, first + stretch["first"], stretch["frames"], stretch["output"], order["token"])
@@ -167,22 +168,6 @@ def _show_range(edit: Any, cut: Any, first: int, frames: int) -> int:
     return first
 
 
-def _hold_last(scene: Any, end: int, held: int, still: Path) -> None:
-    """Holds the picture before the frame `end` until the frame `held`, as an image, in which nothing moves."""
-    render, edit = scene.render, scene.sequence_editor
-    # Pixels as they are before the view transform, which the image goes through like the rest.
-    compat.choose_image(render.image_settings, "OPEN_EXR")
-    render.image_settings.color_mode, render.image_settings.color_depth = "RGBA", "32"
-    render.filepath, render.use_file_extension = str(still), False
-    scene.frame_set(end - 1)
-    bpy.ops.render.render(write_still=True, scene=scene.name)
-    image = edit.strips.new_image(
-        name="mmaudio", filepath=str(still), channel=_free_channel(edit), frame_start=end, fit_method="STRETCH"
-    )
-    image.transform.filter = "NEAREST"
-    compat.set_right_handle(image, held)
-
-
 def _meta(edit: Any, parts: list[Any], first: int) -> Any:
     """A meta strip of `parts`, on a channel that has no other strip."""
     meta = edit.strips.new_meta(name="mmaudio", channel=_free_channel(edit), frame_start=first)
@@ -228,7 +213,6 @@ def _set_colours(scene: Any) -> None:
         with contextlib.suppress(TypeError):
             # Where there is none of that name, Blender has chosen the display's own.
             view.view_transform = transform
-    scene.render.image_settings.color_management = "FOLLOW_SCENE"
 
 
 def _scale_quickly(edit: Any) -> None:
@@ -249,6 +233,7 @@ def _scale_nested_edits(percent: int) -> None:
 
 def _set_file(render: Any) -> None:
     compat.choose_video(render.image_settings)
+    render.image_settings.color_management = "FOLLOW_SCENE"
     render.image_settings.color_mode, render.image_settings.color_depth = "RGB", "8"
     render.use_file_extension = False
     render.use_overwrite = True

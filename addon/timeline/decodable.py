@@ -2,10 +2,12 @@
 """Finds media that Blender can't decode, in whose place it shows a color. Runs inside the background Blender, see
 `render_clip.py`, so it imports nothing of other rooms.
 
-Found by decoding: real footage may have the placeholder's color. Measured with Blender 4.5.15 and 5.2.3, whose other signs
-are of no use: a strip keeps the size and length of a file that has changed since, and a movie that fails prints nothing.
+Found by decoding, since real footage may have the placeholder's color. Measured with Blender 4.5.15 and 5.2.3, which give
+no other sign: a strip keeps the size and length of a file that has changed since, and a movie that fails prints nothing.
 """
 
+import re
+import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,10 +18,12 @@ import imbuf
 
 from . import compat, isolate
 
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _MATROSKA_START, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 _HEADER_BYTES = 4096
+_SAFE_SHARE = 0.8
+_NUMBER = re.compile(r"\d+")
 
 
 class Undecodable(Exception):
@@ -29,7 +33,7 @@ class Undecodable(Exception):
 def check(parts: Iterable[isolate.Part], *, textures: bool) -> None:
     """Raises Undecodable for the first of the parts whose file can't be decoded where it is seen.
 
-    textures  whether the image textures of 3D scenes are seen
+    textures  whether 3D scenes are rendered as they are, with their image textures
     """
     for strip, first, end in parts:
         for path, problem in _problems(strip, first, end, textures):
@@ -40,34 +44,70 @@ def _problems(strip: Any, first: int, end: int, textures: bool) -> Iterator[tupl
     library = strip.id_data.library
     match strip.type:
         case "MOVIE":
-            yield from _movie_problems(strip, bpy.path.abspath(strip.filepath, library=library))
+            path = bpy.path.abspath(strip.filepath, library=library)
+            yield from _movie_problems(path, _last_shown(strip))
+            if _shows_beyond(strip, _movie_frames(path)):
+                yield path, "plays a movie that is shorter than it was when the strip was added"
         case "IMAGE":
             folder = Path(bpy.path.abspath(strip.directory, library=library))
             elements = (strip.strip_elem_from_frame(frame) for frame in range(first, end))
-            for name in dict.fromkeys(element.filename for element in elements if element is not None):
-                if not _is_image(str(folder / name)):
-                    yield str(folder / name), "shows an image that can't be decoded"
+            names = dict.fromkeys(element.filename for element in elements if element is not None)
+            yield from _image_problems(str(folder / name) for name in names)
         case "MOVIECLIP" if strip.clip is not None:
             path = bpy.path.abspath(strip.clip.filepath, library=strip.clip.library)
-            if not _movie_frames(path):
-                yield path, "shows a movie clip that can't be decoded"
-        case "SCENE" if textures and strip.scene is not None and strip.scene_input == "CAMERA":
-            for path in _textures(strip.scene):
-                if not _is_image(path):
-                    yield path, "shows a texture that can't be decoded"
+            if strip.clip.source == "MOVIE":
+                yield from _movie_problems(path, None)
+            else:
+                start = int(compat.content_start(strip))
+                yield from _image_problems(_numbered(path, frame - start) for frame in range(first, end))
+        case "SCENE" if strip.scene is not None and strip.scene_input == "CAMERA":
+            if textures or strip.scene.display.shading.color_type == "TEXTURE":
+                yield from _texture_problems(strip.scene)
         case _:
             pass
 
 
-def _movie_problems(strip: Any, path: str) -> Iterator[tuple[str, str]]:
+def _movie_problems(path: str, shown: int | None) -> Iterator[tuple[str, str]]:
+    """`shown` is how many of the movie's frames are needed, from its start; None for all."""
     frames = _movie_frames(path)
     if not frames:
         yield path, "plays a movie that can't be decoded"
-    elif is_cut_short(Path(path)):
-        # Blender goes on showing the last frame that it could decode, or whatever is in its memory.
+        return
+    there = share_there(Path(path))
+    # Blender goes on showing the last frame that it could decode, or whatever is in its memory. Frames differ in size: what
+    # is well before the end of the file is there.
+    if there < 1 and (shown is None or shown > frames * there * _SAFE_SHARE):
         yield path, "plays a movie whose file ends too early"
-    elif _shows_beyond(strip, frames):
-        yield path, "plays a movie that is shorter than it was when the strip was added"
+
+
+def _image_problems(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for path in paths:
+        if not _is_image(path):
+            yield path, "shows an image that can't be decoded"
+
+
+def _texture_problems(scene: Any) -> Iterator[tuple[str, str]]:
+    for image in _textures(scene):
+        path = bpy.path.abspath(image.filepath, library=image.library)
+        if not (_movie_frames(path) if image.source == "MOVIE" else _is_image(path)):
+            yield path, "shows a texture that can't be decoded"
+
+
+def _last_shown(strip: Any) -> int | None:
+    """How many of the movie's frames the strip needs, from its start; None where they may be in any order."""
+    if strip.use_reverse_frames or len(strip.retiming_keys):
+        return None
+    return int(compat.right_handle(strip) - compat.content_start(strip))
+
+
+def _numbered(path: str, later: int) -> str:
+    """The path of an image some frames later in its sequence."""
+    numbers = list(_NUMBER.finditer(Path(path).stem))
+    if not numbers:
+        return path
+    stem, (start, end) = Path(path).stem, numbers[-1].span()
+    number = str(int(stem[start:end]) + later).zfill(end - start)
+    return str(Path(path).with_stem(stem[:start] + number + stem[end:]))
 
 
 @cache
@@ -113,19 +153,26 @@ def _is_image(path: str) -> bool:
 
 
 def _is_whole_png(file: Path) -> bool:
+    """Whether each chunk of the file has the checksum that it should have, up to the last one."""
     with file.open("rb") as data:
-        start = data.read(len(_PNG_START))
-        data.seek(max(file.stat().st_size - len(_PNG_END), 0))
-        return start == _PNG_START and data.read() == _PNG_END
+        if data.read(len(_PNG_START)) != _PNG_START:
+            return False
+        while head := data.read(8):
+            body, told = data.read(int.from_bytes(head[:4], "big")), data.read(4)
+            if zlib.crc32(body, zlib.crc32(head[4:])) != int.from_bytes(told, "big") or len(told) < 4:
+                return False
+            if head[4:] == b"IEND":
+                return True
+    return False
 
 
-def is_cut_short(file: Path) -> bool:
-    """Whether an mp4, mov or Matroska file is shorter than its own headers say."""
+def share_there(file: Path) -> float:
+    """How much there is of an mp4, mov or Matroska file by its own headers, from 0 to 1; 1 for any other."""
     size = file.stat().st_size
     with file.open("rb") as data:
         header = data.read(_HEADER_BYTES)
         if header.startswith(_MATROSKA_START):
-            return _matroska_size(header) > size
+            return min(size / max(_matroska_size(header), 1), 1.0)
         position = 0
         while position + 8 <= size:
             data.seek(position)
@@ -134,16 +181,16 @@ def is_cut_short(file: Path) -> bool:
             if length == 1:
                 length = int.from_bytes(box[8:16], "big")
             if (not position and kind not in _MP4_BOXES) or length < 8:
-                return False
+                return 1.0
             if position + length > size:
-                # What follows the last box may be anything, but these are the movie.
-                return kind in (b"mdat", b"moov")
+                # Other boxes that reach too far have nothing of the movie in them.
+                return (size - position) / length if kind in (b"mdat", b"moov") else 1.0
             position += length
-    return False
+    return 1.0
 
 
 def _matroska_size(header: bytes) -> int:
-    """How large the file should be, by the length of its segment; 0 where that isn't told, as in a recording."""
+    """How large the file should be, by the length of its segment; 0 where none is given, as in a live recording."""
     start = header.find(_SEGMENT)
     if start < 0 or start + 12 > len(header):
         return 0
@@ -153,9 +200,15 @@ def _matroska_size(header: bytes) -> int:
     return start + length + told if told < (1 << 7 * length) - 1 else 0
 
 
-def _textures(scene: Any) -> Iterator[str]:
-    """The files of the image textures that the scene's objects and its world wear."""
-    trees = [slot.material.node_tree for item in scene.objects for slot in item.material_slots if slot.material]
+def _textures(scene: Any) -> Iterator[Any]:
+    """The images with files of their own that the scene's visible objects, also of instances, and its world wear."""
+    collections, items = [scene.collection], dict[Any, None]()
+    while collections:
+        for item in collections.pop().all_objects:
+            if item not in items and not item.hide_render:
+                items[item] = None
+                collections += [item.instance_collection] if item.instance_collection else []
+    trees = [slot.material.node_tree for item in items for slot in item.material_slots if slot.material]
     trees += [scene.world.node_tree] if scene.world else []
     done: list[Any] = []
     while trees:
@@ -164,7 +217,8 @@ def _textures(scene: Any) -> Iterator[str]:
             continue
         done.append(tree)
         for node in tree.nodes:
-            trees.append(getattr(node, "node_tree", None))
-            image = getattr(node, "image", None)
-            if image is not None and image.source == "FILE" and not image.packed_file:
-                yield bpy.path.abspath(image.filepath, library=image.library)
+            if any(socket.is_linked for socket in node.outputs):
+                trees.append(getattr(node, "node_tree", None))
+                image = getattr(node, "image", None)
+                if image is not None and image.source in ("FILE", "MOVIE") and not image.packed_file:
+                    yield image

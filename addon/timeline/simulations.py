@@ -7,7 +7,7 @@ disk; a point cache on disk lies in a folder that is called after the .blend. Wh
 objects come along by themselves.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ PROPERTY = "mmaudio_bakes"
 
 @dataclass(frozen=True)
 class Bakes:
-    """in_memory   whether there are point caches that only a copy of the whole file has
+    """Baked simulations that `libraries.write` would lose.
+
+    in_memory   whether there are point caches that only a copy of the whole file has
     caches      point caches on disk: object, path of the cache from there, folder, name, index
     directories of node bakes on disk: object, path of the property from there, folder
     """
@@ -30,13 +32,15 @@ class Bakes:
     directories: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
-def find(scenes: Iterable[Any]) -> Bakes:
-    """The bakes of the objects that these scenes show. What is linked stays where it is, and is left out."""
+def find() -> Bakes:
+    """The bakes of the file's own objects: which of them a scene shows, only Blender can tell for sure. What is linked
+    stays where it is, and is left out.
+    """
     in_memory = False
     caches: list[dict[str, Any]] = []
     directories: list[dict[str, Any]] = []
     project = Path(bpy.data.filepath)
-    for item in _objects(scenes):
+    for item in bpy.data.objects:
         if item.library is not None:
             continue
         for path, cache in _point_caches(item):
@@ -55,7 +59,7 @@ def find(scenes: Iterable[Any]) -> Bakes:
 
 
 def keep(scene: Any, bakes: Bakes) -> None:
-    """Writes down in the scene what `restore` has to know."""
+    """Stores the bakes on disk in the scene, for `restore`."""
     scene[PROPERTY] = asdict(bakes)
 
 
@@ -65,7 +69,7 @@ def folder_beside(blend: Path) -> Path:
 
 
 def restore(scene: Any, blend: Path) -> None:
-    """Lets the scene of the opened copy at `blend` play the bakes that lie on disk, before any frame is set.
+    """Points the opened copy at `blend` to the bakes on disk. Must be called before any frame is set.
 
     What isn't baked is written beside the copy, never into the artist's own folders.
     """
@@ -74,12 +78,18 @@ def restore(scene: Any, blend: Path) -> None:
     # An object of the file's own is asked for by its name and None; the stubs know names alone.
     objects: Any = bpy.data.objects
     for kept in bakes.caches:
-        cache = objects[kept["object"], None].path_resolve(kept["path"])
+        owner = objects.get((kept["object"], None))
+        if owner is None:
+            # The edit doesn't need it.
+            continue
+        cache = owner.path_resolve(kept["path"])
         cache.use_external = True
         cache.index, cache.filepath, cache.name = kept["index"], kept["folder"], kept["name"]
     for kept in bakes.directories:
-        owner, name = kept["path"].rsplit(".", 1)
-        setattr(objects[kept["object"], None].path_resolve(owner), name, kept["folder"])
+        owner = objects.get((kept["object"], None))
+        if owner is not None:
+            path, name = kept["path"].rsplit(".", 1)
+            setattr(owner.path_resolve(path), name, kept["folder"])
     for item in objects:
         for _, cache in _point_caches(item):
             if cache.use_external:
@@ -90,19 +100,6 @@ def restore(scene: Any, blend: Path) -> None:
         for modifier in item.modifiers:
             if modifier.type == "FLUID" and modifier.domain_settings and not _is_baked_fluid(modifier.domain_settings):
                 modifier.domain_settings.cache_directory = str(elsewhere)
-
-
-def _objects(scenes: Iterable[Any]) -> Iterator[Any]:
-    """The objects of the scenes, and of collections that they show as instances, each once."""
-    collections = [scene.collection for scene in scenes]
-    seen: set[Any] = set()
-    while collections:
-        for item in collections.pop().all_objects:
-            if item not in seen:
-                seen.add(item)
-                yield item
-                if item.instance_collection is not None:
-                    collections.append(item.instance_collection)
 
 
 def _point_caches(item: Any) -> Iterator[tuple[str, Any]]:

@@ -27,7 +27,8 @@ def take(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Sn
     copy: Any = scene.copy()
     try:
         _leave_behind(copy, names)
-        bakes = simulations.find(scenes_in(copy.sequence_editor.strips))
+        shows_scenes = any(strip.type == "SCENE" for strip in copy.sequence_editor.strips_all)
+        bakes = simulations.find() if shows_scenes else simulations.Bakes()
         simulations.keep(copy, bakes)
         blend.parent.mkdir(parents=True, exist_ok=True)
         if bakes.in_memory:
@@ -63,7 +64,7 @@ def _without_hidden(copy: Any) -> Generator[None]:
     slim: dict[Any, Any] = {}
     for strip in copy.sequence_editor.strips_all:
         scene = strip.scene if strip.type == "SCENE" and strip.scene_input == "CAMERA" else None
-        if scene is None or scene.library or scene.rigidbody_world or compat.has_compositor(scene):
+        if scene is None or not _may_be_copied(scene):
             continue
         if scene not in slim and _hidden(scene):
             slim[scene] = scene.copy()
@@ -76,6 +77,14 @@ def _without_hidden(copy: Any) -> Generator[None]:
     finally:
         for scene in slim.values():
             bpy.data.scenes.remove(scene)
+
+
+def _may_be_copied(scene: Any) -> bool:
+    """Whether a copy of the scene shows the same: nothing refers to the scene itself, as drivers of its objects may."""
+    if scene.library or scene.rigidbody_world or scene.animation_data or compat.has_compositor(scene):
+        return False
+    users = bpy.data.user_map(subset=[scene])[scene]
+    return all(user.id_type in ("SCENE", "WORKSPACE", "WINDOWMANAGER", "SCREEN") for user in users)
 
 
 def _hidden(scene: Any) -> list[tuple[Callable[[Any], None], Any]]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is sent is what is seen: within meta strips, on an ordinary screen, still where it is held, at any frame rate."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,52 @@ def test_what_is_held_is_still(by: str, addon: Any, standin: StandIn, project: P
 
     assert clip["means"][23] > clip["means"][10] + 10 > clip["means"][2] + 15
     assert clip["means"][24:] == pytest.approx([clip["means"][23]] * len(clip["means"][24:]), abs=1)
+
+
+def see_through(strip: Any) -> Any:
+    strip.blend_alpha = 0.5
+    return strip
+
+
+def fade_out(strip: Any) -> Any:
+    for frame, alpha in ((1, 1.0), (24, 0.1)):
+        strip.blend_alpha = alpha
+        strip.keyframe_insert("blend_alpha", frame=frame)
+    return strip
+
+
+def in_a_faint_meta_strip(strip: Any) -> Any:
+    meta = edits.make_meta(strip)
+    meta.blend_alpha = 0.4
+    return meta
+
+
+def title(strip: Any) -> Any:
+    text = edits.effect("TEXT", channel=7, frames=24)
+    text.text, text.font_size, text.use_shadow = "MMMM", 300, True
+    return text
+
+
+@pytest.mark.parametrize("change", [see_through, fade_out, in_a_faint_meta_strip, title])
+def test_what_is_held_is_the_last_picture_transparent_or_not(
+    change: Callable[[Any], Any], addon: Any, standin: StandIn, project: Path
+) -> None:
+    strip = change(edits.movie(project, frames=24, at=(12,), start=1))
+
+    clip = clip_of(addon, standin, project, strip)
+
+    assert clip["means"][24:] == pytest.approx([clip["means"][23]] * len(clip["means"][24:]), abs=1)
+
+
+def test_a_strip_is_seen_through_the_effect_on_its_meta_strip(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=60, at=(40,), start=1)
+    meta = edits.make_meta(strip)
+    speed = edits.effect("SPEED", meta, channel=meta.channel + 1)
+    speed.speed_control, speed.speed_factor = "MULTIPLY", 2.0
+
+    clip = clip_of(addon, standin, project, strip)
+
+    assert clip["flashes"] == [pytest.approx(20 / 24, abs=1 / 24)]
 
 
 @pytest.mark.parametrize("fps", ["23.976", "12", "7.5", "15", "29.97", "48", "59.94", "120"])

@@ -73,9 +73,17 @@ def hidden_but_referred_to(scene: Any, item: Any) -> None:
     scene.collection.objects.link(other)
 
 
+def hidden_where_a_driver_asks_the_scene(scene: Any, item: Any) -> None:
+    """In a copy of the scene, the driver would go on asking the other one."""
+    hidden(scene, item)
+    target = scene.camera.driver_add("location", 0).driver.variables.new().targets[0]
+    target.id_type, target.id, target.data_path = "SCENE", scene, "frame_current"
+
+
 @pytest.mark.parametrize(
     ("place", "written"),
     [
+        (hidden_where_a_driver_asks_the_scene, True),
         (in_a_hidden_collection, False),
         (in_an_excluded_collection, False),
         (hidden, False),

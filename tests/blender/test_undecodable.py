@@ -45,6 +45,13 @@ def shorter(path: Path) -> None:
     footage.flashes(path, frames=12, at=(4,))
 
 
+def zeroed_inside(path: Path) -> None:
+    """As a download that reserves its space and then breaks off."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) * 3 // 4] = bytes(len(data) * 3 // 4 - len(data) // 2)
+    path.write_bytes(data)
+
+
 BROKEN = [emptied, web_page, without_its_end, without_its_end_but_with_its_index, matroska_without_its_end, shorter]
 
 
@@ -116,7 +123,7 @@ def test_a_movie_clip_whose_file_is_missing_is_refused(addon: Any, standin: Stan
     assert refused(addon, standin, shown).code == "missing_file"
 
 
-@pytest.mark.parametrize("spoil", [emptied, web_page, without_its_end])
+@pytest.mark.parametrize("spoil", [emptied, web_page, without_its_end, zeroed_inside])
 def test_an_image_of_a_sequence_that_cannot_be_decoded_is_refused_where_it_is_seen(
     spoil: Callable[[Path], None], addon: Any, standin: StandIn, project: Path
 ) -> None:
@@ -130,6 +137,31 @@ def test_an_image_of_a_sequence_that_cannot_be_decoded_is_refused_where_it_is_se
 
     # Where the strip is trimmed, it shows it no more.
     addon.compat.set_right_handle(strip, 19)
+    (job,) = edits.generate(addon, strip)
+    assert job.error is None
+
+
+@pytest.mark.parametrize("spoil", [emptied, zeroed_inside])
+def test_an_image_of_a_movie_clip_that_cannot_be_decoded_is_refused(
+    spoil: Callable[[Path], None], addon: Any, standin: StandIn, project: Path
+) -> None:
+    pictures = footage.images(project / "images", frames=24, at=(3,))
+    clip = bpy.data.movieclips.load(str(pictures[0]))
+    assert clip.source == "SEQUENCE"
+    strip = edits.edit().strips.new_clip(name="movie clip", clip=clip, channel=2, frame_start=1)
+    addon.compat.set_right_handle(strip, 25)
+    spoil(pictures[20])
+    error = refused(addon, standin, strip)
+    assert (error.code, pictures[20].name in error.message) == ("undecodable", True)
+
+
+def test_a_movie_that_ends_early_is_taken_where_what_is_shown_is_there(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=96, at=(4,), start=1)
+    path = Path(strip.filepath)
+    whole = path.with_name("whole.mp4")
+    footage.remux(path, whole, {"movflags": "faststart"})
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 9 // 10])
+    addon.compat.set_right_handle(strip, 11)
     (job,) = edits.generate(addon, strip)
     assert job.error is None
 
