@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which addresses may be spoken to, and how much of one may be told. No bpy."""
+"""Which addresses may be spoken to, and how much of one may be told. No bpy.
+
+An address from the preferences may lead into the local network, where a studio has its storage or a gateway
+(`private_allowed`). One that a server names, as a result, an upload URL or a redirect, may not.
+"""
 
 import ipaddress
 import re
@@ -18,12 +22,16 @@ _NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")
 # RFC 6052, 2.1: below it lies the whole of IPv4.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _V4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+# RFC 1918 and RFC 4193. Not the link-local networks, which hold the metadata service of most clouds.
+_PRIVATE = [ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
+# Metadata services within fc00::/7, which hand out credentials: of AWS, Google Cloud and Oracle Cloud, from their manuals.
+_METADATA = [ipaddress.ip_address(address) for address in ("fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe")]
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def check_url(url: str, *, loopback_allowed: bool, hint: str = SERVICE_HINT) -> None:
-    """Raises Failure unless `url` is https to a public name, or, if allowed, plain http to this machine.
+def check_url(url: str, *, loopback_allowed: bool, private_allowed: bool = False, hint: str = SERVICE_HINT) -> None:
+    """Raises Failure unless `url` is https to a public name or, if allowed, to a private one or plain http to this machine.
 
     What a public name resolves to is seen to where it is connected to. `hint` says where the address is set.
     """
@@ -31,10 +39,11 @@ def check_url(url: str, *, loopback_allowed: bool, hint: str = SERVICE_HINT) -> 
     if host and is_loopback(host):
         if loopback_allowed and scheme in ("http", "https"):
             return
-    elif scheme == "https" and host and _may_be_public(host):
+    elif scheme == "https" and host and _may_be_asked(host, private_allowed=private_allowed):
         return
     shown = f"{scheme}://{host}" if host else "that was given"
-    raise Failure("unsafe_url", f"The address {shown} is not a public https address, so nothing was sent there.", hint)
+    kind = "an https address of the Internet or the local network" if private_allowed else "a public https address"
+    raise Failure("unsafe_url", f"The address {shown} is not {kind}, so nothing was sent there.", hint)
 
 
 def is_loopback(host: str) -> bool:
@@ -46,14 +55,14 @@ def is_loopback(host: str) -> bool:
     return ip is not None and ip.is_loopback
 
 
-def may_reach(host: str, address: str, *, loopback_allowed: bool) -> bool:
+def may_reach(host: str, address: str, *, loopback_allowed: bool, private_allowed: bool = False) -> bool:
     """Whether `address`, one of those that `host` resolves to, may be spoken to under that name."""
     ip = _literal(address)
     if ip is None:
         return False
     if ip.is_loopback:
         return loopback_allowed
-    return _is_public(ip) and not is_loopback(host)
+    return _is_allowed(ip, private_allowed=private_allowed) and not is_loopback(host)
 
 
 def redact(text: str, *secrets: str) -> str:
@@ -80,9 +89,9 @@ def _scheme_and_host(url: str) -> tuple[str, str]:
     return parts.scheme, host if plain and sound else ""
 
 
-def _may_be_public(host: str) -> bool:
+def _may_be_asked(host: str, *, private_allowed: bool) -> bool:
     ip = _literal(host)
-    return _is_public(ip) if ip else not _NUMBER.fullmatch(host.removesuffix("."))
+    return _is_allowed(ip, private_allowed=private_allowed) if ip else not _NUMBER.fullmatch(host.removesuffix("."))
 
 
 def _literal(host: str) -> IPAddress | None:
@@ -92,6 +101,15 @@ def _literal(host: str) -> IPAddress | None:
     except ValueError:
         return None
     return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+
+
+def _is_allowed(ip: IPAddress, *, private_allowed: bool) -> bool:
+    return _is_public(ip) or (private_allowed and _is_private(ip))
+
+
+def _is_private(ip: IPAddress) -> bool:
+    """Whether it is of a local network and may be a storage there."""
+    return any(ip in network for network in _PRIVATE) and ip not in _METADATA
 
 
 def _is_public(ip: IPAddress) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a connection comes about: to public addresses alone, ended by its Line, its faults in plain words. No bpy.
+"""How a connection comes about: to allowed addresses alone, ended by its Line, its faults in plain words. No bpy.
 
 requests and urllib3 do the rest. Whom a name leads to is seen to between looking it up and connecting to just that
 address, so that no second look-up can lead elsewhere. With a proxy it is the proxy that looks up, and its own address may
@@ -29,18 +29,21 @@ from urllib3.exceptions import HTTPError
 from ..failure import Cancelled, Failure
 from .addresses import may_reach
 from .deadline import LOOK_SECONDS, READ_SECONDS, Line
-from .faults import host_of, insecure, not_public, proxy_name, silent, socks, unconnected, unresolved, untunnelled
+from .faults import host_of, insecure, not_allowed, proxy_name, silent, socks, unconnected, unresolved, untunnelled
 
 CONNECT_SECONDS = 10.0
 """For each of the addresses that a name has."""
 
 
-def session(line: Line) -> requests.Session:
-    """A session whose connections are the line's. It keeps no cookies, and looks at no redirect."""
+def session(line: Line, *, private_allowed: bool = False) -> requests.Session:
+    """A session whose connections are the line's. It keeps no cookies, and looks at no redirect.
+
+    A pool hands a connection to any request to its host, so what may go to private addresses has a session of its own.
+    """
     made = _Session()
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        made.mount(scheme, _Adapter(line))
+        made.mount(scheme, _Adapter(line, private_allowed))
     return made
 
 
@@ -51,8 +54,11 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, line: Line) -> None:
-        self._pools = {"http": partial(_PlainPool, line), "https": partial(_SecurePool, line)}
+    def __init__(self, line: Line, private_allowed: bool) -> None:
+        self._pools = {
+            "http": partial(_PlainPool, line, private_allowed),
+            "https": partial(_SecurePool, line, private_allowed),
+        }
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -71,11 +77,19 @@ class _OnLine:
     """What both kinds of connections have of us. `proxy`, `_dns_host` and `_tunnel_host` are urllib3's, 1.26 to 2."""
 
     line: Line
+    private_allowed: bool
     _handle: socket.socket | None = None
     _tunnelled = False
 
     def _new_conn(self: Any) -> socket.socket:
-        sock = _reach(self.line, self._via(), self._dns_host, self.port, self.socket_options or ())
+        sock = _reach(
+            self.line,
+            self._via(),
+            self._dns_host,
+            self.port,
+            self.socket_options or (),
+            private_allowed=self.private_allowed,
+        )
         self._handle = self.line.hold(sock)
         return sock
 
@@ -131,15 +145,17 @@ class _Secure(_OnLine, HTTPSConnection):
 
 
 class _PoolOnLine(HTTPConnectionPool):
-    """Its connections know the line that they are on."""
+    """Its connections know the line that they are on, and where they may go."""
 
-    def __init__(self, line: Line, *args: Any, **options: Any) -> None:
+    def __init__(self, line: Line, private_allowed: bool, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._line = line
+        self._private_allowed = private_allowed
 
     def _new_conn(self) -> Any:
         connection: Any = super()._new_conn()
         connection.line = self._line
+        connection.private_allowed = self._private_allowed
         return connection
 
 
@@ -151,7 +167,7 @@ class _SecurePool(_PoolOnLine, HTTPSConnectionPool):
     ConnectionCls = _Secure  # pyright: ignore[reportAssignmentType]
 
 
-def _reach(line: Line, proxy: str, host: str, port: int, options: Sequence[Any]) -> socket.socket:
+def _reach(line: Line, proxy: str, host: str, port: int, options: Sequence[Any], *, private_allowed: bool) -> socket.socket:
     """A socket that is connected to `host`, which is the proxy where there is one."""
     peer = proxy_name(proxy) if proxy else host
     line.peer = peer
@@ -160,9 +176,10 @@ def _reach(line: Line, proxy: str, host: str, port: int, options: Sequence[Any])
     except (OSError, UnicodeError):
         line.check()
         raise unresolved(peer) from None
-    allowed = [row for row in found if proxy or may_reach(host, str(row[4][0]), loopback_allowed=line.loopback_allowed)]
+    may = partial(may_reach, host, loopback_allowed=line.loopback_allowed, private_allowed=private_allowed)
+    allowed = [row for row in found if proxy or may(str(row[4][0]))]
     if not allowed:
-        raise not_public(host)
+        raise not_allowed(host, private_allowed=private_allowed)
     late = False
     for family, kind, protocol, _, address in allowed:
         line.check()

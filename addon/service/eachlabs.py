@@ -94,8 +94,8 @@ class KeyAuth(AuthBase):
 
 
 def check_base_url(base_url: str) -> None:
-    """Raises Failure unless `base_url` is https, or plain http to this machine."""
-    check_url(base_url, loopback_allowed=True)
+    """Raises Failure unless `base_url` is https, also to the local network, or plain http to this machine."""
+    check_url(base_url, loopback_allowed=True, private_allowed=True)
 
 
 class Eachlabs:
@@ -215,7 +215,8 @@ class Eachlabs:
 
     def _send(self, method: str, path: str, body: object = None, *, heed_cancel: bool = True) -> Answer:
         url = self._base + path
-        answer = self._transport.send(method, url, auth=KeyAuth(self._key), json=body, heed_cancel=heed_cancel)
+        auth = KeyAuth(self._key)
+        answer = self._transport.send(method, url, auth=auth, json=body, heed_cancel=heed_cancel, private_allowed=True)
         self._heed_clock(answer.headers)
         return answer
 

@@ -76,11 +76,12 @@ def unconnected(peer: str) -> TryAgain:
     return TryAgain("connection", f"No connection to {peer} could be made.", hint, sent=False)
 
 
-def not_public(host: str) -> Failure:
-    """A public name that leads into the local network: DNS rebinding, or a resolver that does so on purpose."""
+def not_allowed(host: str, *, private_allowed: bool) -> Failure:
+    """A public name that leads to where its request may not go: DNS rebinding, or a resolver that does so on purpose."""
+    kind = "neither public nor of the local network" if private_allowed else "not public"
     return Failure(
         "unsafe_url",
-        f"The name {host} leads to an address that is not public, so nothing was sent there.",
+        f"The name {host} leads to an address that is {kind}, so nothing was sent there.",
         "Check the address. If this network resolves names by itself, reach the Internet through HTTPS_PROXY.",
     )
 

@@ -6,13 +6,11 @@ one points. `.netrc` is kept from replacing the key: every request brings its ow
 """
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urljoin
@@ -28,6 +26,7 @@ from .connection import CONNECT_SECONDS, session
 from .deadline import READ_SECONDS, Line
 from .download import Progress, save
 from .faults import TryAgain, host_of, unreachable
+from .retry_after import retry_after
 from .upload import Upload
 
 T = TypeVar("T")
@@ -41,7 +40,6 @@ BODY_MAX = 4 * 1024**2
 ATTEMPTS = 5
 STAGE_SECONDS = 5 * 60.0
 """After this long no attempt is begun any more; outages that end by themselves are shorter, and nobody waits for longer."""
-RETRY_AFTER_MAX = 60.0
 _REDIRECTS_MAX = 5
 
 
@@ -55,24 +53,6 @@ class Answer:
     def retry_after(self) -> float:
         """Seconds; see the function of that name."""
         return retry_after(self.headers)
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a `Retry-After` asks for, as a number or a date, within bounds; 0 where there is none."""
-    told = headers.get("Retry-After", "")
-    try:
-        seconds = float(told)
-    except ValueError:
-        seconds = _seconds_until(told, headers.get("Date", ""))
-    return min(max(seconds, 0.0), RETRY_AFTER_MAX) if math.isfinite(seconds) else 0.0
-
-
-def _seconds_until(date: str, now: str) -> float:
-    """By the clock of who tells the date, if it tells its time; 0 for what is no date."""
-    try:
-        return parsedate_to_datetime(date).timestamp() - (parsedate_to_datetime(now).timestamp() if now else time.time())
-    except (ValueError, TypeError, OverflowError, OSError):
-        return 0.0
 
 
 class NoAuth(AuthBase):
@@ -89,13 +69,14 @@ class Transport:
         self.cancel = cancel
         self._loopback_allowed = loopback_allowed
         self._line = Line(cancel, loopback_allowed=loopback_allowed)
-        self._session = session(self._line)
+        self._sessions = {private: session(self._line, private_allowed=private) for private in (False, True)}
         _ours.speaking = True
         for name in _LOGGERS:
             logging.getLogger(f"urllib3.{name}").addFilter(_hide_urls)
 
     def close(self) -> None:
-        self._session.close()
+        for made in self._sessions.values():
+            made.close()
         self._line.close()
         _ours.speaking = False
 
@@ -147,15 +128,25 @@ class Transport:
         json: object = None,
         data: object = None,
         heed_cancel: bool = True,
+        private_allowed: bool = False,
         hint: str = SERVICE_HINT,
     ) -> Answer:
         """One request and its whole answer, whatever its status. Raises TryAgain, Failure, Cancelled.
 
-        `heed_cancel=False` reads the answer to its end all the same, since it tells of something to be undone. `hint` says
-        where the address comes from, in case that it is none to be spoken to.
+        `heed_cancel=False` reads the answer to its end all the same, since it tells of something to be undone.
+        `private_allowed` is for addresses from the preferences, which may lead into the local network. `hint` says where the
+        address comes from, in case that it is none to be spoken to.
         """
         with self._asked(
-            method, url, auth=auth, headers=headers, json=json, data=data, heed_cancel=heed_cancel, hint=hint
+            method,
+            url,
+            auth=auth,
+            headers=headers,
+            json=json,
+            data=data,
+            heed_cancel=heed_cancel,
+            private_allowed=private_allowed,
+            hint=hint,
         ) as response:
             body = bytearray()
             try:
@@ -169,19 +160,23 @@ class Transport:
                 raise fault if isinstance(fault, TryAgain) else TryAgain(fault.code, fault.message, fault.hint) from None
             return Answer(response.status_code, response.headers, bytes(body))
 
-    def put_file(self, url: str, path: Path, headers: Mapping[str, str], progress: Progress) -> Answer:
-        """Sends the file at `path` as the body of one PUT, without any key."""
+    def put_file(
+        self, url: str, path: Path, headers: Mapping[str, str], progress: Progress, *, private_allowed: bool = False
+    ) -> Answer:
+        """Sends the file at `path` as the body of one PUT, without any key. `private_allowed` as in `send`."""
         with path.open("rb") as file:
             body = Upload(file, path.stat().st_size, self._line, progress)
-            return self.send("PUT", url, headers=headers, data=body, hint=GIVEN_HINT)
+            return self.send("PUT", url, headers=headers, data=body, private_allowed=private_allowed, hint=GIVEN_HINT)
 
     def fetch(self, url: str, path: Path, progress: Progress) -> None:
         """Downloads `url` to `path`, which appears only when it is whole. Sends no key."""
         self.retry(lambda: self._fetch_once(url, path, progress))
 
-    def read(self, url: str, bytes_max: int, headers: Mapping[str, str] | None = None) -> Answer:
-        """The first bytes of what anyone can read at `url`, whatever its status. Sends no key."""
-        with self._asked_publicly(url, headers) as response:
+    def read(
+        self, url: str, bytes_max: int, headers: Mapping[str, str] | None = None, *, private_allowed: bool = False
+    ) -> Answer:
+        """The first bytes of what anyone can read at `url`, whatever its status. Sends no key. See `send`."""
+        with self._asked_publicly(url, headers, private_allowed=private_allowed) as response:
             body = bytearray()
             for block in self._blocks(response):
                 body += block
@@ -189,9 +184,9 @@ class Transport:
                     break
             return Answer(response.status_code, response.headers, bytes(body[:bytes_max]))
 
-    def check(self, url: str, hint: str) -> None:
+    def check(self, url: str, hint: str, *, private_allowed: bool = False) -> None:
         """Raises Failure unless this connection may go to `url`; `hint` says where that address is set."""
-        check_url(url, loopback_allowed=self._loopback_allowed, hint=hint)
+        check_url(url, loopback_allowed=self._loopback_allowed, private_allowed=private_allowed, hint=hint)
 
     def _fetch_once(self, url: str, path: Path, progress: Progress) -> None:
         with self._asked_publicly(url) as response:
@@ -200,15 +195,15 @@ class Transport:
 
     @contextmanager
     def _asked_publicly(
-        self, url: str, headers: Mapping[str, str] | None = None
+        self, url: str, headers: Mapping[str, str] | None = None, *, private_allowed: bool = False
     ) -> Generator[requests.Response, None, None]:
-        """Follows redirects, each address as wary as the first."""
+        """Follows redirects. `private_allowed` is for the first address alone: a server has named the others."""
         for _ in range(_REDIRECTS_MAX + 1):
-            with self._asked("GET", url, headers=headers, hint=GIVEN_HINT) as response:
+            with self._asked("GET", url, headers=headers, private_allowed=private_allowed, hint=GIVEN_HINT) as response:
                 if not response.is_redirect:
                     yield response
                     return
-                url = _pointed_to(response)
+                url, private_allowed = _pointed_to(response), False
         raise Failure("bad_answer", f"What should be at {host_of(url)} is redirected without end.", "Retry in a while.")
 
     @contextmanager
@@ -222,14 +217,15 @@ class Transport:
         json: object = None,
         data: object = None,
         heed_cancel: bool = True,
+        private_allowed: bool = False,
         hint: str,
     ) -> Generator[requests.Response, None, None]:
         """A request whose answer has begun; it is over, or hung up, at the end of the block."""
-        check_url(url, loopback_allowed=self._loopback_allowed, hint=hint)
+        self.check(url, hint, private_allowed=private_allowed)
         with self._line.request(host_of(url), heed_cancel=heed_cancel):
             self._line.check()
             try:
-                response = self._session.request(
+                response = self._sessions[private_allowed].request(
                     method,
                     url,
                     auth=auth or NoAuth(),

@@ -23,6 +23,7 @@ from addon.service.body import BLOCK
 from addon.service.eachlabs import Eachlabs
 from addon.service.faults import TryAgain
 from addon.service.http import Transport
+from addon.service.retry_after import RETRY_AFTER_MAX, retry_after
 
 from .parts import Double, Quick, until
 from .wire import PATIENCE, Act, Authority, Wire, failure_of, goes_on, head, says, waits, wire
@@ -432,15 +433,15 @@ def test_a_cancelled_download_leaves_nothing(transport: Quick, tmp_path: Path) -
     [
         ("7", "", 7),
         ("1.5", "", 1.5),
-        ("999999", "", http.RETRY_AFTER_MAX),
+        ("999999", "", RETRY_AFTER_MAX),
         ("1e999", "", 0),
         ("nan", "", 0),
         ("-5", "", 0),
         ("Wed, 21 Oct 2026 07:28:30 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 30),
-        ("Wed, 21 Oct 2026 09:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", http.RETRY_AFTER_MAX),
+        ("Wed, 21 Oct 2026 09:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", RETRY_AFTER_MAX),
         ("Wed, 21 Oct 2026 07:00:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 0),
         ("Wed, 21 Oct 2026 07:28:30 GMT", "soon", 0),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", "", http.RETRY_AFTER_MAX),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", "", RETRY_AFTER_MAX),
         ("Wed, 99 Oct 99999 07:28:30 GMT", "", 0),
         ("Thu, 01 Jan 1970 00:00:00 GMT", "", 0),
         ("soon", "", 0),
@@ -448,7 +449,7 @@ def test_a_cancelled_download_leaves_nothing(transport: Quick, tmp_path: Path) -
     ],
 )
 def test_the_time_to_wait_is_read_in_every_form(told: str, now: str, seconds: float) -> None:
-    assert http.retry_after({"Retry-After": told, "Date": now}) == seconds
+    assert retry_after({"Retry-After": told, "Date": now}) == seconds
 
 
 def test_no_attempt_is_begun_past_the_stages_end(transport: Quick) -> None:

@@ -318,7 +318,7 @@ def test_a_public_address_may_redirect(
     class Behind:
         """The real one, whose clips are read through another address."""
 
-        needs_clip = deletes = True
+        needs_clip = private_allowed = deletes = True
         real: Published
 
         def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
@@ -472,17 +472,27 @@ def test_a_template_that_cannot_be_right_is_refused_before_anything_is_sent(
     "template",
     [
         "http://cdn.example/{name}",
-        "https://10.0.0.1/{name}",
+        "http://10.0.0.1/{name}",
+        "https://127.0.0.1/{name}",
+        "https://169.254.169.254/{name}",
         "ftp://cdn.example/{name}",
         "https://me:word@cdn.example/{name}",
     ],
 )
 @pytest.mark.parametrize("which", ["upload", "public"])
-def test_only_public_https_addresses_are_used(which: str, template: str, any_service: Eachlabs) -> None:
+def test_only_https_addresses_are_used(which: str, template: str, any_service: Eachlabs) -> None:
     config = replace(HttpPutConfig(GOOD, GOOD), **{which: template})
     told = failure_of(lambda: config.open(any_service, Transport(threading.Event())))
     assert (told.code, which in told.hint) == ("unsafe_url", True)
     assert "word" not in told.message
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "172.31.0.1", "192.168.1.5", "[fd12::5]"])
+def test_the_upload_may_go_to_the_local_network_and_the_public_address_not(host: str, any_service: Eachlabs) -> None:
+    private = f"https://{host}/{{name}}"
+    HttpPutConfig(private, GOOD).open(any_service, Transport(threading.Event()))
+    told = failure_of(lambda: HttpPutConfig(GOOD, private).open(any_service, Transport(threading.Event())))
+    assert (told.code, "Eachlabs has to reach it" in told.hint) == ("unsafe_url", True)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_a_long_strip_at_one_address_is_one_run(double: Double, video: str, tmp_
     ("config", "code"),
     [
         (S3Config("https://s3.example", "media"), "storage_setup"),
-        (HttpPutConfig("https://10.0.0.1/{name}", "https://cdn.example/{name}"), "unsafe_url"),
+        (HttpPutConfig("https://cdn.example/{name}", "https://10.0.0.1/{name}"), "unsafe_url"),
         (EachlabsConfig(1), "storage_setup"),
         (GivenUrlConfig(), "storage_setup"),
     ],
@@ -205,6 +205,7 @@ class Brief:
 
 class BriefStorage:
     needs_clip = True
+    private_allowed = False
     deletes = True
 
     def __init__(self, config: Brief, true: Storage) -> None:

@@ -51,6 +51,11 @@ class Storage(Protocol):
         ...
 
     @property
+    def private_allowed(self) -> bool:
+        """Whether its addresses may lead into the local network: those that the artist has set may, a server's may not."""
+        ...
+
+    @property
     def deletes(self) -> bool:
         """Whether `delete` takes the clip away; False where it stays."""
         ...

@@ -42,7 +42,7 @@ def check_storage(storage: Storage, transport: Transport, clearing: Clearing) ->
         begun: list[Published] = []
         try:
             published = _step("Upload", lambda: storage.publish(clip, lambda done, total: None, begun.append))
-            _step("Read back", lambda: transport.retry(lambda: _read_back(published, clip.read_bytes(), transport)))
+            _step("Read back", lambda: transport.retry(lambda: _read_back(storage, published, clip.read_bytes(), transport)))
         except (Failure, Cancelled):
             _leave_nothing(begun, clearing)
             raise
@@ -60,7 +60,8 @@ def _check_address(storage: Storage, transport: Transport) -> str:
 
     def read() -> str:
         url = storage.publish(Path(), lambda done, total: None, lambda begun: None).url
-        answer = transport.read(url, _START_BYTES, {"Range": f"bytes=0-{_START_BYTES - 1}"})
+        headers = {"Range": f"bytes=0-{_START_BYTES - 1}"}
+        answer = transport.read(url, _START_BYTES, headers, private_allowed=storage.private_allowed)
         if answer.status not in (200, 206):
             raise refusal(answer, READING, url)
         if answer.body[4:8] != b"ftyp":
@@ -71,9 +72,9 @@ def _check_address(storage: Storage, transport: Transport) -> str:
     return _step("Read", lambda: transport.retry(read))
 
 
-def _read_back(published: Published, sent: bytes, transport: Transport) -> None:
+def _read_back(storage: Storage, published: Published, sent: bytes, transport: Transport) -> None:
     url = published.url
-    answer = transport.read(url, len(sent) + 1)
+    answer = transport.read(url, len(sent) + 1, private_allowed=storage.private_allowed)
     if answer.status == 404:
         # A CDN may need a moment to know of it.
         fault = refusal(answer, READING, url)
@@ -95,7 +96,7 @@ def _check_deletion(storage: Storage, published: Published, transport: Transport
             raise
         missing = failure
     try:
-        stays = transport.retry(lambda: _is_handed_out(published.url, transport))
+        stays = transport.retry(lambda: _is_handed_out(storage, published.url, transport))
     except Failure:
         # What can't be read says nothing against a deletion that was carried out, and nothing for one that wasn't.
         if missing is not None:
@@ -111,8 +112,8 @@ def _check_deletion(storage: Storage, published: Published, transport: Transport
     return f"Uploaded, read back from {host} and deleted."
 
 
-def _is_handed_out(url: str, transport: Transport) -> bool:
-    answer = transport.read(url, 1)
+def _is_handed_out(storage: Storage, url: str, transport: Transport) -> bool:
+    answer = transport.read(url, 1, private_allowed=storage.private_allowed)
     if answer.status != 200 and isinstance(fault := refusal(answer, READING, url), TryAgain):
         raise fault
     return answer.status == 200

@@ -38,6 +38,7 @@ class EachlabsConfig:
 
 class EachlabsStorage:
     needs_clip = True
+    private_allowed = False
     deletes = True
 
     def __init__(self, service: Eachlabs, transport: Transport, life: int = LIFE_SECONDS) -> None:

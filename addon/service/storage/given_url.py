@@ -33,6 +33,7 @@ class GivenUrlConfig:
 
 class GivenUrl:
     needs_clip = False
+    private_allowed = True
     deletes = False
 
     def __init__(self, url: str) -> None:

@@ -30,7 +30,8 @@ _HEADERS_RESERVED = {"host", "content-length", "transfer-encoding", "connection"
 class HttpPutConfig:
     """Where clips go and where they are then read.
 
-    upload    an address in which {name} stands for the clip's name; it may carry a query, such as a SAS
+    upload    an address in which {name} stands for the clip's name; it may carry a query, such as a SAS, and be one of the
+              local network
     public    the address at which anyone can read what was uploaded, with {name} too
     headers   sent with the upload and the deletion: `Name: value`, several of them parted by | or line breaks
     user      and password: a basic login
@@ -50,10 +51,12 @@ class HttpPutConfig:
 
     def open(self, service: Eachlabs, transport: Transport) -> "HttpPut":
         tidied = replace(self, upload=self.upload.strip(), public=self.public.strip(), token=self.token.strip())
-        for template, what in ((tidied.upload, "upload"), (tidied.public, "public")):
+        for template, what, hint, private_allowed in (
+            (tidied.upload, "upload", "Check the upload address of the storage: it has to be https.", True),
+            (tidied.public, "public", "Check the public address of the storage: Eachlabs has to reach it.", False),
+        ):
             _check_template(template, what)
-            hint = f"Check the {what} address of the storage: nothing is sent into the local network."
-            transport.check(template.replace(NAME, object_name()), hint)
+            transport.check(template.replace(NAME, object_name()), hint, private_allowed=private_allowed)
         return HttpPut(tidied, _checked_headers(tidied), transport)
 
 
@@ -68,6 +71,7 @@ def parse_headers(text: str) -> tuple[tuple[str, str], ...]:
 
 class HttpPut:
     needs_clip = True
+    private_allowed = True
 
     def __init__(self, config: HttpPutConfig, headers: dict[str, str], transport: Transport) -> None:
         self._config = config
@@ -107,14 +111,15 @@ class HttpPut:
 
     def _put_once(self, name: str, clip: Path, progress: Progress) -> None:
         url = self._config.upload.replace(NAME, name)
-        answer = self._transport.put_file(url, clip, {"Content-Type": CONTENT_TYPE, **self._headers}, progress)
+        headers = {"Content-Type": CONTENT_TYPE, **self._headers}
+        answer = self._transport.put_file(url, clip, headers, progress, private_allowed=True)
         if answer.status not in (200, 201, 204):
             raise refusal(answer, "the upload", url)
 
     def _delete_once(self, name: str) -> Failure | None:
         """Returns the refusal where there was nothing to delete."""
         url = self._config.upload.replace(NAME, name)
-        answer = self._transport.send("DELETE", url, headers=self._headers)
+        answer = self._transport.send("DELETE", url, headers=self._headers, private_allowed=True)
         if 200 <= answer.status < 300:
             return None
         failure = refusal(answer, "the deletion", url)

@@ -31,7 +31,8 @@ _KEY_BYTES_MAX = 1024
 class S3Config:
     """A bucket and the key to it.
 
-    endpoint      such as https://s3.eu-central-1.amazonaws.com; without a scheme it is https
+    endpoint      such as https://s3.eu-central-1.amazonaws.com; without a scheme it is https. A public name, since Eachlabs
+                  reads there too; in this network it may resolve to a private address
     prefix        folders within the bucket, or empty
     virtual_host  the bucket is the first part of the host, not of the path
     life          for how long the clip can be read, in seconds
@@ -110,6 +111,7 @@ _WANTED = {
 
 class S3:
     needs_clip = True
+    private_allowed = True
     deletes = True
 
     def __init__(self, config: S3Config, transport: Transport) -> None:
@@ -145,13 +147,13 @@ class S3:
         """A try that is repeated writes the same object once more."""
         headers = {"Content-Type": CONTENT_TYPE}
         url = presigned("PUT", self.address(name), self._key, REQUEST_LIFE_SECONDS, headers)
-        answer = self._transport.put_file(url, clip, headers, progress)
+        answer = self._transport.put_file(url, clip, headers, progress, private_allowed=True)
         if answer.status not in (200, 201, 204):
             raise self._refusal(answer, "the upload")
 
     def _delete_once(self, name: str, *, missing_ok: bool) -> None:
         url = presigned("DELETE", self.address(name), self._key, REQUEST_LIFE_SECONDS)
-        answer = self._transport.send("DELETE", url)
+        answer = self._transport.send("DELETE", url, private_allowed=True)
         if not 200 <= answer.status < 300 and not (answer.status == 404 and missing_ok):
             raise self._refusal(answer, "the deletion")
 

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the preferences name may lie in the local network; what a server names, a result, an upload or a redirect, may not.
+
+Names and addresses of the local network are looked up as such here, and then lead to a server on loopback.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon.failure import Cancelled, Failure
+from addon.service import connection
+from addon.service.addresses import check_url, may_reach
+from addon.service.eachlabs import Eachlabs
+from addon.service.faults import TryAgain
+from addon.service.http import Progress, Transport
+from addon.service.storage import Published, Storage
+from addon.service.storage.eachlabs import EachlabsStorage
+from addon.service.storage.given_url import GivenUrlConfig
+from addon.service.storage.http_put import HttpPutConfig
+from addon.service.storage.s3 import S3Config
+
+from .parts import Quick, check_storage, unheard
+from .wire import KEY, Act, Authority, Wire, failure_of, waits, wire
+
+NAS, CDN = "nas.example", "cdn.example"
+PRIVATE, PUBLIC = "192.168.1.5", "8.8.8.8"
+ADDRESSES = {NAS: PRIVATE, CDN: PUBLIC}
+NEVER = [
+    *("169.254.169.254", "169.254.1.1", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254"),
+    *("fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "100.100.100.200", "100.64.0.1"),
+    *("0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "198.18.0.1", "192.0.2.1", "::", "ff02::1", "2001:db8::1"),
+    *("127.0.0.1", "::1", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::10.0.0.1", "2002:a00:1::"),
+]
+
+
+class Field(Quick):
+    """As in the field: this machine's own addresses are not spoken to."""
+
+    def __init__(self, cancel: threading.Event | None = None) -> None:
+        super().__init__(cancel, loopback_allowed=False)
+
+
+@pytest.fixture
+def field() -> Iterator[Field]:
+    made = Field()
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were connected to; each leads to this machine's port of that number."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    seen: list[str] = []
+    real: Callable[..., socket.socket] = connection._connected  # pyright: ignore[reportPrivateUsage]
+
+    def found(host: str, port: int, *_: object, **__: object) -> list[tuple[Any, ...]]:
+        address = ADDRESSES.get(host, host)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    def connected(line: object, sock: socket.socket, address: tuple[str, int], options: object) -> socket.socket:
+        seen.append(address[0])
+        sock.close()
+        return real(line, socket.socket(), ("127.0.0.1", address[1]), options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    monkeypatch.setattr(connection, "_connected", connected)
+    return seen
+
+
+@pytest.fixture
+def context(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
+    return authority.server(NAS, CDN, PRIVATE)
+
+
+def keeps(files: dict[bytes, bytes], location: str = "") -> Act:
+    """A server that takes, hands out and deletes files over connections that stay open; `location` redirects a GET."""
+
+    def answer(method: bytes, path: bytes, body: bytes) -> bytes:
+        if method == b"PUT":
+            files[path] = body
+            return b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
+        if method == b"DELETE":
+            found = files.pop(path, None) is not None
+            return b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % (b"200 OK" if found else b"404 Not Found")
+        if location:
+            return b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n" % location.encode()
+        if path not in files:
+            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(files[path]), files[path])
+
+    def act(sock: socket.socket, server: Wire) -> None:
+        came = b""
+        while True:
+            while b"\r\n\r\n" not in came:
+                if not (block := sock.recv(65536)):
+                    return
+                came += block
+            head, _, came = came.partition(b"\r\n\r\n")
+            server.heads.append(head)
+            method, target = head.split()[:2]
+            lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            length = int(lengths[0].partition(b":")[2]) if lengths else 0
+            while len(came) < length:
+                came += sock.recv(65536)
+            sock.sendall(answer(method, target.partition(b"?")[0], came[:length]))
+            came = came[length:]
+
+    return act
+
+
+def put_config(host: str, server: Wire, public: str = NAS) -> HttpPutConfig:
+    return HttpPutConfig(f"https://{host}:{server.port}/{{name}}", f"https://{public}:{server.port}/{{name}}")
+
+
+@contextmanager
+def nas(context: ssl.SSLContext, files: dict[bytes, bytes], location: str = "") -> Generator[Wire]:
+    with wire(keeps(files, location), context) as server:
+        yield server
+
+
+def service_over(transport: Transport) -> Eachlabs:
+    return Eachlabs(KEY, "https://api.example", transport)
+
+
+@pytest.mark.parametrize("host", [NAS, PRIVATE])
+def test_a_storage_of_the_local_network_takes_a_clip_and_deletes_it(
+    host: str, field: Field, context: ssl.SSLContext, clip: Path, reached: list[str]
+) -> None:
+    files: dict[bytes, bytes] = {}
+    with nas(context, files) as server:
+        storage = put_config(host, server).open(service_over(field), field)
+        published = storage.publish(clip, *unheard)
+        assert list(files.values()) == [clip.read_bytes()]
+        storage.delete(published)
+    assert (files, set(reached)) == ({}, {PRIVATE})
+
+
+def bucket(server: Wire) -> S3Config:
+    return S3Config(f"https://{NAS}:{server.port}", "media", access_key="key", secret_key="word")
+
+
+@pytest.mark.parametrize("config", [lambda server: put_config(NAS, server), bucket], ids=["HTTP PUT", "S3"])
+def test_test_connection_reads_back_at_a_public_name_that_this_network_resolves_to_a_private_address(
+    config: Callable[[Wire], Any], field: Field, context: ssl.SSLContext, reached: list[str]
+) -> None:
+    with nas(context, {}) as server:
+        storage: Storage = config(server).open(service_over(field), field)
+        assert check_storage(storage, field) == f"Uploaded, read back from {NAS} and deleted."
+    assert set(reached) == {PRIVATE}
+
+
+def test_an_address_by_hand_may_resolve_to_a_private_address_here(field: Field, context: ssl.SSLContext, clip: Path) -> None:
+    with nas(context, {b"/clip.mp4": clip.read_bytes()}) as server:
+        config = GivenUrlConfig(f"https://{NAS}:{server.port}/clip.mp4")
+        assert check_storage(config.open(service_over(field), field), field) == f"{NAS} answers with an mp4 video."
+
+
+@pytest.mark.parametrize("host", [NAS, PRIVATE])
+def test_the_service_may_be_reached_through_the_local_network(host: str, field: Field, context: ssl.SSLContext) -> None:
+    with nas(context, {b"/v1/model": b'{"slug": "mmaudio"}'}) as server:
+        service = Eachlabs(KEY, f"https://{host}:{server.port}", field)
+        assert service.call("GET", "/v1/model") == {"slug": "mmaudio"}
+
+
+class Tickets:
+    """An Eachlabs that names `url` for the upload and for the reading."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def call_once(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        return {"id": "7", "presigned_url": self.url, "public_url": self.url} if method == "POST" else {}
+
+
+def presigned(transport: Transport, url: str, clip: Path) -> object:
+    tickets: Any = Tickets(url)
+    return EachlabsStorage(tickets, transport).publish(clip, *unheard)
+
+
+def read_back(transport: Transport, url: str, clip: Path) -> object:
+    """What Test Connection does with an address that Eachlabs has named."""
+
+    class Named(EachlabsStorage):
+        def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
+            return Published("7", url)
+
+    tickets: Any = Tickets(url)
+    return check_storage(Named(tickets, transport), transport)
+
+
+NAMED_BY_A_SERVER = {
+    "a result": lambda transport, url, clip: transport.fetch(url, clip.with_name("result.mp4"), lambda done, total: None),
+    "a presigned upload": presigned,
+    "an address of Eachlabs that is read back": read_back,
+}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["", "right after a request that may go there"])
+@pytest.mark.parametrize("host", [NAS, PRIVATE])
+@pytest.mark.parametrize("ask", NAMED_BY_A_SERVER.values(), ids=NAMED_BY_A_SERVER)
+def test_what_a_server_names_may_not_lie_in_the_local_network(
+    *,
+    ask: Callable[[Transport, str, Path], object],
+    host: str,
+    before: bool,
+    field: Field,
+    context: ssl.SSLContext,
+    clip: Path,
+    reached: list[str],
+) -> None:
+    url_path = "/result.mp4"
+    with nas(context, {url_path.encode(): clip.read_bytes()}) as server:
+        url = f"https://{host}:{server.port}{url_path}"
+        if before:
+            # Its connection stays open, and is one to that very host.
+            assert field.send("DELETE", f"https://{host}:{server.port}/a", private_allowed=True).status == 404
+        told = failure_of(lambda: ask(field, url, clip))
+        assert (len(server.heads), server.connections) == (int(before), int(before))
+    assert (told.code, isinstance(told, TryAgain)) == ("unsafe_url", False)
+    assert "not public" in told.message or "not a public" in told.message
+    assert reached == [PRIVATE] * before
+
+
+@pytest.mark.parametrize("host", [NAS, PRIVATE])
+def test_a_redirect_may_not_lead_into_the_local_network_not_even_from_within_it(
+    host: str, field: Field, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    with nas(context, {}) as target:
+        location = f"https://{host}:{target.port}/clip.mp4"
+        with nas(context, {}, location) as server:
+            told = failure_of(lambda: field.read(f"https://{NAS}:{server.port}/clip.mp4", 9, private_allowed=True))
+            assert told.code == "unsafe_url"
+            result = f"https://{CDN}:{server.port}/clip.mp4"
+            assert failure_of(lambda: field.fetch(result, tmp_path / "a", lambda done, total: None)).code == "unsafe_url"
+        assert len(server.heads) == 2
+    assert target.connections == 0
+
+
+def test_a_redirect_may_lead_from_the_local_network_to_the_internet(field: Field, context: ssl.SSLContext) -> None:
+    with (
+        nas(context, {b"/clip.mp4": b"clip"}) as target,
+        nas(context, {}, f"https://{CDN}:{target.port}/clip.mp4") as server,
+    ):
+        answer = field.read(f"https://{NAS}:{server.port}/clip.mp4", 9, private_allowed=True)
+    assert (answer.status, answer.body) == (200, b"clip")
+
+
+def test_a_redirect_is_not_served_by_the_connection_that_it_came_by(field: Field, context: ssl.SSLContext) -> None:
+    """It leads to the same host, to which a connection is open that may be used for the preferences' addresses alone."""
+    with nas(context, {}, "/elsewhere.mp4") as server:
+        told = failure_of(lambda: field.read(f"https://{NAS}:{server.port}/clip.mp4", 9, private_allowed=True))
+        assert (told.code, len(server.heads), server.connections) == ("unsafe_url", 1, 1)
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_metadata_link_local_and_special_addresses_are_never_spoken_to(
+    address: str, field: Field, monkeypatch: pytest.MonkeyPatch, reached: list[str]
+) -> None:
+    monkeypatch.setitem(ADDRESSES, NAS, address)
+    told = failure_of(lambda: field.send("PUT", f"https://{NAS}/a", private_allowed=True))
+    assert (told.code, reached) == ("unsafe_url", [])
+    assert "neither public nor of the local network" in told.message
+    literal = f"https://[{address.replace('%', '%25')}]/a" if ":" in address else f"https://{address}/a"
+    with pytest.raises(Failure):
+        check_url(literal, loopback_allowed=False, private_allowed=True)
+
+
+@pytest.mark.parametrize("host", ["10.1", "0xa000001", "167772161", "localhost", "a.localhost"])
+def test_a_host_that_is_written_in_an_odd_way_is_no_private_address(host: str) -> None:
+    with pytest.raises(Failure):
+        check_url(f"https://{host}/a", loopback_allowed=False, private_allowed=True)
+    assert not may_reach("localhost", PRIVATE, loopback_allowed=True, private_allowed=True)
+
+
+def test_the_local_network_is_spoken_to_over_https_alone() -> None:
+    with pytest.raises(Failure) as told:
+        check_url(f"http://{PRIVATE}/a", loopback_allowed=True, private_allowed=True)
+    assert "not an https address" in told.value.message
+
+
+def test_a_request_into_the_local_network_ends_by_a_cancel(context: ssl.SSLContext, clip: Path) -> None:
+    cancel = threading.Event()
+    field = Field(cancel)
+    with wire(waits, context) as server:
+        timer = threading.Timer(0.3, cancel.set)
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(Cancelled):
+            field.put_file(f"https://{NAS}:{server.port}/a", clip, {}, lambda done, total: None, private_allowed=True)
+    assert time.monotonic() - began < 5
+    field.close()
+
+
+def test_a_request_into_the_local_network_ends_by_its_deadline(
+    field: Field, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addon.service.deadline.ANSWER_SECONDS", 0.4)
+    with wire(waits, context) as server:
+        told = failure_of(lambda: field.send("DELETE", f"https://{NAS}:{server.port}/a", private_allowed=True))
+    assert (told.code, isinstance(told, TryAgain)) == ("timeout", True)
