@@ -16,11 +16,15 @@ from ..service.storage import Config, Storage
 
 @dataclass(frozen=True)
 class Line:
-    """One thread's way to the service and to the storage that is set up; a connection is not for several."""
+    """One thread's way to the service and to the storage that is set up; a connection is not for several.
+
+    account  see `limits.account_of`
+    """
 
     transport: Transport
     service: Eachlabs
     config: Config
+    account: str = ""
 
     @cached_property
     def storage(self) -> Storage:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..failure import Failure, readable
+from ..service import mmaudio
 from ..service.mmaudio import Settings
 from ..service.storage import Published
 from .request import Request
@@ -92,6 +93,7 @@ class Run:
     """One run of the model: a take's sound for one window.
 
     ordered        when its creation was first asked for, in seconds since the epoch: from then on it may exist and cost
+    account        the key and service address that it was ordered with, see `limits.account_of`; empty if not recorded
     over           whether it is certain that it ended, and reads its video no more
     video          the address that it was ordered with, by which it is found until its number is known
     prediction_id  its number at the service, once that is known
@@ -102,6 +104,7 @@ class Run:
 
     stage: Stage = Stage.QUEUED
     ordered: float | None = None
+    account: str = ""
     over: bool = False
     video: str = field(default="", repr=False)
     prediction_id: str | None = None
@@ -188,6 +191,16 @@ class Job:
     def to_place(self) -> list[int]:
         """The numbers of the takes, from 0, whose sound waits for its place in the edit."""
         return [number for number, take in enumerate(self.takes) if take.file is not None and take.sound is None]
+
+    def retry_cost(self, *, clearing_up: bool = False) -> float:
+        """Expected price, in US dollars, of the runs that a retry orders or may have to order; 0 if it only fetches.
+
+        `clearing_up` says that a thread still cancels the runs of this job: they are gone when the retry begins.
+        """
+        runs = [run for take in self.takes if take.file is None for run in take.runs if run.result is None]
+        lost = clearing_up and self.stage is Stage.CANCELLED
+        ordered = [run for run in runs if run.prediction_id is None or (lost and run.stage is Stage.PREDICTING)]
+        return len(ordered) * mmaudio.EXPECTED_RUN_USD
 
     @property
     def fault(self) -> JobError | None:

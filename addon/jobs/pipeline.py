@@ -23,7 +23,7 @@ from .crew import Crew, Line
 from .job import Job, JobError, Part, Progress, Stage
 from .journal import Journal
 from .journal_file import JournalFile
-from .limits import FLIGHTS_MAX, Limits, account_of
+from .limits import FLIGHTS_MAX, Limits
 from .names import file_name
 from .record import Record, as_failure
 from .request import Source
@@ -50,10 +50,12 @@ class Shared:
 class Stop(threading.Event):
     """Asks a job's threads to end: the artist doesn't want it any more.
 
-    Or, `leaving`, Blender closes: then nothing is cancelled, and whoever opens the file again goes on.
+    leaving      Blender closes: then nothing is cancelled, and whoever opens the file again goes on
+    tried_again  a retry waits until the job's thread has cleared up
     """
 
     leaving = False
+    tried_again = False
 
 
 class Pipeline:
@@ -173,20 +175,23 @@ class Pipeline:
             scoring.upload(self._record, line, window, self._clip(window), parts)
 
     def _score_part(self, part: Part, line: Line) -> None:
-        """One run. One that fails among several is ordered once more: the others would be of no use without it."""
+        """One run. One that fails among several is ordered once more: the others would be of no use without it.
+
+        Unless it was ordered before: a retry that names no cost orders nothing.
+        """
+        ordered_now = self.job.run(part).prediction_id is None
         with self._record.keeping_faults([part]):
             try:
                 self._run(part, line)
             except Failure as failure:
-                if failure.code != "run_failed" or len(self.job.runs) == 1:
+                if failure.code != "run_failed" or len(self.job.runs) == 1 or not ordered_now:
                     raise
                 self._run(part, line)
 
     def _run(self, part: Part, line: Line) -> None:
-        account = account_of(self._tools.key, self._tools.base_url)
         under_way = self.job.run(part).prediction_id is not None
         name = f"{self.job.id}/{part.window}/{part.take}"
-        flight = self._shared.limits.flight(account, name, line.transport.wait, under_way=under_way)
+        flight = self._shared.limits.flight(line.account, name, line.transport.wait, under_way=under_way)
         with flight as turn, self._expected_call(part) as call:
             scoring.order(self._record, line, part, turn, lambda: self._upload(line, [part]), call=call)
             output_url = scoring.output_of(self._record, line, part, call)
@@ -255,10 +260,10 @@ class Pipeline:
             return
         if self.job.in_storage:
             with self._line(threading.Event()) as line:
-                for part in self.job.parts:
-                    if self.job.stage is Stage.CANCELLED and self.job.run(part).stage is Stage.PREDICTING:
-                        scoring.cancel(self._record, line, part)
-                scoring.delete_clips(self._record, line, self.job.in_storage if forgotten else self.job.unread)
+                if self.job.stage is Stage.CANCELLED:
+                    scoring.cancel_runs(self._record, line)
+                unread = scoring.unread_by_retry(self.job) if self._stop.tried_again else self.job.unread
+                scoring.delete_clips(self._record, line, self.job.in_storage if forgotten else unread)
         complete = self.job.stage in (Stage.PLACING, Stage.DONE) and self.job.error is None
         if complete or not self.job.paid:
             self._tools.clear(self.job.id)

@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 0.1
 # What went wrong with one run alone: the others are worth going on with.
-_OF_ONE_RUN = ("run_failed", "run_cancelled", "run_timeout", "no_result", "result_gone", "no_sound")
+_OF_ONE_RUN = (
+    *("run_failed", "run_cancelled", "run_timeout", "run_forgotten", "other_account"),
+    *("no_result", "result_gone", "no_sound"),
+)
 
 
 class Record:
@@ -72,7 +75,9 @@ class Record:
         with self.lock:
             run = self.run(part)
             spent = (*run.spent, run.prediction_id) if run.prediction_id else run.spent
-            self.change_run(part, ordered=None, over=False, video="", prediction_id=None, result=None, spent=spent)
+            self.change_run(
+                part, ordered=None, account="", over=False, video="", prediction_id=None, result=None, spent=spent
+            )
 
     def change_take(self, number: int, **changes: Any) -> None:
         with self.lock:

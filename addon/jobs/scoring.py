@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..failure import Failure
+from ..failure import Cancelled, Failure
 from ..service import answers, mmaudio
 from ..service.answers import Prediction
 from ..service.eachlabs import Turn
 from ..service.storage import SETTINGS_HINT, Published
 from ..service.webhook import Call
+from . import forgotten
 from .crew import Line
-from .job import Part, Stage
+from .job import Job, Part, Stage
 from .record import Record
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,10 @@ def _order_once(record: Record, line: Line, part: Part, turn: Turn, call: Call |
     record.change_run(part, stage=Stage.PREDICTING)
     record.detail(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
     # Until that is settled the record keeps the address it was ordered with: it is found by nothing else.
-    started = _find(record, line, part) or _create(record, line, part, turn, call)
+    started = _find(record, line, part)
+    if started is None:
+        forgotten.check_account(record, line, part)
+        started = _create(record, line, part, turn, call)
     record.change_run(part, prediction_id=started, video="")
     if call:
         call.meant_for(started)
@@ -104,16 +108,16 @@ def _create(record: Record, line: Line, part: Part, turn: Turn, call: Call | Non
 
     settings = record.job.takes[part.take].settings
     fields = mmaudio.run_input(clip.url, record.job.request.windows[part.window].duration, settings)
-    record.change_run(part, ordered=time.time(), video=clip.url)
+    record.change_run(part, ordered=time.time(), account=line.account, video=clip.url)
     try:
         # The disk has to have taken it.
         record.check_kept()
         webhook = call.fields if call else None
         return line.service.create(fields, run.spent, turn=turn, check=check_clip, webhook=webhook)
-    except Failure as failure:
-        if failure.code != "unsettled":
+    except (Failure, Cancelled):
+        if not line.service.unsettled:
             # It is certain that nothing was started.
-            record.change_run(part, ordered=None, video="")
+            record.change_run(part, ordered=None, account="", video="")
         raise
 
 
@@ -124,13 +128,13 @@ def output_of(record: Record, line: Line, part: Part, call: Call | None = None) 
     record.change_run(part, stage=Stage.PREDICTING)
     began = time.monotonic()
     while True:
-        prediction = line.service.get(prediction_id)
+        prediction = _asked_for(record, line, part, prediction_id)
         elapsed = time.monotonic() - began
         record.detail(elapsed, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
         if prediction.cost is not None:
             record.change_run(part, cost=prediction.cost)
         if prediction.status in answers.SUCCEEDED:
-            return _output(prediction)
+            return _output(record, part, prediction)
         if prediction.status in answers.FAILED | answers.CANCELLED:
             # A run that has ended without a result can't be fetched by a retry: that starts a new one.
             record.forget_run(part)
@@ -147,6 +151,15 @@ def output_of(record: Record, line: Line, part: Part, call: Call | None = None) 
         elif _is_called(record, line, call, began):
             # What a call says is not believed; should the run go on after all, it is polled as if there were none.
             call = None
+
+
+def _asked_for(record: Record, line: Line, part: Part, prediction_id: str) -> Prediction:
+    try:
+        return line.service.get(prediction_id)
+    except Failure as failure:
+        if failure.code != "not_found":
+            raise
+        raise forgotten.not_found(record, line, part, failure) from None
 
 
 def _is_called(record: Record, line: Line, call: Call, began: float) -> bool:
@@ -173,15 +186,28 @@ def fetch(record: Record, line: Line, part: Part, output_url: str, result: Path)
         record.change_run(part, over=True)
         # The address has lapsed, or is not known everywhere yet: the service is asked for it anew, once.
         line.transport.wait(_POLL_SLOWER_SECONDS)
-        fetch_once(output_of(record, line, part))
+        output_url = output_of(record, line, part)
+        try:
+            fetch_once(output_url)
+        except Failure as still:
+            raise forgotten.without_result(record, part, still) if still.code == failure.code else still from None
     record.change_run(part, stage=Stage.DONE, result=result)
+
+
+def cancel_runs(record: Record, line: Line) -> None:
+    """Ends the runs of a cancelled job that are, or may be, under way."""
+    for part in record.job.parts:
+        if record.run(part).stage is Stage.PREDICTING:
+            cancel(record, line, part)
 
 
 def cancel(record: Record, line: Line, part: Part) -> None:
     """Ends the run where possible, also one whose start was still to be settled."""
     try:
         prediction_id = record.run(part).prediction_id or _find(record, line, part)
-        if prediction_id is not None:
+        if prediction_id is None:
+            forgotten.check_account(record, line, part)
+        else:
             line.service.cancel(prediction_id)
     except Failure as failure:
         log.warning("a run may go on: %s", failure.message)
@@ -198,6 +224,13 @@ def _find(record: Record, line: Line, part: Part) -> str | None:
     return line.service.find_run(fields, run.ordered, run.spent)
 
 
+def unread_by_retry(job: Job) -> Sequence[Published]:
+    """The job's uploads that no run reads any more if a retry is to come: it fetches runs that could not be cancelled."""
+    under_way = {part.window for part in job.parts if job.run(part).ordered is not None and not job.run(part).over}
+    kept = [clip for window, clip in enumerate(job.clips) if window in under_way]
+    return [clip for clip in job.unread if clip not in kept]
+
+
 def delete_clips(record: Record, line: Line, clips: Sequence[Published]) -> None:
     """Takes clips of the job out of storage; what can't be deleted stays recorded."""
     for clip in clips:
@@ -212,9 +245,10 @@ def delete_clips(record: Record, line: Line, clips: Sequence[Published]) -> None
             record.deleted(clip)
 
 
-def _output(prediction: Prediction) -> str:
+def _output(record: Record, part: Part, prediction: Prediction) -> str:
     if prediction.output_url is None:
-        raise Failure("no_result", "The run ended well but named no result.", "Retry looks for it again.")
+        failure = Failure("no_result", "The run ended well but named no result.", "Retry looks for it again.")
+        raise forgotten.without_result(record, part, failure)
     return prediction.output_url
 
 

@@ -15,6 +15,7 @@ from ..service.storage import Config
 from ..service.storage.eachlabs import EachlabsConfig
 from ..service.webhook import Webhook
 from .crew import Line
+from .limits import account_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Tools:
     def line(self, storage: Config, cancel: threading.Event) -> Generator[Line]:
         transport = Transport(cancel, loopback_allowed=eachlabs.is_local(self.base_url))
         try:
-            yield Line(transport, Eachlabs(self.key, self.base_url, transport), storage)
+            service = Eachlabs(self.key, self.base_url, transport)
+            yield Line(transport, service, storage, account_of(self.key, self.base_url))
         finally:
             transport.close()

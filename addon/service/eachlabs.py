@@ -22,6 +22,7 @@ from ..failure import Failure
 from . import mmaudio
 from .addresses import check_url, is_loopback, redact
 from .answers import Prediction, is_same, json_object, prediction_of, request_id, said
+from .executions import is_listed
 from .faults import TryAgain
 from .http import STAGE_SECONDS, Answer, Transport
 from .trailing_slash import redirects_by_slash, toggle_slash
@@ -47,9 +48,9 @@ _ERRORS = {
 }
 _UNEXPECTED = ("bad_answer", "Eachlabs gave an unexpected answer", "Retry in a while.")
 
-# A created run shows up in the list of executions after a moment: how often, and how far apart, it is looked for.
-_SETTLE_LOOKS = 4
-_SETTLE_SECONDS = 2.0
+# A created run shows up in the list of executions after a moment: how long to wait before each look for it, in seconds. Over
+# half a minute, growing apart: a lost answer is rare, and a run that is paid for twice is worse than the wait.
+_SETTLE_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0)
 _CREATE_ATTEMPTS = 6
 # A 429 creates nothing and says that one has to wait: it doesn't count as an attempt, and time alone bounds how often it
 # may come. Whoever else uses the key, on another machine, may have all its places for as long as a batch takes.
@@ -108,6 +109,8 @@ class Eachlabs:
         self._transport = transport
         self._secrets = [key]
         self._ahead = 0.0
+        self.unsettled = False
+        """Whether the answer to the latest create was lost, and whether it has started a run is not known."""
 
     def create(
         self,
@@ -127,6 +130,7 @@ class Eachlabs:
         webhook  `Call.fields`, for the service to call back
         """
         began = time.time()
+        self.unsettled = False
         patient_until = self._transport.now() + REFUSED_SECONDS
         order = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(fields), **(webhook or {})}
         self._secrets += [webhook["webhook_secret"]] if webhook else []
@@ -144,7 +148,9 @@ class Eachlabs:
                     turn.refused(refused.said, refused.after)
                 raise
             except TryAgain as fault:
+                self.unsettled = fault.sent
                 started = self.find_run(fields, began, spent) if fault.sent else None
+                self.unsettled = False
                 if started is None:
                     raise
                 return started
@@ -230,8 +236,8 @@ class Eachlabs:
         other take of it has. `since` in seconds since the epoch; runs that are known to be `spent` don't count.
         """
         try:
-            for _ in range(_SETTLE_LOOKS):
-                self._transport.wait(_SETTLE_SECONDS)
+            for seconds in _SETTLE_SECONDS:
+                self._transport.wait(seconds)
                 for candidate in self._executions(since - _CLOCK_SECONDS):
                     if candidate in spent:
                         continue
@@ -245,6 +251,10 @@ class Eachlabs:
                 "Look at the runs on the Eachlabs dashboard before you retry, since it may be billed.",
             ) from None
         return None
+
+    def lists_run(self, prediction_id: str, since: float, until: float) -> bool:
+        """Whether the list of executions has the run, created between these times. Raises Failure if it can't be read."""
+        return is_listed(prediction_id, lambda path: self.call("GET", path), since + self._ahead, until + self._ahead)
 
     def _executions(self, since: float) -> Iterator[str]:
         """The numbers of the runs that the whole organization has started since then, newest first."""

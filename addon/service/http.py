@@ -270,8 +270,8 @@ def _check_fetched(response: requests.Response, url: str) -> None:
     if status in (403, 404, 410):
         raise Failure(
             "result_gone",
-            f"The result is no longer at {host} (HTTP {status}); results are kept for about a day.",
-            "Generate the sound again.",
+            f"The result is not at {host} any more (HTTP {status}); results are kept for about a day.",
+            "Retry looks for it again, without a new run.",
         )
     if status == 429 or status >= 500:
         text = f"{host} could not hand out the result (HTTP {status})."

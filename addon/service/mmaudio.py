@@ -37,6 +37,9 @@ USD_PER_SECOND = 0.00108
 EXPECTED_RUN_SECONDS = 5.0
 """What a run of 8 s of sound takes."""
 
+EXPECTED_RUN_USD = EXPECTED_RUN_SECONDS * USD_PER_SECOND
+"""What it costs."""
+
 # Motion is read in segments of 16 frames, 8 frames apart, at 25 frames a second: only durations of
 # 16/25 + k * 8/25 seconds use every frame that they ask for.
 _MOTION_FPS = 25
@@ -138,6 +141,11 @@ def _samples(last: float, rate: int) -> int:
 def clip_frames(duration: Fraction, fps: Fraction) -> int:
     """How many frames of a clip of `fps` are read for a `duration` in seconds: those whose time isn't later."""
     return math.floor(duration * fps) + 1
+
+
+def price_text(usd: float) -> str:
+    """An expected price in words, such as "about $0.005"."""
+    return f"about ${usd:.3f}"
 
 
 def run_input(video_url: str, duration: Fraction, settings: Settings) -> dict[str, str | int | float]:

@@ -10,7 +10,7 @@ import bpy
 from .. import generation, resuming
 from ..failure import readable
 from ..jobs.job import Job, Progress, Stage
-from ..service import eachlabs
+from ..service import eachlabs, mmaudio
 from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from ..timeline import compat, strips
 from . import operators, preferences, settings, storage_test
@@ -194,11 +194,18 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
     if job.in_storage and not by_hand and not generation.runner.is_at_work(job.id):
         draw_text(box, "Its clip is still in storage. Clear Ended Jobs deletes it.", context, icon="INFO")
     if job.stage is not Stage.DONE:
-        box.operator(operators.MMAUDIO_OT_retry_job.bl_idname, icon="FILE_REFRESH").job = job.id
+        text = retry_text(job)
+        box.operator(operators.MMAUDIO_OT_retry_job.bl_idname, text=text, icon="FILE_REFRESH").job = job.id
     # One whose edit was never saved, or whose scene is gone, has no place of its own any more.
     homeless = job.id in generation.left_behind or (job.error is not None and job.error.code == "no_scene")
     if job.finished and (job.stage is Stage.DONE or homeless):
         box.operator(operators.MMAUDIO_OT_insert_result.bl_idname, icon="IMPORT").job = job.id
+
+
+def retry_text(job: Job) -> str:
+    """The label of Retry, with the cost of what it orders, if anything."""
+    cost = job.retry_cost(clearing_up=generation.runner.is_at_work(job.id))
+    return f"Retry, {mmaudio.price_text(cost)}" if cost else "Retry"
 
 
 def stage_text(job: Job) -> str:

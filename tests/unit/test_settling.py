@@ -10,7 +10,7 @@ from addon.service import eachlabs
 from addon.service.eachlabs import Eachlabs
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, fields, unheard
+from .parts import Double, Quick, fields, unheard
 
 
 @pytest.mark.parametrize("hours", [-5, -1, 1, 5])
@@ -48,3 +48,23 @@ def test_a_run_that_is_known_to_have_failed_is_not_found_again(service: Eachlabs
     assert service.find_run(fields(video), since, spent=[failed]) is None
     again = service.create(fields(video), spent=[failed])
     assert service.find_run(fields(video), since, spent=[failed]) == again
+
+
+def test_a_run_is_looked_for_over_half_a_minute_and_more_and_more_rarely(
+    service: Eachlabs, transport: Quick, video: str
+) -> None:
+    transport.waited.clear()
+    assert service.find_run(fields(video), time.time()) is None
+    assert sum(transport.waited) >= 30
+    assert transport.waited == sorted(transport.waited)
+
+
+def test_a_run_that_is_listed_after_half_a_minute_only_is_adopted(
+    service: Eachlabs, transport: Quick, double: Double, video: str
+) -> None:
+    double.order("create", "drop", carried_out=True)
+    double.answer("executions", {"executions": []}, times=5)
+    transport.waited.clear()
+    run = service.create(fields(video))
+    assert [started["id"] for started in double.state()["runs"]] == [run]
+    assert sum(transport.waited) >= 30
