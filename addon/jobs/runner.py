@@ -32,6 +32,7 @@ JOURNAL = "jobs.sqlite3"
 class _Worker:
     thread: threading.Thread
     stop: Stop
+    pipeline: Pipeline
 
 
 class Runner:
@@ -79,9 +80,12 @@ class Runner:
             self._jobs[job.id] = job
             self._tools[job.id] = tools
             self._waiting.append(job.id)
+            if worker := self._workers.get(job.id):
+                worker.stop.tried_again = True
         # Each save waits for the disk, and a click may ask for hundreds of sounds.
         self._start_waiting()
-        waiting = [job for job in jobs if job.id in self._waiting]
+        # A thread that clears up after the try before keeps the journal, and knows more.
+        waiting = [job for job in jobs if job.id in self._waiting and job.id not in self._workers]
         threading.Thread(target=self._keep_all, args=(waiting,), name="mmaudio journal", daemon=True).start()
 
     def show(self, jobs: Iterable[Job], tools: Tools) -> None:
@@ -91,15 +95,19 @@ class Runner:
             self._tools[job.id] = tools
 
     def taken(self, job: Job) -> Job:
-        """The job as it stands by now, if another Blender had it since; Failure("other_blender") where one has it still."""
+        """The job as it stands by now, if another Blender had it since, or a thread of ours that still clears up after it.
+
+        Raises Failure("other_blender") where another Blender has it still.
+        """
         try:
-            return self._shared.journal.take(job) if self._shared is not None else job
+            job = self._shared.journal.take(job) if self._shared is not None else job
         except Failure as failure:
             if failure.code != "files":
                 raise
             # What has been paid for can be fetched all the same; nothing is ordered without the journal.
             log.warning("%s", failure.message)
-            return job
+        worker = self._workers.get(job.id)
+        return _caught_up(job, worker.pipeline.job) if worker else job
 
     def cancel(self, job_id: str) -> None:
         """Ends the job for its viewers at once; its thread stops, and clears up, as soon as it can."""
@@ -190,28 +198,28 @@ class Runner:
             return None
         # The file may have been saved under another name since its thread began.
         job = replace(job, project=known.project)
-        if known.stage is Stage.CANCELLED:
-            # It stays so, whatever its thread did until it heard of it; but what it has paid for is not forgotten.
-            self._jobs[job.id] = replace(job, stage=Stage.CANCELLED, progress=None)
-            return None
-        if known.stage.ended:
-            # But for its clips, which are deleted last of all.
-            self._jobs[job.id] = replace(known, clips=job.clips, litter=job.litter)
+        if known.stage.ended or job.id in self._waiting or worker.stop.is_set():
+            # It has ended here, or is tried again, so how its thread ends is of no interest. What the thread pays for, gives
+            # up or deletes until then is.
+            self._jobs[job.id] = _caught_up(known, job)
             return None
         self._jobs[job.id] = job
         return job
 
     def leave(self, seconds: float) -> None:
         """Stops working, and cancels nothing: whoever opens the file next goes on. Waits at most `seconds`."""
+        retried = self._workers.keys() & set(self._waiting)
         self._waiting.clear()
         for job_id, worker in self._workers.items():
             job = self._jobs.get(job_id)
             # What the artist has cancelled is still ended at the service, as far as there is time for it.
-            worker.stop.leaving = job is not None and not job.stage.ended
+            worker.stop.leaving = job is not None and not job.stage.ended and job_id not in retried
             worker.stop.set()
         end = time.monotonic() + seconds
         for worker in self._workers.values():
             worker.thread.join(max(0.0, end - time.monotonic()))
+        done = [job_id for job_id in retried if not self._workers[job_id].thread.is_alive()]
+        self._keep_all([_caught_up(self._jobs[job_id], self._workers[job_id].pipeline.job) for job_id in done])
         if self._shared is not None:
             self._shared.journal.close()
             self._shared = None
@@ -241,8 +249,14 @@ class Runner:
         pipeline = Pipeline(job, tools, partial(self._say, stop), stop, self._shared)
         # A daemon, so that closing Blender never waits for the network.
         thread = threading.Thread(target=do, args=(pipeline,), name=f"mmaudio {job.id[:8]}", daemon=True)
-        self._workers[job.id] = _Worker(thread, stop)
+        self._workers[job.id] = _Worker(thread, stop, pipeline)
         thread.start()
 
     def _say(self, speaker: Stop, job: Job) -> None:
         self._messages.put((speaker, job))
+
+
+def _caught_up(job: Job, told: Job) -> Job:
+    """`job` with what its thread has done to runs and clips, as `told`; a sound that is placed stays so."""
+    takes = tuple(mine if mine.sound is not None else theirs for mine, theirs in zip(job.takes, told.takes, strict=True))
+    return replace(job, takes=takes, clips=told.clips, litter=told.litter)
