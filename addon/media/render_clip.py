@@ -102,7 +102,7 @@ def _render_file(scene: Any, first: int, frames: int, output: str, token: str) -
     scene.frame_start, scene.frame_end, scene.frame_step = first, first + frames - 1, 1
     # The name appears when the file is whole.
     part = Path(f"{output}.{token}.part")
-    scene.render.filepath = str(part)
+    compat.set_render_path(scene.render, str(part))
     try:
         bpy.ops.render.render(animation=True, scene=scene.name)
         _check_whole(part, frames)

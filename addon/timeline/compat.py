@@ -106,6 +106,15 @@ def choose_image(image_settings: Any, file_format: str) -> None:
     image_settings.file_format = file_format
 
 
+def set_render_path(render: Any, path: str) -> None:
+    """Makes a render write to exactly that path: in `filepath`, Blender since 4.5 expands {templates}, and {{ is a brace.
+
+    No other path that the add-on gives to Blender is expanded (checked by `is_path_supports_templates` in 4.5.15 and 5.2.3).
+    A relative path would not do: 5.2 refuses one without a folder.
+    """
+    render.filepath = path.replace("{", "{{").replace("}", "}}")
+
+
 def make_writable(scene: Any) -> None:
     """Lets `bpy.data.libraries.write` take the scene.
 

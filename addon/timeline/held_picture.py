@@ -15,7 +15,8 @@ from . import compat
 def hold_last(scene: Any, end: int, until: int, still: Path, channel: int) -> None:
     """Holds the picture before the frame `end` until the frame `until`, on a free channel, as the image `still`."""
     edit = scene.sequence_editor
-    scene.render.filepath, scene.render.use_file_extension = str(still), False
+    compat.set_render_path(scene.render, str(still))
+    scene.render.use_file_extension = False
     scene.frame_set(end - 1)
     # Pixels as they are before the view transform, which the image goes through like the rest.
     compat.choose_image(scene.render.image_settings, "OPEN_EXR")

@@ -158,6 +158,8 @@ def test_a_folder_whose_name_is_no_unicode_is_told_at_once_and_another_one_does(
         ("//../../x y/./z/", "../x y/z"),
         ("sounds;$(touch owned)", "project/sounds;$(touch owned)"),
         ("{}/any where", "any where"),
+        ("{{x}} ##%d $HOME", "project/{x} ##%d $HOME"),
+        ("{}/~ {{blend_name}}", "~ {blend_name}"),
     ],
 )
 # Set from Python, Blender warns of "//" in an add-on's preferences.
