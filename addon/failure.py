@@ -33,6 +33,7 @@ class Cancelled(Exception):
     """The artist no longer wants it."""
 
 
+_UNREACHABLE = "the network drive can't be reached"
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk is full",
@@ -42,24 +43,51 @@ _REASONS = {
     errno.EEXIST: "a file is in its way",
     errno.ENOTDIR: "a file is in its way",
     errno.ENOENT: "there is no such folder or drive",
+    errno.ELOOP: "its links lead in a circle",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.EIO: "the drive reports an error",
+    errno.ENXIO: "the drive is not connected",
+    errno.ENODEV: "the drive is not connected",
+    **dict.fromkeys(
+        (
+            errno.ESTALE,
+            errno.ENOTCONN,
+            errno.EHOSTDOWN,
+            errno.EHOSTUNREACH,
+            errno.ENETDOWN,
+            errno.ENETUNREACH,
+            errno.ETIMEDOUT,
+        ),
+        _UNREACHABLE,
+    ),
 }
+# Windows' system error codes whose errno says something else: ERROR_NOT_READY; and from ERROR_REM_NOT_LIST over
+# ERROR_BAD_NETPATH to ERROR_HOST_UNREACHABLE those of a network path.
+_WINDOWS_ERRORS = {21: errno.ENXIO, **dict.fromkeys((51, 53, 54, 59, 64, 67, 121, 1222, 1231, 1232), errno.ENOTCONN)}
 _WAYS_OUT = {
     "the disk is full": "Free some space",
     "it is read-only": "Make it writable",
     "access is denied": "Make it writable",
+    "the drive reports an error": "Check the drive",
+    "the drive is not connected": "Connect it",
+    _UNREACHABLE: "Connect it again",
 }
+_WAYS_OUT_OF_READING = {**_WAYS_OUT, "access is denied": "Make it readable"}
 
 
-def of_disk(fault: Exception, what: str = "", instead: str = "") -> Failure:
+def of_disk(fault: Exception, what: str = "", instead: str = "", *, reading: bool = False) -> Failure:
     """A fault of the disk, in the artist's words; Blender's, too, which have the system's words in them.
 
     what     what can't be done and in which folder; what the fault itself names, where that is all there is to say
     instead  another way out than to mend the folder, as in "or choose another one"
+    reading  whether a file was to be read rather than written
     """
     number, said = getattr(fault, "errno", None), str(fault).removeprefix("Error: ").strip(" .\n")
     if number is None:
         number = next((known for known in _REASONS if os.strerror(known) in said), 0)
+    number = _WINDOWS_ERRORS.get(getattr(fault, "winerror", None) or 0, number)
     reason = _REASONS.get(number) or getattr(fault, "strerror", None) or said
     what = what or f"{getattr(fault, 'filename', None) or 'A file'} can't be written or read"
-    way_out = " ".join(filter(None, (_WAYS_OUT.get(reason, "Check the folder"), instead)))
+    ways_out = _WAYS_OUT_OF_READING if reading else _WAYS_OUT
+    way_out = " ".join(filter(None, (ways_out.get(reason, "Check the folder"), instead)))
     return Failure("files", f"{what}: {reason}.", f"{way_out}, then retry.")

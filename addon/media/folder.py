@@ -2,8 +2,8 @@
 """Whether a folder takes what is to be written to it, found out before anything is paid for. No bpy."""
 
 import errno
-import os
 import shutil
+import stat
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +31,7 @@ def check(folder: Path, what: str, instead: str = "", size: int = 0) -> None:
     Leaves nothing behind.
     """
     try:
-        there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
+        there = next((path for path in (folder, *folder.parents) if _exists(path)), None)
         if there is None:
             # Such as a drive that isn't connected.
             raise FileNotFoundError(errno.ENOENT, "")
@@ -41,8 +41,27 @@ def check(folder: Path, what: str, instead: str = "", size: int = 0) -> None:
         # What is no disk, such as a cloud's folder, may tell of no size at all.
         if disk.total and disk.free < size:
             raise OSError(errno.ENOSPC, "")
-    except OSError as fault:
+    except (OSError, ValueError) as fault:
         raise of_disk(fault, what, instead) from fault
+
+
+def is_folder(path: Path, what: str) -> bool:
+    """Whether there is a folder of that name. Raises Failure, which says `what` can't be done, where that can't be told."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as fault:
+        raise of_disk(fault, what) from fault
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is anything of that name. Raises OSError where that can't be told, as on a drive that is gone."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _is_unicode(folder: Path) -> bool:
