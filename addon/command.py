@@ -200,7 +200,7 @@ def _tell(job: Job, told: dict[str, str]) -> None:
     elif job.stage is Stage.DONE:
         cost = "" if job.cost is None else f", ${job.cost:.4f}"
         files = ", ".join(str(take.file) for take in job.takes)
-        line = f"done: {files}{cost}"
+        line = f"done: {files}{cost}. {job.note}".removesuffix(". ")
     if told.get(job.id) != line:
         told[job.id] = line
         _say(readable(f"“{job.request.strip}”: {line}"), 0)

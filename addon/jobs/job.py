@@ -148,6 +148,7 @@ class Job:
     project  the .blend that the strip is in, or empty while it isn't saved; it changes when the file gets another name
     clips    its uploads, one a window, None where there is none just now
     litter   uploads that no run to come reads: to be deleted when the job has ended
+    notes    what the artist should know of its clips, such as images that were missing
     """
 
     request: Request
@@ -158,6 +159,7 @@ class Job:
     progress: Progress | None = None
     clips: tuple[Published | None, ...] = ()
     litter: tuple[Published, ...] = ()
+    notes: tuple[str, ...] = ()
     takes: tuple[Take, ...] = ()
     error: JobError | None = None
 

@@ -152,13 +152,15 @@ class Pipeline:
         for part in waiting:
             self._record.change_run(part, stage=Stage.EXPORTING)
         self._record.change(progress=Progress(0, sum(stretch.frames for stretch in stretches), "frames"))
-        export_clips(
+        notes = export_clips(
             order,
             self._tools.blender,
             lambda done, of: self._record.progress(done, of, "frames"),
             lambda number: finished(windows[number]),
             self._stop,
         )
+        if notes:
+            self._record.change(notes=tuple(dict.fromkeys((*self.job.notes, *notes))))
 
     def _score_window(self, crew: Crew, parts: Sequence[Part], line: Line) -> None:
         """Has a window's clip uploaded where one of these runs of it needs it, and the runs done."""
@@ -248,7 +250,7 @@ class Pipeline:
             notes.append(f"The result is {missing:.2f} s shorter than the strip; it is faded out.")
         if self.job.request.options.clip_url:
             notes.append(LENGTH_NOTE)
-        return " ".join([*notes, self._webhook_note]).strip()
+        return " ".join([*self.job.notes, *notes, self._webhook_note]).strip()
 
     def clear_up(self, *, forgotten: bool = False) -> None:
         """Ends runs that nobody waits for, takes the clips out of storage, and removes what no retry needs.

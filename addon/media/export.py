@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from ..failure import Cancelled, Failure, of_disk
+from ..failure import Cancelled, Failure, of_disk, readable
 from .folder import is_full
 
 RENDER_SCRIPT = Path(__file__).with_name("render_clip.py")
@@ -27,6 +27,7 @@ _SILENCE_MAX_SECONDS = 900.0
 _FILE_WRITTEN = b"mmaudio wrote "
 _OWN_ERROR = "mmaudio: "
 _UNDECODABLE = "mmaudio can't decode "
+_NOTE = "mmaudio note "
 # No console window flashes up, and the artist's own Blender goes first. Elsewhere render_clip.py sees to the latter.
 _WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
 # What the background Blender has no use for, and must never see.
@@ -72,8 +73,9 @@ def export_clips(
     progress: Callable[[float, float], None],
     finished: Callable[[int], None],
     cancel: threading.Event,
-) -> None:
-    """Renders the order's files, with notes beside them; `blender` starts a Blender that runs a Python script.
+) -> list[str]:
+    """Renders the order's files; `blender` starts a Blender that runs a Python script. Returns what the artist should know
+    of them, as a rule nothing.
 
     `progress` is told (done, total) in frames, `finished` the number of each stretch whose file is whole. Raises Failure
     with the end of Blender's words, Cancelled.
@@ -102,6 +104,7 @@ def export_clips(
         process.wait()
     if process.returncode != 0 or files != len(order.stretches):
         raise _render_failure(log, process.returncode)
+    return _notes(log)
 
 
 def _watch(
@@ -152,6 +155,11 @@ def _whole_lines(said: BinaryIO) -> Iterator[bytes]:
             said.seek(start)
             return
         yield line
+
+
+def _notes(log: Path) -> list[str]:
+    lines = log.read_text("utf-8", "replace").splitlines()
+    return [readable(json.loads(line.removeprefix(_NOTE))) for line in lines if line.startswith(_NOTE)]
 
 
 def _render_failure(log: Path, status: int) -> Failure:

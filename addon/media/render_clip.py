@@ -5,6 +5,7 @@
 
 with `Order` of `export.py` as JSON. Says "mmaudio wrote N" for each file. Exit status 0 when all are there, else 1 and a
 line that starts with "mmaudio: ", or with "mmaudio can't decode " for a file in whose place Blender would show a color.
+What the artist should know of the files is said before, as "mmaudio note " and a JSON string.
 """
 
 import contextlib
@@ -42,6 +43,7 @@ compat = _timeline("compat")
 isolate = _timeline("isolate")
 decodable = _timeline("decodable")
 held_picture = _timeline("held_picture")
+media_files = _timeline("media_files")
 simulations = _timeline("simulations")
 
 
@@ -88,10 +90,12 @@ def _open(blend: str, name: str, whole_project: bool) -> Any:
 
 
 def _check_media(scene: Any, order: dict[str, Any]) -> None:
-    """Raises Undecodable where a placeholder would be seen in the place of a file."""
+    """Fills gaps in image sequences; raises Undecodable where a placeholder would be seen in the place of a file."""
     edit, first, end = scene.sequence_editor, order["first"], order["first"] + order["frames"]
     shown = isolate.visible(edit, first, end) if order["whole_edit"] else [edit.strips_all[order["strip"]]]
     parts = [part for strip in shown for part in isolate.made_of(strip, first, end)]
+    for note in media_files.fill_gaps(parts):
+        print(f"mmaudio note {json.dumps(note)}", flush=True)
     decodable.check(parts, textures=order["scenes_as_they_are"])
 
 

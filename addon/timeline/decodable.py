@@ -16,7 +16,7 @@ from typing import Any
 import bpy
 import imbuf
 
-from . import compat, isolate
+from . import compat, isolate, media_files
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
@@ -49,10 +49,7 @@ def _problems(strip: Any, first: int, end: int, textures: bool) -> Iterator[tupl
             if _shows_beyond(strip, _movie_frames(path)):
                 yield path, "plays a movie that is shorter than it was when the strip was added"
         case "IMAGE":
-            folder = Path(bpy.path.abspath(strip.directory, library=library))
-            elements = (strip.strip_elem_from_frame(frame) for frame in range(first, end))
-            names = dict.fromkeys(element.filename for element in elements if element is not None)
-            yield from _image_problems(str(folder / name) for name in names)
+            yield from _image_problems(map(str, media_files.seen(strip, first, end)))
         case "MOVIECLIP" if strip.clip is not None:
             path = bpy.path.abspath(strip.clip.filepath, library=strip.clip.library)
             if strip.clip.source == "MOVIE":

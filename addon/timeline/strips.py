@@ -2,16 +2,16 @@
 """Which strips can be given a sound, and which frames of them are seen."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..failure import Failure
+from ..failure import Failure, of_disk
 from ..jobs.request import Request, Span
-from . import compat, isolate
+from . import compat, isolate, media_files
 
 PROPERTY = "mmaudio"
 """Where a sound strip that the add-on made keeps what it was made with."""
@@ -181,19 +181,31 @@ def check(scene: bpy.types.Scene | None, strip: Any, *, rendered: bool = True) -
         text = f"“{strip.name}” isn't seen: the meta strip around it shows other frames."
         raise Failure("not_seen", text, "Move the meta strip's handles, or select another strip.")
     if rendered:
-        for part, _, _ in isolate.made_of(strip, seen.start, seen.end):
+        for part, first, end in isolate.made_of(strip, seen.start, seen.end):
+            _check_files(strip, media_files.seen(part, first, end))
             _check_part(strip, part)
 
 
+def _check_files(strip: Any, files: Sequence[Path]) -> None:
+    """Raises Failure where none of the files is there that a part of the strip plays: gaps in a sequence are filled."""
+    missing: list[Path] = []
+    for path in files:
+        try:
+            if not media_files.is_there(path):
+                missing.append(path)
+        except OSError as fault:
+            what, way_out = f"“{strip.name}”: its file {path} can't be read", "or choose another in the strip's properties"
+            raise of_disk(fault, what, way_out, reading=True) from fault
+    if missing and len(missing) == len(files):
+        raise Failure(
+            "missing_file",
+            f"“{strip.name}”: its file is missing: {missing[0]}",
+            "Find it with File > External Data > Find Missing Files, or choose it in the strip's properties.",
+        )
+
+
 def _check_part(strip: Any, part: Any) -> None:
-    """Raises Failure where something that the strip shows is missing."""
-    for path in _files(part):
-        if not path.exists():
-            raise Failure(
-                "missing_file",
-                f"“{strip.name}”: its file is missing: {path}",
-                "Find it with File > External Data > Find Missing Files, or choose it in the strip's properties.",
-            )
+    """Raises Failure where a datablock that the strip shows is missing."""
     if part.type == "SCENE" and part.scene is None:
         raise Failure("missing_scene", f"“{strip.name}” shows a scene that no longer exists.", "Choose another scene.")
     if part.type == "SCENE" and part.scene_input == "CAMERA" and not (part.scene_camera or part.scene.camera):
@@ -201,16 +213,3 @@ def _check_part(strip: Any, part: Any) -> None:
         raise Failure("no_camera", text, "Give the scene a camera, or choose one in the strip's properties.")
     if part.type == "MOVIECLIP" and part.clip is None:
         raise Failure("missing_clip", f"“{strip.name}” shows a movie clip that no longer exists.", "Choose another clip.")
-
-
-def _files(strip: Any) -> Iterator[Path]:
-    """The media files that a strip plays, as absolute paths."""
-    library = strip.id_data.library
-    if strip.type == "MOVIE":
-        yield Path(bpy.path.abspath(strip.filepath, library=library))
-    elif strip.type == "MOVIECLIP" and strip.clip is not None:
-        yield Path(bpy.path.abspath(strip.clip.filepath, library=strip.clip.library))
-    elif strip.type == "IMAGE":
-        folder = Path(bpy.path.abspath(strip.directory, library=library))
-        for element in strip.elements:
-            yield folder / element.filename

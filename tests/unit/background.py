@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stands in for the background Blender: `background.py HOW …/render_clip.py -- ORDER.json`. Ignores the script.
 
-HOW: render writes the clips; refuse fails as render_clip.py does; crash dies with Blender's words; nothing writes no
-file; hang writes one frame and waits. A strip named "bad" is refused in any case. A real Blender does this in
-tests/blender.
+HOW: render writes the clips; note does so too, and says what is to be known of them; refuse fails as render_clip.py does;
+crash dies with Blender's words; nothing writes no file; hang writes one frame and waits. A strip named "bad" is refused
+in any case. A real Blender does this in tests/blender.
 """
 
 import json
@@ -37,6 +37,8 @@ def main(how: str, order: Path) -> int:
         diary.write_text(str(os.getpid()))
         print(f"Append frame {asked['first']}", flush=True)
         threading.Event().wait(120)
+    if how == "note":
+        print("mmaudio note " + json.dumps("2 images of “Shot\n1” were missing."), flush=True)
     for number, stretch in enumerate(asked["stretches"]):
         _write(Path(stretch["output"]), stretch["frames"])
         print(f"mmaudio wrote {number}", flush=True)

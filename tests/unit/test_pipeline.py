@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from addon.failure import Cancelled
-from addon.jobs import scoring
+from addon.jobs import job_json, scoring
 from addon.jobs.job import Job, Run, Stage
 from addon.jobs.pipeline import EXPORTS_MAX, Pipeline, Stop
 from addon.jobs.runner import WORKERS_MAX, Runner
@@ -348,3 +348,19 @@ def test_jobs_beyond_the_services_cap_wait_and_a_waiting_one_can_be_cancelled(
     assert f"mmaudio {jobs[11].id[:8]}" not in {thread.name for thread in threading.enumerate()}
     runner.forget(jobs[-1].id)
     assert runner.job(jobs[-1].id) is None
+
+
+@pytest.mark.usefixtures("without_aud")
+def test_what_the_render_says_of_a_clip_stands_with_each_take_once(double: Double, tmp_path: Path) -> None:
+    end = go(new_job(tmp_path, takes=2), tools_for(double, tmp_path, "note"))[-1]
+    assert [take.note for take in end.takes] == ["2 images of “Shot 1” were missing."] * 2
+    assert end.note == "2 images of “Shot 1” were missing."
+
+
+@pytest.mark.usefixtures("without_aud")
+def test_it_stands_there_too_where_blender_was_closed_after_the_render(double: Double, tmp_path: Path) -> None:
+    states = go(new_job(tmp_path), tools_for(double, tmp_path, "note"))
+    rendered = next(state for state in states if state.notes)
+    kept = job_json.from_bytes(job_json.to_bytes(rendered), rendered.id)
+    end = go(replace(kept, stage=Stage.QUEUED), tools_for(double, tmp_path))[-1]
+    assert [take.note for take in end.takes] == ["2 images of “Shot 1” were missing."]
