@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -143,10 +144,17 @@ def _check_target(options: argparse.Namespace) -> None:
     """What can't be saved is found out before anything is paid for."""
     if options.save and not project.saved_as():
         raise _UsageError("--save: this file has no place on disk yet; use --output.")
-    parent = Path(options.output or bpy.data.filepath).resolve().parent
-    if not parent.is_dir():
+    target = options.output or bpy.data.filepath
+    try:
+        # Path.resolve raises on links that lead in a circle in Python 3.11.
+        parent = Path(os.path.realpath(target)).parent
+    except OSError as fault:
+        # Such as a current folder that has been deleted.
+        raise of_disk(fault, f"The edit can't be saved as {target}") from fault
+    what = f"The edit can't be saved in {parent}"
+    if not folder.is_folder(parent, what):
         raise _UsageError(f"--output: there is no folder {parent}.")
-    folder.check(parent, f"The edit can't be saved in {parent}")
+    folder.check(parent, what)
 
 
 def _scene(name: str | None) -> bpy.types.Scene:

@@ -121,19 +121,26 @@ def clear_leftovers(setup: Setup) -> None:
     """Removes work files that no job of the journal needs any more: those of Blenders that were killed."""
     work = setup.tools.work
     entries = runner.open(setup.own).journal.all()
-    if not work.is_dir() or any(entry.job is None for entry in entries):
+    if any(entry.job is None for entry in entries):
         return
     snapshots = {entry.job.request.snapshot.blend.name for entry in entries if entry.job is not None}
     needed = {entry.id for entry in entries} | snapshots
-    for path in work.iterdir():
-        if path.name in needed or time.time() - path.stat().st_mtime < _LEFTOVER_SECONDS:
-            continue
+    # There may be no such folder yet, or no access to it.
+    with contextlib.suppress(OSError):
+        for path in work.iterdir():
+            if path.name not in needed:
+                _remove_if_old(path)
+
+
+def _remove_if_old(path: Path) -> None:
+    # On Windows another Blender may have it open.
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime < _LEFTOVER_SECONDS:
+            return
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            # On Windows another Blender may have it open.
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _go_on(job: Job, setup: Setup) -> Job | None:
@@ -153,11 +160,19 @@ def _go_on(job: Job, setup: Setup) -> Job | None:
         if job.unread:
             runner.clear_up(job, tools)
         return job
-    if not job.paid and not job.request.snapshot.blend.is_file():
+    if not job.paid and not _has_snapshot(job):
         return _anew(job, setup)
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
     runner.add([again], tools)
     return again
+
+
+def _has_snapshot(job: Job) -> bool:
+    try:
+        return job.request.snapshot.blend.is_file()
+    except OSError:
+        # Python 3.11 raises it for a folder without access.
+        return False
 
 
 def _is_of_this_edit(job: Job) -> bool:

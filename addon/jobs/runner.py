@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ..failure import Failure
+from ..failure import Failure, of_disk
 from .job import Job, Stage
 from .journal_file import JournalFile
 from .limits import FLIGHTS_MAX
@@ -46,9 +46,12 @@ class Runner:
         self._shared: Shared | None = None
 
     def open(self, own: Path) -> Shared:
-        """The journal in the extension's folder `own`, opened where it isn't."""
+        """The journal in the extension's folder `own`, opened where it isn't. Raises Failure where that can't be made."""
         if self._shared is None:
-            own.mkdir(parents=True, exist_ok=True)
+            try:
+                own.mkdir(parents=True, exist_ok=True)
+            except OSError as fault:
+                raise of_disk(fault, f"The folder of the extension can't be used: {own}") from fault
             self._shared = Shared(JournalFile.open(own / JOURNAL))
         return self._shared
 

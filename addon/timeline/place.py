@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Puts finished sounds into the edit, beside the picture that they were made for. Main thread."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Any
 
 import bpy
 
-from ..failure import Failure
+from ..failure import Failure, of_disk
 from ..jobs.job import Job, PlacedSound, Take
 from ..jobs.request import Request, Span
-from . import compat, isolate, project, strips
+from . import compat, isolate, media_files, project, strips
 
 _CHANNELS = range(1, 129)
 
@@ -49,7 +50,7 @@ def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], 
         raise Failure("no_scene", text, hint)
     takes = {number: job.takes[number] for number in job.to_place}
     for take in takes.values():
-        if take.file is None or not take.file.is_file():
+        if not _is_there(take):
             raise Failure("no_file", "The finished sound is no longer on disk.", "Generate the sound again.")
     places = _places(request, scene, clip)
     channels = _channels(places, request, len(takes))
@@ -60,6 +61,13 @@ def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], 
         if (file := takes[number].file) is not None
     }
     return placed, "" if clip is not None else "The clip is gone; its sound is where it was."
+
+
+def _is_there(take: Take) -> bool:
+    try:
+        return take.file is not None and media_files.is_there(take.file)
+    except OSError as fault:
+        raise of_disk(fault, f"The finished sound {take.file} can't be read", reading=True) from fault
 
 
 def _add_takes(job: Job, scene: bpy.types.Scene, spot: _Place, channels: Sequence[int]) -> dict[int, Any]:
@@ -180,7 +188,12 @@ def _places(request: Request, scene: bpy.types.Scene, clip: Any) -> list[_Place]
 
 
 def _same_file(one: str, other: str) -> bool:
-    return Path(one).resolve() == Path(other).resolve()
+    try:
+        # Path.resolve raises on links that lead in a circle in Python 3.11.
+        return Path(os.path.realpath(one)) == Path(os.path.realpath(other))
+    except OSError:
+        # Windows: a network drive that is gone.
+        return Path(one) == Path(other)
 
 
 def _relative(path: str) -> str:

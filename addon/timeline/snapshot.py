@@ -3,7 +3,7 @@
 
 import shutil
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,9 @@ def take(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Sn
 
 def drop(taken: Snapshot) -> None:
     """Removes the copy, with what the simulations in it have written."""
-    taken.blend.unlink(missing_ok=True)
+    # Where it can't be removed, `clear_leftovers` finds it later.
+    with suppress(OSError):
+        taken.blend.unlink(missing_ok=True)
     shutil.rmtree(simulations.folder_beside(taken.blend), ignore_errors=True)
 
 

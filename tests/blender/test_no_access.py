@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files and folders that can't be reached, for want of a right or of the network: that is said in words, not in a traceback,
+and what was paid for is kept.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from tests import footage
+from tests.standin.client import StandIn
+
+from . import edits
+from .shares import as_ordinary_user, closed, dead_share
+from .test_disks import check_placed, retried, running, runs, start_and_wait_for_the_run
+from .test_resume import SCRIPT, Blenders
+
+GONE, GONE_HINT = "the network drive can't be reached", "Connect it again"
+DENIED, DENIED_HINT = "access is denied", "Make it readable"
+
+__all__ = ["runs"]
+
+
+@pytest.fixture
+def media(project: Path) -> Path:
+    """The folder of the media, beside the project."""
+    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
+    folder = project / "media"
+    folder.mkdir()
+    return folder
+
+
+def movie(folder: Path) -> Any:
+    return edits.movie(folder, frames=24, at=(8,), size=(320, 180))
+
+
+def images(folder: Path) -> Any:
+    pictures = footage.images(folder, frames=3, at=())
+    strip = edits.edit().strips.new_image(name="clip", filepath=str(pictures[0]), channel=3, frame_start=1)
+    for picture in pictures[1:]:
+        strip.elements.append(picture.name)
+    return strip
+
+
+def movie_clip(folder: Path) -> Any:
+    path = footage.flashes(folder / "clip.mp4", frames=24, at=(8,), size=(320, 180))
+    return edits.edit().strips.new_clip(name="clip", clip=bpy.data.movieclips.load(str(path)), channel=3, frame_start=1)
+
+
+KINDS = [movie, images, movie_clip]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_media_on_a_drive_that_is_gone_are_told(
+    kind: Callable[[Path], Any], addon: Any, standin: StandIn, media: Path
+) -> None:
+    strip = kind(media)
+    asked = len(standin.requests())
+    with dead_share(media):
+        (job,) = edits.generate(addon, strip)
+
+    assert (job.stage, job.error.code) == ("failed", "files")
+    assert job.error.message.startswith("“clip”: its file ") and str(media) in job.error.message
+    assert GONE in job.error.message and GONE_HINT in job.error.hint
+    assert len(standin.requests()) == asked
+    (again,) = edits.generate(addon, strip)
+    assert again.error is None
+
+
+@pytest.mark.parametrize("below", ["", "deeper/down"])
+def test_a_results_folder_on_a_drive_that_is_gone_is_told_before_anything_is_sent(
+    below: str, addon: Any, standin: StandIn, media: Path, project: Path
+) -> None:
+    strip = movie(media)
+    asked = len(standin.requests())
+    addon.preferences.results = str(project / "share" / below)
+    try:
+        with dead_share(project / "share"), pytest.raises(addon.failure.Failure) as told:
+            edits.start(addon, strip)
+    finally:
+        addon.preferences.property_unset("results")
+
+    assert told.value.code == "files"
+    assert GONE in told.value.message and str(project / "share" / below) in told.value.message
+    assert GONE_HINT in told.value.hint and "choose another folder" in told.value.hint
+    assert len(standin.requests()) == asked
+
+
+def test_results_that_find_their_drive_gone_are_kept_for_a_retry(
+    *, addon: Any, standin: StandIn, media: Path, project: Path, runs: Callable[[], int]
+) -> None:
+    strip = movie(media)
+    (project / "mmaudio").mkdir()
+    with running(standin, runs):
+        job = start_and_wait_for_the_run(addon, strip, runs)
+        share = dead_share(project / "mmaudio")
+        share.__enter__()
+    try:
+        (failed,) = edits.finish(addon, [job.id])
+    finally:
+        share.__exit__(None, None, None)
+
+    assert (failed.stage, failed.error.code) == ("failed", "files")
+    assert GONE in failed.error.message and str(project / "mmaudio") in failed.error.message
+    check_placed(retried(addon, failed))
+    assert runs() == 1
+
+
+def test_a_finished_sound_whose_drive_is_gone_is_told_and_placed_later(
+    addon: Any, standin: StandIn, media: Path, project: Path
+) -> None:
+    (job,) = edits.generate(addon, movie(media))
+    with dead_share(project / "mmaudio"):
+        addon.generation.insert(job)
+        (failed,) = edits.finish(addon, [job.id])
+
+    assert (failed.stage, failed.error.code) == ("failed", "files")
+    assert GONE in failed.error.message and str(job.takes[0].file) in failed.error.message
+    addon.generation.insert(failed)
+    (done,) = edits.finish(addon, [job.id])
+    assert (done.stage, done.error) == ("done", None)
+
+
+def test_a_user_folder_that_is_gone_is_told(
+    addon: Any, standin: StandIn, media: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strip = movie(media)
+    setup = addon.operators.preferences.setup
+    own = project / "home" / "extension"
+    monkeypatch.setattr(addon.operators.preferences, "setup", lambda context: replace(setup(context), own=own))
+    addon.generation.leave(5)
+    with dead_share(own.parent), pytest.raises(addon.failure.Failure) as told:
+        edits.start(addon, strip)
+    assert told.value.code == "files" and GONE in told.value.message and str(own) in told.value.message
+    addon.generation.leave(5)
+
+
+def test_a_sound_that_is_a_link_to_itself_does_not_stop_another_from_being_placed(
+    addon: Any, standin: StandIn, media: Path, project: Path
+) -> None:
+    strip = movie(media)
+    loop = project / "loop.wav"
+    loop.symlink_to(loop)
+    edits.edit().strips.new_sound(name="loop", filepath=str(loop), channel=6, frame_start=10)
+    own = edits.edit().strips.new_sound(name="own", filepath=strip.filepath, channel=7, frame_start=10)
+
+    (job,) = edits.generate(addon, strip, options={"mute_own_sound": True})
+
+    assert (job.stage, job.error) == ("done", None)
+    assert own.mute
+
+
+def test_the_command_line_tells_of_a_target_that_cannot_be_reached(
+    addon: Any, standin: StandIn, media: Path, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    movie(media)
+    (project / "loop").symlink_to(project / "loop")
+    asked = len(standin.requests())
+    with dead_share(project / "share"):
+        for target, reason in (
+            (project / "share" / "new.blend", GONE),
+            (project / "share" / "below" / "new.blend", GONE),
+            (project / "loop" / "new.blend", "links lead in a circle"),
+            (project / "no" / "new.blend", "there is no folder"),
+        ):
+            status = addon.command.run(["generate", "--strip", "clip", "--output", str(target)])
+            said = capfd.readouterr().err
+            assert (status, reason in said, str(target.parent) in said) == (2, True, True), said
+    assert len(standin.requests()) == asked
+
+
+class Restricted(Blenders):
+    """One whose process the rights of files hold for, also as root."""
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        process = [*as_ordinary_user(), sys.executable, str(SCRIPT), self.zip, str(self.project), *arguments]
+        return subprocess.run(process, env=self.variables, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def restricted(tmp_path_factory: pytest.TempPathFactory, standin: StandIn, project: Path) -> Restricted:
+    return Restricted(tmp_path_factory.mktemp("user"), standin, project / "project.blend")
+
+
+without_rights = pytest.mark.skipif(os.name == "nt", reason="rights of files are other ones on Windows")
+
+
+@without_rights
+@pytest.mark.parametrize("what", ["folder", "file"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_media_without_access_are_told(
+    *, kind: Callable[[Path], Any], what: str, restricted: Restricted, standin: StandIn, media: Path
+) -> None:
+    kind(media)
+    bpy.ops.wm.save_mainfile()
+    asked = len(standin.requests())
+    (file, *_) = sorted(media.iterdir())
+    with closed(media if what == "folder" else file):
+        ended = restricted.run("generate", "--strip", "clip", "--save", "--json")
+
+    (job,) = json.loads(ended.stdout.strip().splitlines()[-1])["jobs"]
+    assert (ended.returncode, job["state"], job["error"]["code"]) == (1, "failed", "files")
+    message, hint = job["error"]["message"], job["error"]["hint"]
+    assert message == f"“clip”: its file {file} can't be read: {DENIED}." and DENIED_HINT in hint
+    assert "Traceback" not in ended.stderr
+    assert len(standin.requests()) == asked
+
+
+@without_rights
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_folders_without_access_are_told(
+    below: str, restricted: Restricted, standin: StandIn, media: Path, project: Path
+) -> None:
+    movie(media)
+    results = project / "mmaudio"
+    (results / "deeper").mkdir(parents=True)
+    bpy.ops.wm.save_mainfile()
+    target = results / below / "new.blend"
+    asked = len(standin.requests())
+    with closed(results):
+        to_results = restricted.run("generate", "--strip", "clip", "--save")
+        to_target = restricted.run("generate", "--strip", "clip", "--output", str(target))
+
+    for ended, what in ((to_results, f"Sounds can't be written to {results}"), (to_target, str(target.parent))):
+        assert ended.returncode == 2
+        assert what in ended.stderr and DENIED in ended.stderr and "Make it writable" in ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert len(standin.requests()) == asked
