@@ -72,6 +72,25 @@ def under_an_effect(strip: Any) -> Any:
 
 
 def in_another_edit(strip: Any) -> Any:
+    return nested(other_edit(strip))
+
+
+def in_a_linked_edit(strip: Any) -> Any:
+    other = other_edit(strip)
+    library = str(Path(bpy.data.filepath).with_name("library.blend"))
+    for layer in other.view_layers:
+        # 5.2 crashes otherwise, see `compat.make_writable`.
+        _ = layer.objects.active
+    bpy.data.libraries.write(library, {other})
+    bpy.data.scenes.remove(other)
+    # The stubs know neither of the two.
+    with bpy.data.libraries.load(library, link=True) as (_, wanted):  # pyright: ignore[reportGeneralTypeIssues]
+        wanted.scenes = ["other edit"]
+    return nested(wanted.scenes[0])
+
+
+def other_edit(strip: Any) -> Any:
+    """A scene whose edit has the images of the strip."""
     other: Any = bpy.data.scenes.new("other edit")
     other.render.fps, other.frame_start, other.frame_end = 24, 1, FRAMES
     inner = other.sequence_editor_create().strips.new_image(
@@ -82,6 +101,11 @@ def in_another_edit(strip: Any) -> Any:
     setattr(inner, "duration" if bpy.app.version >= (5, 2) else "frame_final_duration", FRAMES)
     strip.name = "another"
     inner.name = "shot"
+    return other
+
+
+def nested(other: Any) -> Any:
+    """A strip that shows the scene's edit."""
     shown = edits.edit().strips.new_scene(name="nested", scene=other, channel=6, frame_start=1)
     shown.scene_input = "SEQUENCER"
     return shown
@@ -97,6 +121,7 @@ def in_another_edit(strip: Any) -> Any:
         (in_a_meta_strip, [9, 10], [8, 9, 10]),
         (under_an_effect, [9, 10], [8, 9, 10]),
         (in_another_edit, [9, 10], [8, 9, 10]),
+        (in_a_linked_edit, [9, 10], [8, 9, 10]),
     ],
 )
 def test_a_gap_is_filled_with_the_nearest_image(
