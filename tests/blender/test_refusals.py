@@ -170,6 +170,27 @@ def test_a_retry_right_after_a_cancel_is_placed(addon: Any, standin: StandIn, pr
     assert addon.generation.runner.job(job.id) is None
 
 
+def test_a_retry_while_a_run_is_being_cancelled_orders_one_in_its_place(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30)
+    runs = len(standin.state()["runs"])
+    standin.set(run_seconds=30)
+    (job,) = edits.start(addon, strip)
+    runner = addon.generation.runner
+    edits.wait_for_stage(addon, job.id, "predicting")
+    edits.until(lambda: len(standin.state()["runs"]) == runs + 1)
+    standin.set(run_seconds=0.4)
+    for place in ("cancel", "delete"):
+        standin.order(place, "stall", seconds=1.0)
+
+    runner.cancel(job.id)
+    retried = addon.generation.retry(runner.job(job.id), addon.operators.preferences.setup(bpy.context))
+    (done,) = edits.finish(addon, [retried.id])
+
+    assert (done.stage, done.error) == ("done", None)
+    assert [run["status"] for run in standin.state()["runs"][runs:]] == ["cancelled", "success"]
+    assert not [upload for upload in standin.state()["uploads"] if upload["live"]]
+
+
 def test_a_scene_strip_without_a_camera_is_refused(addon: Any, standin: StandIn, project: Path) -> None:
     asked = len(standin.requests())
     strip = edits.edit().strips.new_scene(name="shot", scene=bpy.data.scenes.new("shot"), channel=2, frame_start=1)
