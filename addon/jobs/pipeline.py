@@ -267,7 +267,8 @@ class Pipeline:
                 unread = scoring.unread_by_retry(self.job) if self._stop.tried_again else self.job.unread
                 scoring.delete_clips(self._record, line, self.job.in_storage if forgotten else unread)
         complete = self.job.stage in (Stage.PLACING, Stage.DONE) and self.job.error is None
-        if complete or not self.job.paid:
+        # A retry that waits uploads the clip from there: the edit that it was rendered from may be gone.
+        if complete or not (self.job.paid or self._stop.tried_again):
             self._tools.clear(self.job.id)
 
     @contextmanager

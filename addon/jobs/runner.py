@@ -123,6 +123,7 @@ class Runner:
         if job_id in self._waiting:
             self._waiting.remove(job_id)
         if worker:
+            worker.stop.tried_again = False
             worker.stop.set()
 
     def forget(self, job_id: str) -> None:

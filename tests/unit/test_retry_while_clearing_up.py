@@ -92,7 +92,9 @@ def test_what_is_being_cancelled_is_ordered_anew_once_it_is_over(
     assert (first["status"], second["status"]) == ("cancelled", "success")
     assert (run_of(runner).prediction_id, run_of(runner).spent) == (second["id"], (first["id"],))
     assert double.state()["most_under_way"] == 1
-    # Its clip was there to be read, and the first one's wasn't used.
+    # The copy of the edit may be gone by now: its clip is there without another render.
+    assert len((tmp_path / "work" / "diary.txt").read_text().splitlines()) == 1
+    # Its upload was there to be read, and the first one wasn't used.
     uploads = [upload["url"] for upload in double.state()["uploads"]]
     assert [run["input"]["video"] for run in (first, second)] == uploads
     check_nothing_stays(runner, double)
@@ -140,6 +142,7 @@ def test_a_retry_that_waits_can_be_cancelled(runner: Runner, double: Double, tmp
     assert only(runner).stage is Stage.CANCELLED
     assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
     assert not only(runner).paid
+    assert [path for path in (tmp_path / "work").iterdir() if path.is_dir()] == []
 
 
 def test_a_failed_job_that_still_clears_up_is_tried_again(runner: Runner, double: Double, tmp_path: Path) -> None:
