@@ -224,8 +224,8 @@ class Pipeline:
             results = [run.result for run in take.runs if run.result is not None]
             if take.file is not None or len(results) < len(take.runs):
                 continue
-            starts = [window.first / request.fps for window in request.windows]
-            pieces = [Piece(result, start) for result, start in zip(results, starts, strict=True)]
+            windows = zip(results, request.windows, strict=True)
+            pieces = [Piece(result, window.first / request.fps) for result, window in windows]
             target = request.folder / file_name(request.strip, self.job.id, number + 1)
             try:
                 made = conform(pieces, request.seconds, target, self._check_cancel, offset=request.offset)
@@ -245,12 +245,10 @@ class Pipeline:
 
     def _note(self, missing: float) -> str:
         """What the artist should know of a result that is `missing` seconds at its end."""
-        notes: list[str] = []
-        if missing >= _MISSING_TOLD_SECONDS:
-            notes.append(f"The result is {missing:.2f} s shorter than the strip; it is faded out.")
-        if self.job.request.options.clip_url:
-            notes.append(LENGTH_NOTE)
-        return " ".join([*self.job.notes, *notes, self._webhook_note]).strip()
+        short = f"The result is {missing:.2f} s shorter than the strip; it is faded out."
+        by_hand = LENGTH_NOTE if self.job.request.options.clip_url else ""
+        notes = (*self.job.notes, short if missing >= _MISSING_TOLD_SECONDS else "", by_hand, self._webhook_note)
+        return " ".join(filter(None, notes))
 
     def clear_up(self, *, forgotten: bool = False) -> None:
         """Ends runs that nobody waits for, takes the clips out of storage, and removes what no retry needs.
