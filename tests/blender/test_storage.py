@@ -177,7 +177,9 @@ def test_a_strip_goes_through_a_webdav_with_a_login(
 def test_an_address_by_hand_is_neither_rendered_nor_uploaded_nor_saved(
     addon: Any, preferences: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strip = edits.movie(project, frames=300)
+    # A clip that goes on past the strip, so that the run comes back whole.
+    strip = edits.movie(project, frames=320)
+    addon.compat.set_right_handle(strip, 310)
     wont_render(addon, monkeypatch)
     preferences.storage = "given_url"
     scene, addresses = bpy.context.scene, addon.clip_address
@@ -241,13 +243,14 @@ def test_an_address_by_hand_is_of_its_storage_alone(
 def test_the_command_line_takes_an_address_by_hand(
     addon: Any, preferences: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strip = edits.movie(project, frames=30)
+    strip = edits.movie(project, frames=40)
+    addon.compat.set_right_handle(strip, 40)
     wont_render(addon, monkeypatch)
     with files_for_anyone(project) as public:
         standin.outside(storages=[public])
         url = f"{public}/{Path(strip.filepath).name.replace(' ', '%20')}"
         assert addon.command.run(["generate", "--strip", "clip", "--clip-url", url, "--save"]) == 0
-        edits.movie(project, frames=30, channel=7)
+        edits.movie(project, frames=30, channel=7, start=100)
         assert addon.command.run(["generate", "--all-strips", "--clip-url", url, "--save"]) == 2
     assert standin.state()["runs"][-1]["input"]["video"] == url
 
