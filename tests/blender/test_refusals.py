@@ -257,4 +257,6 @@ def test_each_strip_of_a_batch_has_a_seed_of_its_own_unless_one_is_given(
     asked.randomize_seed, asked.seed = False, 11
     press()
     assert [job.takes[0].settings.seed for job in addon.generation.runner.jobs[3:]] == [11, 11, 11]
+    # The scene is there for the tests that come after.
+    asked.randomize_seed, asked.seed = True, 0
     edits.finish(addon, [job.id for job in addon.generation.runner.jobs])
