@@ -21,7 +21,7 @@ from .media import folder
 from .service import mmaudio
 from .service.mmaudio import Settings
 from .setup import Setup
-from .timeline import compat, place, project, shots, snapshot, strips
+from .timeline import compat, isolate, place, project, shots, snapshot, strips
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +74,11 @@ def start(
     tools = setup.tools
     shared = _snapshot_to_take(tools)
     jobs: list[Job] = []
-    for strip in chosen:
+    for strip, shown in zip(chosen, shots.shown_by(chosen), strict=True):
         if random_seeds and jobs:
             settings = replace(settings, seed=mmaudio.random_seed())
         asked = _Asked(settings, options, shared, setup)
-        jobs.append(Job.new(asked.of(scene, strip), project.saved_as()))
+        jobs.append(Job.new(asked.of(scene, strip, shown), project.saved_as()))
     _send_off(jobs, tools)
     return [runner.job(job.id) or job for job in jobs]
 
@@ -120,7 +120,7 @@ def anew(job: Job, setup: Setup, job_id: str = "") -> Job:
         text = f"The strip “{old.strip}” is not in the file that is open."
         raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
     tools = setup.tools
-    request = _Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip)
+    request = _Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip, isolate.shown_by(strip))
     again = Job.new(request, project.saved_as())
     if job_id:
         again = replace(again, id=job_id, litter=job.in_storage)
@@ -176,11 +176,11 @@ class _Asked:
     snapshot: Snapshot
     setup: Setup
 
-    def of(self, scene: bpy.types.Scene, strip: Any) -> Request:
+    def of(self, scene: bpy.types.Scene, strip: Any, shown: Any) -> Request:
         return Request(
             scene=scene.name,
             strip=strip.name,
-            shown=shots.shown_by([strip])[0].name,
+            shown=shown.name,
             span=strips.span(strip),
             content_start=compat.content_start(strip),
             fps=strips.fps(scene),

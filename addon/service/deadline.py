@@ -160,6 +160,6 @@ class _Watch:
                     line.look()
 
 
-# Reentrant: Python may free a forgotten connection at any line, also while this is held, and that gives its socket up.
+# Reentrant: the garbage collector may close an unreferenced connection while this thread holds the lock.
 _lock = threading.RLock()
 _watch = _Watch()

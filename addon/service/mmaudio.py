@@ -53,7 +53,7 @@ _PICTURE_FPS = 8
 
 # Just below one sample of motion: a duration that is longer by this takes the same samples, but leaves the clip more time
 # in which a frame can fill the last one.
-_LATER = Fraction(39, 1000)
+_SAMPLE_MARGIN = Fraction(39, 1000)
 
 # Shorter clips than a second give the model next to no motion: they are held to this length, the sound cut.
 _SHORTEST = Fraction(1)
@@ -114,7 +114,7 @@ def run_duration(length: Fraction, fps: Fraction) -> Fraction:
     return next(
         duration
         for steps in itertools.count(first)
-        for duration in (_GRID_START + _GRID_STEP * steps, _GRID_START + _GRID_STEP * steps + _LATER)
+        for duration in (_GRID_START + _GRID_STEP * steps, _GRID_START + _GRID_STEP * steps + _SAMPLE_MARGIN)
         if motion_segments(duration, fps) > steps
     )
 

@@ -9,12 +9,13 @@ import pytest
 
 import tests.bare  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from addon.jobs import pipeline
+from addon.jobs.runner import Runner
 from addon.media.sound import Conformed, Piece
 from addon.service import eachlabs
 from addon.service.eachlabs import Eachlabs
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import RUN_SECONDS, Double, Quick, unheard, write_clip
+from .parts import RUN_SECONDS, Double, Quick, cancel_all, unheard, write_clip
 from .servers import S3Server, Scripted, answering, rclone_s3, seaweedfs
 
 
@@ -93,6 +94,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def video(storage: EachlabsStorage, clip: Path) -> str:
     """The address of a clip in the double's storage."""
     return storage.publish(clip, *unheard).url
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    """Runs jobs whose journal is in the test's own folder; what is still under way is cancelled."""
+    made = Runner()
+    made.open(tmp_path)
+    yield made
+    cancel_all(made)
+    made.leave(20)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ The background Blender is stood in for by background.py here; tests/blender runs
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -32,15 +32,6 @@ WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.D
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end sooner here than the real ones, so they are asked about more often."""
     monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.02)
-
-
-@pytest.fixture
-def runner(tmp_path: Path) -> Iterator[Runner]:
-    made = Runner()
-    made.open(tmp_path)
-    yield made
-    cancel_all(made)
-    made.leave(20)
 
 
 def only(job: Job) -> Run:

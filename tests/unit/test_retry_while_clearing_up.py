@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A retry while a thread still clears up after the try before: it leads on, and nothing is ordered twice."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from addon.jobs.job import Job, Run, Stage
 from addon.jobs.runner import Runner
 from addon.service import mmaudio
 
-from .parts import Double, cancel_all, drained, new_job, tools_for, until
+from .parts import Double, drained, new_job, tools_for, until
 
 pytestmark = pytest.mark.usefixtures("without_aud")
 
@@ -23,15 +22,6 @@ SLOW = 0.6
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.02)
-
-
-@pytest.fixture
-def runner(tmp_path: Path) -> Iterator[Runner]:
-    made = Runner()
-    made.open(tmp_path)
-    yield made
-    cancel_all(made)
-    made.leave(20)
 
 
 def only(runner: Runner) -> Job:
