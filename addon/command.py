@@ -15,13 +15,13 @@ import bpy
 
 from . import generation, resuming
 from .failure import Failure, of_disk, readable
-from .jobs.job import Job, Stage
-from .jobs.journal import Entry, Holder
-from .jobs.request import TAKES_MAX, Options, Source
+from .jobs.model.job import Job, Stage
+from .jobs.model.request import TAKES_MAX, Options, Source
+from .jobs.store.journal import Entry, Holder
 from .media import folder
-from .service import mmaudio
+from .preferences import page
+from .service.eachlabs import mmaudio
 from .timeline import compat, project, shots, strips
-from .ui import preferences
 
 NAME = "mmaudio"
 
@@ -89,7 +89,7 @@ def _generate(options: argparse.Namespace) -> int:
         scenes_as_they_are=options.scenes_as_they_are,
         clip_url=options.clip_url.strip(),
     )
-    setup = preferences.setup(bpy.context)
+    setup = page.setup(bpy.context)
     jobs = generation.start(scene, chosen, settings, setup, chosen_options, random_seeds=options.seed is None)
     return _finish(jobs, options)
 
@@ -107,14 +107,14 @@ def _finish(jobs: Sequence[Job], options: argparse.Namespace) -> int:
 
 def _resume(options: argparse.Namespace) -> int:
     _check_target(options)
-    jobs = resuming.opened(preferences.setup(bpy.context))
+    jobs = resuming.opened(page.setup(bpy.context))
     for waiting in resuming.elsewhere:
         _say(readable(f"There are jobs waiting for {waiting}: open it to go on with them."), 0)
     return _finish(jobs, options)
 
 
 def _list(options: argparse.Namespace) -> int:
-    journal = generation.runner.open(preferences.setup(bpy.context).own).journal
+    journal = generation.runner.open(page.setup(bpy.context).own).journal
     if journal.note:
         _say(journal.note, 0)
     entries = [_listed(entry) for entry in journal.all()]

@@ -12,15 +12,15 @@ from typing import Any
 
 import bpy
 
+from .config import Setup
 from .failure import Failure, of_disk
-from .jobs.job import Job, JobError, Stage
-from .jobs.request import Options, Request, Snapshot, Source
-from .jobs.runner import Runner
-from .jobs.tools import Tools
+from .jobs.model.job import Job, JobError, Stage
+from .jobs.model.request import Options, Request, Snapshot, Source
+from .jobs.work.context import Tools
+from .jobs.work.runner import Runner
 from .media import folder
-from .service import mmaudio
-from .service.mmaudio import Settings
-from .setup import Setup
+from .service.eachlabs import mmaudio
+from .service.eachlabs.mmaudio import Settings
 from .timeline import compat, isolate, place, project, shots, snapshot, strips
 
 log = logging.getLogger(__name__)

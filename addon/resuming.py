@@ -15,10 +15,10 @@ from typing import Any
 import bpy
 
 from . import generation
+from .config import Setup
 from .failure import Failure
 from .generation import left_behind, runner, unsaved
-from .jobs.job import Job, JobError, PlacedSound, Stage
-from .setup import Setup
+from .jobs.model.job import Job, JobError, PlacedSound, Stage
 from .timeline import compat, project, strips
 
 log = logging.getLogger(__name__)

@@ -38,8 +38,8 @@ def make_edit(clip: Path, name: str, project: Path) -> Any:
 def generate(strip: Any, seen: Callable[[Any], None]) -> Any:
     """Gives the strip its sound; `seen` is told each state. Returns the job when its sound is placed."""
     generation = part("generation")
-    settings = part("service.mmaudio").Settings("", "music", 1)
-    setup = part("ui.preferences").setup(bpy.context)
+    settings = part("service.eachlabs.mmaudio").Settings("", "music", 1)
+    setup = part("preferences.page").setup(bpy.context)
     (job,) = generation.start(bpy.context.scene, [strip], settings, setup)
     while not generation.runner.job(job.id).stage.ended:
         for state in generation.advance():

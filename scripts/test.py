@@ -37,8 +37,13 @@ def _tool(*command: str) -> Outcome:
 
 
 def _lint(_: Sequence[str]) -> Outcome:
-    first, second = _tool("ruff", "check", "--quiet"), _tool("ruff", "format", "--check", "--quiet")
-    return Outcome(passed=first.passed + second.passed, failed=first.failed + second.failed)
+    checks = [
+        _tool("ruff", "check", "--quiet"),
+        _tool("ruff", "format", "--check", "--quiet"),
+        _tool("lint-imports", "--no-cache"),
+        _tool("python", "scripts/modules.py"),
+    ]
+    return Outcome(passed=sum(check.passed for check in checks), failed=sum(check.failed for check in checks))
 
 
 def _types(_: Sequence[str]) -> Outcome:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from ..failure import Failure
-from .journal_file import JournalFile
-from .refusal import Refusal
+from .rate_limit import Refusal
+from .store.database import JournalFile
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,6 @@ from typing import BinaryIO
 from ..failure import Cancelled, Failure, of_disk, readable
 from .folder import is_full
 
-RENDER_SCRIPT = Path(__file__).with_name("render_clip.py")
-
 # Blender says this for each frame that it has written to a video, in every version.
 _FRAME_WRITTEN = re.compile(rb"[Aa]ppend frame (-?\d+)")
 _POLL_SECONDS = 0.05
@@ -88,7 +86,7 @@ def export_clips(
         raise of_disk(fault, _unwritable(folder)) from fault
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [*blender, str(RENDER_SCRIPT), "--", str(asked)],
+            [*blender, "--", str(asked)],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,

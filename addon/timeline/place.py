@@ -10,8 +10,8 @@ from typing import Any
 import bpy
 
 from ..failure import Failure, of_disk
-from ..jobs.job import Job, PlacedSound, Take
-from ..jobs.request import Request, Span
+from ..jobs.model.job import Job, PlacedSound, Take
+from ..jobs.model.request import Request, Span
 from . import compat, isolate, media_files, project, strips
 
 _CHANNELS = range(1, 129)

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from ..jobs.request import Span
+from ..jobs.model.request import Span
 from . import compat, isolate, opaque, strips
 from .strips import has_picture, span
 

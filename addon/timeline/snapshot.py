@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from ..jobs.request import Snapshot
+from ..jobs.model.request import Snapshot
 from . import compat, isolate, simulations
 
 # Strips that bring datablocks along, which may weigh gigabytes. Every other strip weighs next to nothing.

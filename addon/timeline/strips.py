@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 
 from ..failure import Failure, of_disk
-from ..jobs.request import Request, Span
+from ..jobs.model.request import Request, Span
 from . import compat, isolate, media_files
 
 PROPERTY = "mmaudio"

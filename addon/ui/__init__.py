@@ -3,10 +3,11 @@
 
 import bpy
 
-from . import menus, operators, panels, preferences, settings, storage_preferences, storage_test, ticker
+from ..preferences import page, storage_fields, storage_test
+from . import menus, operators, panels, settings, ticker
 
 # In the order in which they need one another; undone in reverse.
-_CLASSES = (*preferences.CLASSES, *settings.CLASSES, *operators.CLASSES, *panels.CLASSES)
+_CLASSES = (*page.CLASSES, *settings.CLASSES, *operators.CLASSES, *panels.CLASSES)
 
 
 def register() -> None:
@@ -20,7 +21,7 @@ def register() -> None:
 def unregister() -> None:
     ticker.detach()
     storage_test.detach()
-    storage_preferences.detach()
+    storage_fields.detach()
     menus.detach()
     settings.detach()
     for cls in reversed(_CLASSES):

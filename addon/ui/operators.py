@@ -8,15 +8,16 @@ import bpy
 from bpy.props import StringProperty
 
 from .. import generation
+from ..config import check_online
 from ..failure import Failure
-from ..jobs.job import Job, Stage
-from ..service import eachlabs
-from ..service.addresses import check_url
+from ..jobs.model.job import Job, Stage
+from ..preferences import clip_url, page, storage_test
+from ..service.eachlabs import client
+from ..service.net.addresses import check_url
 from ..service.storage.eachlabs import EachlabsConfig
 from ..service.storage.given_url import GivenUrlConfig
-from ..setup import check_online
 from ..timeline import compat, place, shots, strips
-from . import clip_address, preferences, settings, storage_test, ticker
+from . import settings, ticker
 from .announced import Announced
 
 
@@ -25,7 +26,7 @@ def blocker(context: bpy.types.Context) -> Failure | None:
     scene = compat.edited_scene(context)
     if scene is None:
         return Failure("no_edit", "No edit is open in this workspace.", "Choose or add a scene in the Sequencer's header.")
-    setup = preferences.setup(context)
+    setup = page.setup(context)
     try:
         setup.check_access()
     except Failure as failure:
@@ -36,7 +37,7 @@ def blocker(context: bpy.types.Context) -> Failure | None:
     count = len(with_picture(chosen))
     if not count:
         return Failure("no_picture", "The selected strip has no picture.", "Select a movie, image, scene or effect strip.")
-    return _address_blocker(clip_address.of(scene), count, setup.base_url) if setup.by_hand else None
+    return _address_blocker(clip_url.of(scene), count, setup.base_url) if setup.by_hand else None
 
 
 def with_picture(chosen: Sequence[Any]) -> list[Any]:
@@ -52,7 +53,7 @@ def _address_blocker(clip_url: str, count: int, base_url: str) -> Failure | None
     if not clip_url:
         return Failure("no_address", "The clip has no address yet.", hint)
     try:
-        check_url(clip_url, loopback_allowed=eachlabs.is_local(base_url), hint=hint)
+        check_url(clip_url, loopback_allowed=client.is_local(base_url), hint=hint)
     except Failure as failure:
         return Failure("no_address", failure.message, hint)
     return None
@@ -77,8 +78,8 @@ class MMAUDIO_OT_generate(Announced, bpy.types.Operator):
         chosen = with_picture(strips.selected(context))
         asked = settings.of(scene)
         try:
-            setup = preferences.setup(context)
-            options = settings.options(asked, clip_address.of(scene) if setup.by_hand else "")
+            setup = page.setup(context)
+            options = settings.options(asked, clip_url.of(scene) if setup.by_hand else "")
             first, random_seeds = settings.for_run(asked), asked.randomize_seed
             jobs = generation.start(scene, chosen, first, setup, options, random_seeds=random_seeds)
         except Failure as failure:
@@ -134,7 +135,7 @@ class MMAUDIO_OT_retry_job(_OfJob, Announced, bpy.types.Operator):
         if job is None or job.stage not in (Stage.FAILED, Stage.CANCELLED):
             return {"CANCELLED"}
         try:
-            generation.retry(job, preferences.setup(context))
+            generation.retry(job, page.setup(context))
         except Failure as failure:
             return _refuse(self, failure)
         ticker.start()
@@ -263,11 +264,11 @@ class MMAUDIO_OT_test_storage(bpy.types.Operator):
         if running is not None and running.running and not running.cancelled:
             running.cancel()
             return {"FINISHED"}
-        setup = preferences.setup(context)
+        setup = page.setup(context)
         config = setup.storage
         scene = compat.edited_scene(context)
         if setup.by_hand and scene is not None:
-            config = GivenUrlConfig(clip_address.of(scene))
+            config = GivenUrlConfig(clip_url.of(scene))
         try:
             if isinstance(config, EachlabsConfig):
                 setup.check_access()

@@ -9,12 +9,13 @@ import bpy
 
 from .. import generation, resuming
 from ..failure import readable
-from ..jobs.job import Job, Progress, Stage
-from ..service import eachlabs, mmaudio
+from ..jobs.model.job import Job, Progress, Stage
+from ..preferences import page, storage_test
+from ..service.eachlabs import client, mmaudio
 from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
+from ..text import draw_text
 from ..timeline import compat, strips
-from . import operators, preferences, settings, storage_test
-from .text import draw_text
+from . import operators, settings
 
 _STAGE_ICONS = {Stage.DONE: "CHECKMARK", Stage.FAILED: "ERROR", Stage.CANCELLED: "X", Stage.QUEUED: "TIME"}
 
@@ -33,7 +34,7 @@ class MMAUDIO_PT_generate(_Sidebar, bpy.types.Panel):
         scene = compat.edited_scene(context)
         if scene is not None:
             _draw_settings(layout, settings.of(scene))
-            if preferences.setup(context).by_hand:
+            if page.setup(context).by_hand:
                 _draw_address(layout, context)
         _draw_blocker(layout, context)
         count = len(operators.with_picture(strips.selected(context)))
@@ -135,7 +136,7 @@ def _draw_address(layout: Any, context: bpy.types.Context) -> None:
     """Where the artist has published the strip's clip; nothing is rendered then."""
     column = layout.column(align=True)
     column.label(text="Address of the Clip")
-    held = preferences.of(context)
+    held = page.of(context)
     column.prop(held, "clip_url", text="", placeholder="https://…/clip.mp4")
     draw_text(column, f"{LENGTH_NOTE} A long one is one run, too.", context)
     storage_test.draw(column, GivenUrlConfig(held.clip_url), context, text="Test Address")
@@ -162,14 +163,14 @@ def _draw_blocker(layout: Any, context: bpy.types.Context) -> None:
     box = layout.box()
     draw_text(box, reason.message, context, icon="INFO")
     if reason.code == "no_key":
-        box.operator("wm.url_open", text="Get a Key", icon="URL").url = eachlabs.KEYS_URL
-        box.operator("preferences.addon_show", text="Set the Key", icon="PREFERENCES").module = preferences.ADDON
+        box.operator("wm.url_open", text="Get a Key", icon="URL").url = client.KEYS_URL
+        box.operator("preferences.addon_show", text="Set the Key", icon="PREFERENCES").module = page.ADDON
     elif reason.code == "offline" and not bpy.app.online_access_override:
         box.prop(context.preferences.system, "use_online_access", text="Allow Online Access", toggle=True, icon="INTERNET")
     elif reason.code == "no_edit":
         box.operator("scene.new_sequencer_scene", text="New Edit", icon="ADD")
     elif reason.code == "unsafe_url":
-        box.operator("preferences.addon_show", text="Set the Address", icon="PREFERENCES").module = preferences.ADDON
+        box.operator("preferences.addon_show", text="Set the Address", icon="PREFERENCES").module = page.ADDON
     else:
         draw_text(box, reason.hint, context)
 

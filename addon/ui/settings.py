@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from ..jobs.request import TAKES_MAX, Options, Source
-from ..service import mmaudio
+from ..jobs.model.request import TAKES_MAX, Options, Source
+from ..service.eachlabs import mmaudio
 
 
 class MMAUDIO_PG_settings(bpy.types.PropertyGroup):

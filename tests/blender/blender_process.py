@@ -23,8 +23,8 @@ def part(name: str) -> Any:
 def work() -> None:
     scene: Any = bpy.context.scene
     generation = part("generation")
-    setup = part("ui.preferences").setup(bpy.context)
-    settings = part("service.mmaudio").Settings("", "music", 7)
+    setup = part("preferences.page").setup(bpy.context)
+    settings = part("service.eachlabs.mmaudio").Settings("", "music", 7)
     generation.start(scene, [scene.sequence_editor.strips["clip"]], settings, setup)
     while True:
         for state in generation.advance():

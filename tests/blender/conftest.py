@@ -45,18 +45,18 @@ def addon() -> Any:
     rooms = (
         "generation",
         "resuming",
-        "setup",
+        "config",
         "command",
         "failure",
-        "jobs.job",
-        "jobs.request",
+        "jobs.model.job",
+        "jobs.model.request",
         "media.sound",
-        "service.mmaudio",
+        "service.eachlabs.mmaudio",
         "ui.operators",
-        "ui.clip_address",
+        "preferences.clip_url",
         "ui.settings",
-        "ui.storage_preferences",
-        "ui.storage_test",
+        "preferences.storage_fields",
+        "preferences.storage_test",
     )
     names = (*rooms, *(f"timeline.{name}" for name in ("compat", "place", "shots", "snapshot", "strips")))
     modules = {name.rsplit(".", 1)[-1]: sys.modules[f"{MODULE}.{name}"] for name in names}

@@ -100,7 +100,7 @@ def test_the_key_stays_with_the_api(
         caplog.set_level(logging.DEBUG, name)
     witness, seen = small / "witness.py", small / "what the render saw"
     witness.write_text(_WITNESS.format(target=str(seen)))
-    monkeypatch.setattr(addon.setup, "background_blender", lambda: (sys.executable, str(witness)))
+    monkeypatch.setattr(addon.config, "background_blender", lambda: (sys.executable, str(witness)))
     before = len(standin.requests())
     strips = [edits.movie(small, frames=24, at=(8,), channel=channel, size=(320, 180)) for channel in (2, 4, 6)]
 

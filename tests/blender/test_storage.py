@@ -79,7 +79,7 @@ def user_folder() -> Path:
 
 def wont_render(addon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A background render would fail its job."""
-    monkeypatch.setattr(addon.setup, "background_blender", lambda: (sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(addon.config, "background_blender", lambda: (sys.executable, "-c", "raise SystemExit(3)"))
 
 
 def test_a_strip_goes_through_a_private_bucket_and_nothing_is_left(
@@ -182,7 +182,7 @@ def test_an_address_by_hand_is_neither_rendered_nor_uploaded_nor_saved(
     addon.compat.set_right_handle(strip, 310)
     wont_render(addon, monkeypatch)
     preferences.storage = "given_url"
-    scene, addresses = bpy.context.scene, addon.clip_address
+    scene, addresses = bpy.context.scene, addon.clip_url
     # The edit doesn't need the footage, which may be elsewhere.
     Path(bpy.path.abspath(strip.filepath)).rename(project / "published.mp4")
     uploads = len(standin.state()["uploads"])
@@ -210,7 +210,7 @@ def test_what_is_wrong_with_an_address_by_hand_is_said_before_anything_is_starte
 ) -> None:
     strip, other = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=5)
     preferences.storage = "given_url"
-    scene, addresses = bpy.context.scene, addon.clip_address
+    scene, addresses = bpy.context.scene, addon.clip_url
     other.select = False
     assert blocked(addon) == "no_address"
     addresses.give(scene, "http://cdn.example/a.mp4")
@@ -230,7 +230,7 @@ def test_an_address_by_hand_is_of_its_storage_alone(
     *, storage: str, used: str, addon: Any, preferences: Any, standin: StandIn, project: Path
 ) -> None:
     edits.movie(project, frames=30)
-    addon.clip_address.give(bpy.context.scene, "https://cdn.example/a.mp4")
+    addon.clip_url.give(bpy.context.scene, "https://cdn.example/a.mp4")
     preferences.storage = storage
     with edits.sequencer():
         bpy.ops.mmaudio.generate()  # pyright: ignore[reportAttributeAccessIssue]
@@ -389,7 +389,7 @@ def drawn(preferences: Any, *, folded: bool) -> Layout:
     # Without a window Blender's own scale is 0.
     system = SimpleNamespace(ui_scale=1.0)
     context = SimpleNamespace(preferences=SimpleNamespace(system=system), region=SimpleNamespace(width=3000))
-    sys.modules[f"{MODULE}.ui.storage_page"].draw(layout, preferences, context)
+    sys.modules[f"{MODULE}.preferences.storage_page"].draw(layout, preferences, context)
     return layout
 
 
@@ -511,9 +511,9 @@ def test_test_connection_says_what_is_the_matter(
     assert len(standin.requests()) == asked
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     # What is shown is of these very settings.
-    assert addon.storage_preferences.config(preferences) == test.config
+    assert addon.storage_fields.config(preferences) == test.config
     preferences.s3_prefix = "another"
-    assert addon.storage_preferences.config(preferences) != test.config
+    assert addon.storage_fields.config(preferences) != test.config
 
 
 def test_a_key_of_the_environment_is_used_where_the_preferences_have_none(
@@ -530,7 +530,7 @@ def test_a_key_of_the_environment_is_used_where_the_preferences_have_none(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", config.secret_key)
     test = ended_test(addon)
     assert test.failure is None
-    assert addon.storage_preferences.which_key(test.config).startswith("No key is set here")
+    assert addon.storage_fields.which_key(test.config).startswith("No key is set here")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a wrong one")
     failure = ended_test(addon).failure
     assert "AWS_ACCESS_KEY_ID" in failure.hint
@@ -551,9 +551,9 @@ def test_a_key_of_the_preferences_is_used_whatever_the_environment_has(
     test = ended_test(addon)
     assert test.failure is None
     assert (test.config.region, test.config.session_token) == ("auto", "")
-    assert addon.storage_preferences.which_key(test.config).startswith("The key that is set here")
+    assert addon.storage_fields.which_key(test.config).startswith("The key that is set here")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    assert addon.storage_preferences.which_key(addon.storage_preferences.config(preferences)) == ""
+    assert addon.storage_fields.which_key(addon.storage_fields.config(preferences)) == ""
 
 
 def test_nothing_is_tested_without_online_access_or_the_key_that_it_needs(

@@ -52,7 +52,7 @@ def _main(path: Path) -> None:
     package = ModuleType("addon")
     package.__path__ = [str(ROOT / "addon")]
     sys.modules["addon"] = package
-    from addon.jobs.journal import Journal  # noqa: PLC0415
+    from addon.jobs.store.journal import Journal  # noqa: PLC0415
 
     journal = Journal.open(path)
     roles: dict[str, Callable[..., object]] = {
@@ -77,7 +77,7 @@ def _say(what: object) -> None:
 def _save(journal: Any, job_id: str, record: str) -> str:
     """Returns the code of what went wrong, or nothing."""
     from addon.failure import Failure  # noqa: PLC0415
-    from addon.jobs.job_json import from_bytes  # noqa: PLC0415
+    from addon.jobs.store.job_json import from_bytes  # noqa: PLC0415
 
     try:
         journal.save(from_bytes(record.encode(), job_id))
@@ -88,7 +88,7 @@ def _save(journal: Any, job_id: str, record: str) -> str:
 
 def _save_without_end(journal: Any, job_id: str, record: str) -> None:
     """Counts in the job's `created`, and says each number that is saved."""
-    from addon.jobs.job_json import from_bytes  # noqa: PLC0415
+    from addon.jobs.store.job_json import from_bytes  # noqa: PLC0415
 
     fields = json.loads(record)
     number = 0

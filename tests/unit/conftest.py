@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import tests.bare  # noqa: F401  # pyright: ignore[reportUnusedImport]
-from addon.jobs import pipeline
-from addon.jobs.runner import Runner
+from addon.jobs.work import pipeline
+from addon.jobs.work.runner import Runner
 from addon.media.sound import Conformed, Piece
-from addon.service import eachlabs
-from addon.service.eachlabs import Eachlabs
+from addon.service.eachlabs import client
+from addon.service.eachlabs.client import Eachlabs
 from addon.service.storage.eachlabs import EachlabsStorage
 
 from .parts import RUN_SECONDS, Double, Quick, cancel_all, unheard, write_clip
@@ -39,7 +39,7 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
 def double(_double: Double, direct: None, monkeypatch: pytest.MonkeyPatch) -> Double:
     """The double, well-behaved; neither it nor the client remembers other tests."""
     _double.begin()
-    monkeypatch.setattr(eachlabs, "_create_paths", {})
+    monkeypatch.setattr(client, "_create_paths", {})
     return _double
 
 

@@ -15,16 +15,16 @@ import av
 import numpy as np
 
 from addon.failure import Cancelled
-from addon.jobs.job import Job
-from addon.jobs.journal_file import JournalFile
-from addon.jobs.pipeline import Pipeline, Shared, Stop
-from addon.jobs.request import Options, Request, Snapshot, Span
-from addon.jobs.runner import Runner
-from addon.jobs.tools import Tools
-from addon.service.answers import Prediction
-from addon.service.eachlabs import Eachlabs
-from addon.service.http import Transport
-from addon.service.mmaudio import Settings, run_input
+from addon.jobs.model.job import Job
+from addon.jobs.model.request import Options, Request, Snapshot, Span
+from addon.jobs.store.database import JournalFile
+from addon.jobs.work.context import Tools
+from addon.jobs.work.pipeline import Pipeline, Shared, Stop
+from addon.jobs.work.runner import Runner
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.eachlabs.mmaudio import Settings, run_input
+from addon.service.eachlabs.responses import Prediction
+from addon.service.net.transport import Transport
 from addon.service.storage import Storage, check
 from tests.standin.client import StandIn
 

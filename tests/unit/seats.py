@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from addon.jobs.job import Job, Part, Stage
-from addon.jobs.job_json import to_bytes
-from addon.jobs.journal import Journal
+from addon.jobs.model.job import Job, Part, Stage
+from addon.jobs.store.job_json import to_bytes
+from addon.jobs.store.journal import Journal
 
 from .blenders import Blender
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.service import answers, download, http
-from addon.service.eachlabs import Eachlabs
+from addon.service.eachlabs import responses
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.net import download
+from addon.service.net import transport as net
 
 from .parts import Double, Quick, fields, finished
 
@@ -18,9 +20,9 @@ URL = "https://cdn-us.eachlabs.ai/out.mp4"
 @pytest.mark.parametrize(
     ("words", "meaning"),
     [
-        (("success", "succeeded", "completed", "SUCCESS"), answers.SUCCEEDED),
-        (("error", "failed"), answers.FAILED),
-        (("cancelled", "canceled"), answers.CANCELLED),
+        (("success", "succeeded", "completed", "SUCCESS"), responses.SUCCEEDED),
+        (("error", "failed"), responses.FAILED),
+        (("cancelled", "canceled"), responses.CANCELLED),
     ],
 )
 def test_every_word_for_an_end_is_known(
@@ -35,7 +37,7 @@ def test_every_word_for_an_end_is_known(
 def test_every_other_word_is_no_end(word: str | None, service: Eachlabs, double: Double) -> None:
     double.answer("get", {"status": word, "output": URL})
     seen = service.get("run")
-    assert seen.status not in answers.SUCCEEDED | answers.FAILED | answers.CANCELLED
+    assert seen.status not in responses.SUCCEEDED | responses.FAILED | responses.CANCELLED
     assert seen.output_url is None
 
 
@@ -138,9 +140,9 @@ def test_a_result_arrives_whole(
         ({"do": "status", "status": 404}, "result_gone", 1),
         ({"do": "status", "status": 410}, "result_gone", 1),
         ({"do": "status", "status": 204}, "bad_answer", 1),
-        ({"do": "status", "status": 503}, "service_down", http.ATTEMPTS),
-        ({"do": "truncate"}, "connection", http.ATTEMPTS),
-        ({"do": "drop"}, "connection", http.ATTEMPTS),
+        ({"do": "status", "status": 503}, "service_down", net.ATTEMPTS),
+        ({"do": "truncate"}, "connection", net.ATTEMPTS),
+        ({"do": "drop"}, "connection", net.ATTEMPTS),
     ],
 )
 def test_a_result_that_does_not_come_leaves_no_file_of_its_name(
@@ -167,7 +169,7 @@ def test_the_host_of_the_result_is_given_the_time_it_asks_for(
 def test_an_answer_beyond_all_bounds_is_cut_short(
     service: Eachlabs, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "BODY_MAX", 500)
+    monkeypatch.setattr(net, "BODY_MAX", 500)
     double.answer("get", {"status": "success", "logs": "x" * 1000}, times=5)
     with pytest.raises(Failure, match="more than 500 bytes"):
         service.get("run")

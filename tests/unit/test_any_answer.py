@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from addon.failure import Failure
-from addon.service.answers import json_object, prediction_of, request_id, said
-from addon.service.http import Answer
+from addon.service.eachlabs.responses import json_object, prediction_of, request_id, said
+from addon.service.net.transport import Answer
 
 KEY = "the-key-of-the-artist"
 

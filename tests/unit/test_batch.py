@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from addon.jobs import scoring
-from addon.jobs.job import Stage
 from addon.jobs.limits import CREATES_MAX, CREATES_SECONDS, FLIGHTS_MAX
-from addon.jobs.runner import Runner
+from addon.jobs.model.job import Stage
+from addon.jobs.work import run as model_run
+from addon.jobs.work.runner import Runner
 
 from .parts import Double, cancel_all, drained, new_job, tools_for
 
@@ -30,7 +30,7 @@ def test_a_batch_of_200_goes_through_a_cap_of_2(
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
-    monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.05)
     double.set(concurrent=CAP)
     tools = tools_for(double, tmp_path, "refuse")
     jobs = [new_job(tmp_path, f"Shot {number}") for number in range(JOBS)]

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.jobs.job import Stage
-from addon.service.eachlabs import Eachlabs
-from addon.service.http import Answer
+from addon.jobs.model.job import Stage
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.net.trailing_slash import redirects_by_slash, toggle_slash
+from addon.service.net.transport import Answer
 from addon.service.storage import Published
 from addon.service.storage.eachlabs import EachlabsStorage
-from addon.service.trailing_slash import redirects_by_slash, toggle_slash
 
 from .parts import Double, Quick, fields, go, new_job, tools_for, until
 from .servers import Reply, Scripted, Seen

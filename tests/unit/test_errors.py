@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.service import http
-from addon.service.eachlabs import REFUSED_SECONDS, Eachlabs
+from addon.service.eachlabs.client import REFUSED_SECONDS, Eachlabs
+from addon.service.net import transport as net
 from addon.service.storage import Published
 from addon.service.storage import eachlabs as eachlabs_storage
 from addon.service.storage.eachlabs import EachlabsStorage
@@ -120,7 +120,7 @@ def test_a_slow_answer_is_asked_for_again(
     service: Eachlabs, double: Double, video: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = service.create(fields(video))
-    monkeypatch.setattr(http, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(net, "READ_SECONDS", 0.1)
     double.order("get", "stall", seconds=0.4, times=1)
     assert service.get(run).id == run
     double.order("get", "stall", seconds=0.4, times=ALWAYS)

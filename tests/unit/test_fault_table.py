@@ -18,12 +18,14 @@ import av
 import pytest
 from av.error import FFmpegError
 
-from addon.jobs import pipeline, scoring, tools
-from addon.jobs.job import Job, Stage
 from addon.jobs.limits import Limits
+from addon.jobs.model.job import Job, Stage
+from addon.jobs.work import context, pipeline
+from addon.jobs.work import run as model_run
 from addon.media.sound import Conformed, NoSound, Piece
-from addon.service import deadline, download, http
-from addon.service.eachlabs import Eachlabs
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.net import deadline, download
+from addon.service.net import transport as net
 
 from .fault_table import DONE, ROWS, Row
 from .parts import Double, Quick, finished, go, new_job, tools_for
@@ -68,7 +70,7 @@ def clockless(monkeypatch: pytest.MonkeyPatch) -> None:
         made.waited = waited
         return made
 
-    monkeypatch.setattr(tools, "Transport", transport)
+    monkeypatch.setattr(context, "Transport", transport)
     monkeypatch.setattr(pipeline, "Limits", lambda file: Limits(file, lambda: time.time() + sum(waited)))
     monkeypatch.setattr(pipeline, "conform", heard)
     # What a flood has to fill before it is too much.
@@ -150,7 +152,7 @@ def check_nothing_stays(double: Double, folder: Path, take: Path) -> None:
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Brings deadlines near that go by the clock of the machine."""
-    monkeypatch.setattr(http, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(net, "READ_SECONDS", 0.5)
     monkeypatch.setattr(deadline, "ANSWER_SECONDS", 1.0)
     monkeypatch.setattr(deadline, "SLOWEST", 1e9)
 
@@ -175,7 +177,7 @@ def test_what_is_paid_for_arrives_once_in_spite_of(
         if row.hurried:
             hurry(soon)
         if row.ends == "run_timeout":
-            soon.setattr(scoring, "_PREDICT_DEADLINE_SECONDS", 0.3)
+            soon.setattr(model_run, "_PREDICT_DEADLINE_SECONDS", 0.3)
         end = attempt(new_job(tmp_path, STRIP), double, tmp_path, large_clip, base_url)
     assert {order["at"] for order in row.orders} <= set(double.state()["struck"])
     assert len(double.state()["runs"]) == row.created

@@ -14,11 +14,12 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from addon.failure import Failure
-from addon.jobs import scoring, tools
-from addon.jobs.job import Job, Part, Run, Stage
-from addon.jobs.job_json import from_bytes, to_bytes
 from addon.jobs.limits import account_of
-from addon.service import executions, mmaudio
+from addon.jobs.model.job import Job, Part, Run, Stage
+from addon.jobs.store.job_json import from_bytes, to_bytes
+from addon.jobs.work import context
+from addon.jobs.work import run as model_run
+from addon.service.eachlabs import executions, mmaudio
 
 from .parts import Double, Quick, go, new_job, tools_for, until
 
@@ -35,8 +36,8 @@ def clockless(monkeypatch: pytest.MonkeyPatch) -> None:
     def transport(cancel: threading.Event, *, loopback_allowed: bool) -> Quick:
         return Quick(cancel, loopback_allowed=loopback_allowed)
 
-    monkeypatch.setattr(tools, "Transport", transport)
-    monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(context, "Transport", transport)
+    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 def ordered(double: Double, folder: Path, *, age: float = HOUR, **options: Any) -> Job:

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from addon.jobs.job import Job
-from addon.jobs.job_json import from_bytes, to_bytes
-from addon.jobs.journal import Entry, Holder, Journal
+from addon.jobs.model.job import Job
+from addon.jobs.store.job_json import from_bytes, to_bytes
+from addon.jobs.store.journal import Entry, Holder, Journal
 
 from .parts import new_job
 

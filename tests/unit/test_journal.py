@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.jobs.job import Job, JobError, Progress, Stage
-from addon.jobs.job_json import to_bytes
-from addon.jobs.journal import ENDED_MAX, RECORD_MAX, Holder
-from addon.jobs.owners import Owner, is_alive
+from addon.jobs.model.job import Job, JobError, Progress, Stage
+from addon.jobs.store.job_json import to_bytes
+from addon.jobs.store.journal import ENDED_MAX, RECORD_MAX, Holder
+from addon.jobs.store.process_lock import Owner, is_alive
 from addon.service.storage import Published
 
 from .parts import new_job

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from addon.failure import Failure
-from addon.jobs.job import Run, Stage
-from addon.jobs.journal import Journal
-from addon.jobs.journal_file import VERSION
+from addon.jobs.model.job import Run, Stage
+from addon.jobs.store.database import VERSION
+from addon.jobs.store.journal import Journal
 
 from .parts import new_job
 from .seats import POSIX, Seats, as_words, paid

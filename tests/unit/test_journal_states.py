@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from addon.failure import Failure
-from addon.jobs.job import Job, JobError, Part, Stage
-from addon.jobs.journal import Entry, Holder, Journal
+from addon.jobs.model.job import Job, JobError, Part, Stage
+from addon.jobs.store.journal import Entry, Holder, Journal
 from addon.service.storage import Published
 
 from .parts import new_job

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.jobs.journal_file import JournalFile
 from addon.jobs.limits import (
     CREATES_MAX,
     FLIGHTS_MAX,
@@ -22,6 +21,7 @@ from addon.jobs.limits import (
     Limits,
     account_of,
 )
+from addon.jobs.store.database import JournalFile
 
 from .blenders import Blender
 from .hours import Clock

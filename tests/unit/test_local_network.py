@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service import connection
-from addon.service.addresses import check_url, may_reach
-from addon.service.eachlabs import Eachlabs
-from addon.service.faults import TryAgain
-from addon.service.http import Progress, Transport
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.net import connection
+from addon.service.net.addresses import check_url, may_reach
+from addon.service.net.errors import TryAgain
+from addon.service.net.transport import Progress, Transport
 from addon.service.storage import Published, Storage
 from addon.service.storage.eachlabs import EachlabsStorage
 from addon.service.storage.given_url import GivenUrlConfig

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from addon.failure import Failure
-from addon.jobs.names import file_name
+from addon.jobs.model.file_names import file_name
 from addon.media.mp4 import AAC_DELAY, MP3_DELAY, unsignalled_delay
-from addon.service.mmaudio import Settings, clip_frames, motion_segments, run_duration, run_input
+from addon.service.eachlabs.mmaudio import Settings, clip_frames, motion_segments, run_duration, run_input
 from tests.standin import model
 
 from .parts import write_clip

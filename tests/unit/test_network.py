@@ -18,12 +18,13 @@ from pathlib import Path
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service import connection, deadline, http
-from addon.service.body import BLOCK
-from addon.service.eachlabs import Eachlabs
-from addon.service.faults import TryAgain
-from addon.service.http import Transport
-from addon.service.retry_after import RETRY_AFTER_MAX, retry_after
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.net import connection, deadline
+from addon.service.net import transport as net
+from addon.service.net.body import BLOCK
+from addon.service.net.errors import TryAgain
+from addon.service.net.retry_after import RETRY_AFTER_MAX, retry_after
+from addon.service.net.transport import Transport
 
 from .parts import Double, Quick, until
 from .wire import PATIENCE, Act, Authority, Wire, failure_of, goes_on, head, says, waits, wire
@@ -264,7 +265,7 @@ def test_a_flood_takes_no_memory(act: Act, status: bytes, transport: Quick) -> N
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak < 2.5 * http.BODY_MAX
+    assert peak < 2.5 * net.BODY_MAX
 
 
 class _Replacing:
@@ -318,7 +319,7 @@ def test_what_does_not_come_whole_is_asked_for_again_and_leaves_nothing(
     with wire(says(answer)) as server:
         told = failure_of(lambda: fetched(transport, server, tmp_path))
     assert told.code == code
-    assert len(server.heads) == http.ATTEMPTS
+    assert len(server.heads) == net.ATTEMPTS
     assert list(tmp_path.iterdir()) == []
 
 
@@ -464,7 +465,7 @@ def test_no_attempt_is_begun_past_the_stages_end(transport: Quick) -> None:
     assert transport.waited == []
     with pytest.raises(Failure, match="Try 6 failed"):
         transport.retry(attempt)
-    assert len(transport.waited) == http.ATTEMPTS - 1
+    assert len(transport.waited) == net.ATTEMPTS - 1
 
 
 def test_a_forgotten_connection_may_be_freed_while_another_request_begins(

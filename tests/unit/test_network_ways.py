@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.service import http
-from addon.service.addresses import check_url, may_reach
-from addon.service.eachlabs import KeyAuth
-from addon.service.faults import TryAgain
-from addon.service.http import Transport
+from addon.service.eachlabs.client import KeyAuth
+from addon.service.net import transport as net
+from addon.service.net.addresses import check_url, may_reach
+from addon.service.net.errors import TryAgain
+from addon.service.net.transport import Transport
 
 from .parts import Quick
 from .wire import (
@@ -174,7 +174,7 @@ def through(monkeypatch: pytest.MonkeyPatch, server: Wire, variable: str = "HTTP
     monkeypatch.setenv(variable, f"http://artist:{PASSWORD}@{PROXY}:{server.port}")
 
 
-def ask(transport: Transport, url: str = f"https://{NAME}{PATH}") -> http.Answer:
+def ask(transport: Transport, url: str = f"https://{NAME}{PATH}") -> net.Answer:
     return transport.send("POST", url, auth=KeyAuth(KEY), json={"prompt": "rain"})
 
 
@@ -371,7 +371,7 @@ def test_a_request_whose_answer_was_lost_may_have_been_carried_out(
     with wire(act, trusted.server("localhost") if tls else None) as server:
         url = server.secure_url if tls else server.url
         if act is LOST["within the headers"]:
-            # http.client takes the headers that came for all of them; who reads JSON finds none.
+            # net.client takes the headers that came for all of them; who reads JSON finds none.
             assert ask(transport, url).body == b""
             return
         told = failure_of(lambda: ask(transport, url))

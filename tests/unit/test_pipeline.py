@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from addon.failure import Cancelled
-from addon.jobs import job_json, scoring
-from addon.jobs.job import Job, Run, Stage
-from addon.jobs.pipeline import EXPORTS_MAX, Pipeline, Stop
-from addon.jobs.runner import WORKERS_MAX, Runner
+from addon.jobs.model.job import Job, Run, Stage
+from addon.jobs.store import job_json
+from addon.jobs.work import run as model_run
+from addon.jobs.work.pipeline import EXPORTS_MAX, Pipeline, Stop
+from addon.jobs.work.runner import WORKERS_MAX, Runner
 from addon.media.export import Order, Stretch, export_clips
 
 from .parts import BACKGROUND, Double, cancel_all, drained, go, new_job, shared_in, tools_for, until
@@ -31,7 +32,7 @@ WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.D
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end sooner here than the real ones, so they are asked about more often."""
-    monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 def only(job: Job) -> Run:
@@ -113,7 +114,7 @@ def test_a_run_that_fails_names_the_strip_and_the_reason(
 def test_a_word_nobody_knows_is_polled_until_the_deadline(
     double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "_PREDICT_DEADLINE_SECONDS", 0.2)
+    monkeypatch.setattr(model_run, "_PREDICT_DEADLINE_SECONDS", 0.2)
     double.order("run", "say", body={"status": "pondering"})
     end = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
     assert end.error is not None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from addon.jobs.refusal import Refusal
+from addon.jobs.rate_limit import Refusal
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from addon.jobs import scoring
-from addon.jobs.job import Job, Run, Stage
-from addon.jobs.runner import Runner
-from addon.service import mmaudio
+from addon.jobs.model.job import Job, Run, Stage
+from addon.jobs.work import run as model_run
+from addon.jobs.work.runner import Runner
+from addon.service.eachlabs import mmaudio
 
 from .parts import Double, drained, new_job, tools_for, until
 
@@ -21,7 +21,7 @@ SLOW = 0.6
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 def only(runner: Runner) -> Job:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.jobs.job import Stage
-from addon.jobs.tools import Tools
-from addon.service.addresses import check_url, redact
-from addon.service.eachlabs import Eachlabs, KeyAuth, check_base_url
+from addon.jobs.model.job import Stage
+from addon.jobs.work.context import Tools
+from addon.service.eachlabs.client import Eachlabs, KeyAuth, check_base_url
+from addon.service.net.addresses import check_url, redact
 from addon.service.storage.eachlabs import EachlabsStorage
 
 from .parts import Double, Quick, fields, finished, go, new_job, tools_for, unheard

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from addon.service import eachlabs
-from addon.service.eachlabs import Eachlabs
+from addon.service.eachlabs import client
+from addon.service.eachlabs.client import Eachlabs
 from addon.service.storage.eachlabs import EachlabsStorage
 
 from .parts import Double, Quick, fields, unheard
@@ -18,7 +18,7 @@ def test_this_machines_clock_may_be_hours_off(
     hours: int, service: Eachlabs, double: Double, video: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = time.time
-    monkeypatch.setattr(eachlabs.time, "time", lambda: real() + hours * 3600)
+    monkeypatch.setattr(client.time, "time", lambda: real() + hours * 3600)
     double.order("create", "drop", carried_out=True)
     run = service.create(fields(video))
     assert [started["id"] for started in double.state()["runs"]] == [run]
@@ -27,7 +27,7 @@ def test_this_machines_clock_may_be_hours_off(
 def test_it_is_found_among_the_many_runs_of_a_studio(
     *, service: Eachlabs, storage: EachlabsStorage, video: str, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eachlabs, "_PAGE", 2)
+    monkeypatch.setattr(client, "_PAGE", 2)
     since = time.time()
     wanted = service.create(fields(video))
     other = storage.publish(clip, *unheard).url

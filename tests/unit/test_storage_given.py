@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from addon.failure import Failure
-from addon.service.eachlabs import Eachlabs
-from addon.service.http import Transport
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.net.transport import Transport
 from addon.service.storage import Published, object_name
 from addon.service.storage.eachlabs import EachlabsConfig, EachlabsStorage
 from addon.service.storage.given_url import GivenUrlConfig
-from addon.service.storage.ways import WAYS
+from addon.service.storage.registry import WAYS
 
 from .parts import Double, Quick, check_storage, unheard
 from .servers import Reply, Scripted

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service.eachlabs import Eachlabs
-from addon.service.http import Progress, Transport
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.net.transport import Progress, Transport
 from addon.service.storage import Published, Storage, check
 from addon.service.storage.http_put import HttpPutConfig, parse_headers
 

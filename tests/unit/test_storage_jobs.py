@@ -14,13 +14,13 @@ from typing import ClassVar
 import pytest
 import requests
 
-from addon.jobs import scoring
-from addon.jobs.job import Job, Stage
-from addon.jobs.runner import Runner
-from addon.jobs.tools import Tools
-from addon.service.eachlabs import Eachlabs
-from addon.service.http import Progress, Transport
-from addon.service.mmaudio import LONGEST_SECONDS
+from addon.jobs.model.job import Job, Stage
+from addon.jobs.work import run as model_run
+from addon.jobs.work.context import Tools
+from addon.jobs.work.runner import Runner
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.eachlabs.mmaudio import LONGEST_SECONDS
+from addon.service.net.transport import Progress, Transport
 from addon.service.storage import Config, Published, Storage
 from addon.service.storage.eachlabs import EachlabsConfig
 from addon.service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("without_aud")
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end sooner here than the real ones, so they are asked about more often."""
-    monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 def tools_with(double: Double, folder: Path, storage: Config, how: str = "render") -> Tools:

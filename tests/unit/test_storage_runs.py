@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from addon.failure import Failure
-from addon.service.eachlabs import Eachlabs
+from addon.service.eachlabs.client import Eachlabs
 from addon.service.storage.given_url import GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 

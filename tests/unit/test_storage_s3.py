@@ -15,10 +15,10 @@ import aws_request_signer
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service.eachlabs import Eachlabs
-from addon.service.http import Answer, Transport
-from addon.service.storage import Published, Storage, refusals, s3
-from addon.service.storage.refusals import refusal
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.net.transport import Answer, Transport
+from addon.service.storage import Published, Storage, errors, s3
+from addon.service.storage.errors import refusal
 from addon.service.storage.s3 import S3Config
 
 from .parts import Quick, check_storage, unheard, until
@@ -241,7 +241,7 @@ def test_a_clock_that_is_slow_is_noticed(
 ) -> None:
     signing_at(monkeypatch, -3600)
     assert failure_of(lambda: opened(server.config).publish(clip, *unheard)).code == "lapsed"
-    monkeypatch.setattr(refusals, "time", SimpleNamespace(time=lambda: time.time() - 3600))
+    monkeypatch.setattr(errors, "time", SimpleNamespace(time=lambda: time.time() - 3600))
     told = failure_of(lambda: opened(server.config).publish(clip, *unheard))
     assert (told.code, "clock is 60 minutes behind" in told.message) == ("clock", True)
 

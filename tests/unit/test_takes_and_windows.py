@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from addon.jobs import scoring
-from addon.jobs.job import Job, Stage
 from addon.jobs.limits import FLIGHTS_MAX
-from addon.jobs.request import Options
-from addon.service.mmaudio import LONGEST_SECONDS, Settings, clip_frames, windows
+from addon.jobs.model.job import Job, Stage
+from addon.jobs.model.request import Options
+from addon.jobs.work import run as model_run
+from addon.service.eachlabs.mmaudio import LONGEST_SECONDS, Settings, clip_frames, windows
 
 from .parts import Double, go, new_job, tools_for
 
@@ -29,7 +29,7 @@ LONG = 24 * 20
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end sooner here than the real ones, so they are asked about more often."""
-    monkeypatch.setattr(scoring, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 @pytest.mark.parametrize("fps", RATES, ids=str)

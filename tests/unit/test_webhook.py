@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service import webhook
-from addon.service.eachlabs import Eachlabs
-from addon.service.webhook import BODY_MAX, CONNECTIONS_MAX, Call, Webhook, WebhookConfig
+from addon.service.eachlabs import webhook
+from addon.service.eachlabs.client import Eachlabs
+from addon.service.eachlabs.webhook import BODY_MAX, CONNECTIONS_MAX, Call, Webhook, WebhookConfig
 
 from .parts import Double, fields, finished, until
 

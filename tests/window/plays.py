@@ -316,7 +316,7 @@ def storage(session: Any):  # type: ignore[no-untyped-def]
     yield from open_edit(session)
     seen, bucket = session.seen, session.order["bucket"]
     preferences = bpy.context.preferences.addons[session.module].preferences
-    shown = session.part("ui.storage_test")
+    shown = session.part("preferences.storage_test")
 
     def look(name: str):  # type: ignore[no-untyped-def]
         for area in session.window.screen.areas:
@@ -349,7 +349,7 @@ def storage(session: Any):  # type: ignore[no-untyped-def]
     yield from session.close_preferences()
     yield from look("by-hand")
     seen["blocker"] = session.blocker()
-    session.part("ui.clip_address").give(session.scene, "https://clips.studio.com/bunny.mp4")
+    session.part("preferences.clip_url").give(session.scene, "https://clips.studio.com/bunny.mp4")
     yield from look("by-hand-ready")
     seen["ready"] = session.blocker()
     # Blender keeps its preferences when it closes, and other plays are not of this.
@@ -360,7 +360,7 @@ def typed_address(session: Any):  # type: ignore[no-untyped-def]
     """The address of a clip, typed into its field in the sidebar; then Blender crashes."""
     yield from open_edit(session)
     preferences = bpy.context.preferences.addons[session.module].preferences
-    preferences.storage, addresses = "given_url", session.part("ui.clip_address")
+    preferences.storage, addresses = "given_url", session.part("preferences.clip_url")
     yield 0.5
     # Where the field is, only Blender knows: below the header of the panel, a word is typed until it arrives.
     region = next(region for region in session.area().regions if region.type == "UI")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from ...failure import Failure
-from ..eachlabs import Eachlabs
-from ..http import Progress, Transport
+from ..eachlabs.client import Eachlabs
+from ..net.transport import Progress, Transport
 
 # A run may wait for its turn before it reads its clip.
 _TIME_TO_READ_SECONDS = 120.0

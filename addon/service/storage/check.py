@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...failure import Cancelled, Failure
-from ..faults import TryAgain, host_of
-from ..http import Transport
+from ..net.errors import TryAgain, host_of
+from ..net.transport import Transport
 from . import Published, Storage
-from .refusals import READING, refusal
+from .errors import READING, refusal
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from ...failure import Failure
-from ..eachlabs import Eachlabs
-from ..faults import TryAgain
-from ..http import Progress, Transport
+from ..eachlabs.client import Eachlabs
+from ..net.errors import TryAgain
+from ..net.transport import Progress, Transport
 from . import CONTENT_TYPE, Published, check_life, elsewhere, is_object_name
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...failure import Failure
-from ..eachlabs import Eachlabs
-from ..http import Progress, Transport
+from ..eachlabs.client import Eachlabs
+from ..net.transport import Progress, Transport
 from . import SETTINGS_HINT, Published, elsewhere
 
 LENGTH_NOTE = "The video at this address must be as long as the strip and show what it shows, from handle to handle."

@@ -10,10 +10,10 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from ...failure import Failure
-from ..eachlabs import Eachlabs
-from ..http import Progress, Transport
+from ..eachlabs.client import Eachlabs
+from ..net.transport import Progress, Transport
 from . import CONTENT_TYPE, SETTINGS_HINT, Published, elsewhere, object_name
-from .refusals import refusal
+from .errors import refusal
 
 NAME = "{name}"
 

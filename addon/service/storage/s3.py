@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...failure import Failure
-from ..eachlabs import Eachlabs
-from ..http import Answer, Progress, Transport
+from ..eachlabs.client import Eachlabs
+from ..net.transport import Answer, Progress, Transport
 from . import CONTENT_TYPE, SETTINGS_HINT, Published, check_life, elsewhere, object_name
+from .errors import refusal
 from .presign import LIFE_MOST, Credentials, object_address, presigned
-from .refusals import refusal
 
 REGION = "us-east-1"
 """What most servers without regions of their own take, and R2 for its `auto`."""

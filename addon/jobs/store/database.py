@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The SQLite file that journal and limits are kept in, shared by all Blenders of one user on one machine. No bpy.
+
+It is private: published addresses are in it, and whoever has one can read its clip until the storage drops it. A key
+is never in it.
+"""
+
+import itertools
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...failure import Failure
+from .process_lock import Occupied, Owner, code_of, door, is_alive, living, new_id
+
+log = logging.getLogger(__name__)
+
+VERSION = 2
+"""Of the tables and of the records in them; kept in the file as `PRAGMA user_version`."""
+
+# Text that an artist or a file system has a say in is a BLOB: SQLite's TEXT takes no surrogates.
+_TABLES = (
+    """CREATE TABLE jobs (id TEXT PRIMARY KEY, project BLOB NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL,
+    saved INTEGER NOT NULL, record BLOB NOT NULL) STRICT""",
+    """CREATE TABLE flights (ticket INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, run TEXT NOT NULL,
+    owner TEXT NOT NULL, state TEXT NOT NULL, since REAL NOT NULL, UNIQUE (account, run)) STRICT""",
+    "CREATE TABLE creates (number INTEGER PRIMARY KEY, account TEXT NOT NULL, counts_until REAL NOT NULL) STRICT",
+    """CREATE TABLE caps (account TEXT PRIMARY KEY, cap INTEGER NOT NULL, since REAL NOT NULL, held_until REAL NOT NULL)
+    STRICT""",
+)
+_HEAD = b"SQLite format 3\0"
+_PARTS = ("-wal", "-shm", "-journal", "")
+
+# Others write for milliseconds; so long, at the most, the main thread may come to wait.
+_BUSY_SECONDS = 5.0
+
+_REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk does not take it",
+    sqlite3.SQLITE_BUSY: "another Blender keeps it busy",
+    sqlite3.SQLITE_READONLY: "it must not be written to",
+    sqlite3.SQLITE_CANTOPEN: "it can't be opened",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_NOTADB: "it is damaged",
+}
+
+
+class _InUseError(Exception):
+    """It can't be read here, but another Blender works with it."""
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Why a file that is there can't be the journal, in the words of the note."""
+
+    what: str
+
+
+class JournalFile:
+    """One connection for all threads. `note` says what the artist should know of how it was opened, or is empty."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path, owner: Owner | None, note: str) -> None:
+        self.note = note
+        self.owner_id = owner.id if owner else new_id()
+        self._owner = owner
+        self._folder = folder
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path) -> "JournalFile":
+        """Raises nothing: what can't be read is set aside, and where nothing can be kept, memory has to do."""
+        try:
+            return cls._open(path)
+        except Occupied:
+            reason = "another Blender is just opening it"
+        except _InUseError as fault:
+            reason = f"{fault}, and another Blender works with it"
+        except OSError as fault:
+            reason = fault.strerror or str(fault)
+        except sqlite3.Error as fault:
+            reason = _reason(fault)
+        log.warning("the journal at %s is not used: %s", path, reason)
+        note = (
+            f"The list of jobs can't be kept on disk: {reason} ({path}). Everything works, but jobs that are under way when "
+            "Blender crashes are lost. Check the free space and the folder's permissions, then restart Blender."
+        )
+        connection = _connected(Path(":memory:"))
+        _fill(connection)
+        return cls(connection, path.parent, None, note)
+
+    @classmethod
+    def _open(cls, path: Path) -> "JournalFile":
+        owners = path.with_suffix(".owners")
+        owners.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with door(owners):
+            alive = living(owners)
+            note = ""
+            if fault := _fault_of(path, in_use=bool(alive)):
+                if alive:
+                    raise _InUseError(fault.what)
+                aside = _set_aside(path)
+                note = (
+                    f"The list of jobs could not be read: {fault.what}. It is kept as {aside}, and a new one was begun; "
+                    "jobs that were under way in it do not go on."
+                )
+                log.warning("%s", note)
+            owner = Owner(owners)
+            try:
+                return cls(_prepared(path), owners, owner, note)
+            except BaseException:
+                owner.close()
+                raise
+
+    @property
+    def on_disk(self) -> bool:
+        return self._owner is not None
+
+    def close(self) -> None:
+        """Gives up this Blender's jobs: whoever asks next may have them."""
+        with self._lock:
+            self._connection.close()
+        if self._owner:
+            self._owner.close()
+
+    def is_free(self, owner_id: str) -> bool:
+        """Whether it is neither this Blender nor another one that lives."""
+        return owner_id != self.owner_id and not (self.on_disk and is_alive(self._folder, owner_id))
+
+    @contextmanager
+    def writing(self, *, lasting: bool = True) -> Generator[sqlite3.Connection]:
+        """One transaction; it is undone where anything is raised within. Raises Failure.
+
+        `lasting`: once it is over, not even a power cut undoes it.
+        """
+        with self._lock:
+            try:
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        self._connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as fault:
+                raise self._failure(fault) from fault
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        """What a query finds. Raises Failure."""
+        with self._lock:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as fault:
+                raise self._failure(fault) from fault
+
+    def _failure(self, fault: sqlite3.Error) -> Failure:
+        hint = "Free some space, or see to the folder's permissions, then retry."
+        if code_of(fault) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            hint = "Restart Blender: the list is then set aside and a new one begun."
+        text = f"The list of jobs in {self._folder.parent} could not be written or read: {_reason(fault)}."
+        return Failure("files", text, hint)
+
+
+def _reason(fault: sqlite3.Error) -> str:
+    return _REASONS.get(code_of(fault), str(fault).rstrip("."))
+
+
+def _fault_of(path: Path, *, in_use: bool) -> _Fault | None:
+    """What is wrong with the file, if it is there. Raises OSError, sqlite3.Error for what isn't the file's fault."""
+    if not os.path.lexists(path):
+        return None
+    if path.is_dir():
+        return _Fault("a folder has its place")
+    # Looked at without SQLite, which gives up its locks on a file that is closed otherwise: only where it has none.
+    if not in_use and not _has_head(path):
+        return _Fault("it is damaged")
+    try:
+        with closing(_connected(path)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            tables = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")}
+            if version > VERSION:
+                return _Fault("it was written by a newer version of MMAudio for the Sequencer")
+            if (version or tables) and (version, tables) != (VERSION, set(_TABLES)):
+                return _Fault("it is of another kind")
+            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                return _Fault("it is damaged")
+    except sqlite3.DatabaseError as fault:
+        if code_of(fault) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return _Fault("it is damaged")
+        raise
+    return None
+
+
+def _has_head(path: Path) -> bool:
+    """Whether SQLite would take it for its own. Of another, or one that was cut to nothing, it would delete the log."""
+    log_file = Path(f"{path}-wal")
+    with path.open("rb") as file:
+        head = file.read(len(_HEAD))
+    return head == _HEAD or (not head and not (log_file.is_file() and log_file.stat().st_size))
+
+
+def _set_aside(path: Path) -> Path:
+    """Gives the file a name that is free, with all its parts; the file itself last, or its parts would join a new one."""
+    names = (path.with_name(f"{path.stem}-set-aside-{number}{path.suffix}") for number in itertools.count(1))
+    aside = next(name for name in names if not any(os.path.lexists(f"{name}{part}") for part in _PARTS))
+    for part in _PARTS:
+        if os.path.lexists(f"{path}{part}"):
+            Path(f"{path}{part}").rename(f"{aside}{part}")
+    return aside
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA trusted_schema=OFF")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepared(path: Path) -> sqlite3.Connection:
+    """Its parts take the file's permissions over from it."""
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for part in _PARTS:
+        # Some file systems know no permissions.
+        with suppress(OSError):
+            Path(f"{path}{part}").chmod(0o600)
+    connection = _connected(path)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        # On macOS, only this goes past the disk's own cache.
+        connection.execute("PRAGMA fullfsync=ON")
+        _fill(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    """Makes the tables, all or none."""
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+        for table in _TABLES:
+            connection.execute(table)
+        connection.execute(f"PRAGMA user_version={VERSION}")
+    connection.execute("COMMIT")

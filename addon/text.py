@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Texts of more than one line: Blender's labels don't wrap by themselves."""
+
+import textwrap
+from typing import Any
+
+import bpy
+
+from .failure import readable
+
+_CHARACTER_WIDTH = 6.6
+"""Pixels of an average letter in Blender's interface font, at scale 1."""
+
+
+def draw_text(layout: Any, text: str, context: bpy.types.Context, icon: str = "NONE", share: float = 1.0) -> None:
+    """A text over as many lines as its `share` of the region's width asks for."""
+    scale = context.preferences.system.ui_scale
+    region: Any = context.region
+    width = max(12, int((region.width / scale - 60) * share / _CHARACTER_WIDTH))
+    column = layout.column(align=True)
+    for line in textwrap.wrap(readable(text), width):
+        column.label(text=line, icon=icon)
+        icon = "BLANK1" if icon != "NONE" else icon
