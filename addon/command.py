@@ -89,8 +89,8 @@ def _generate(options: argparse.Namespace) -> int:
         scenes_as_they_are=options.scenes_as_they_are,
         clip_url=options.clip_url.strip(),
     )
-    setup = page.setup(bpy.context)
-    jobs = generation.start(scene, chosen, settings, setup, chosen_options, random_seeds=options.seed is None)
+    config = page.config(bpy.context)
+    jobs = generation.start(scene, chosen, settings, config, chosen_options, random_seeds=options.seed is None)
     return _finish(jobs, options)
 
 
@@ -107,14 +107,14 @@ def _finish(jobs: Sequence[Job], options: argparse.Namespace) -> int:
 
 def _resume(options: argparse.Namespace) -> int:
     _check_target(options)
-    jobs = resuming.opened(page.setup(bpy.context))
-    for waiting in resuming.elsewhere:
+    jobs = resuming.opened(page.config(bpy.context))
+    for waiting in resuming.other_projects:
         _say(readable(f"There are jobs waiting for {waiting}: open it to go on with them."), 0)
     return _finish(jobs, options)
 
 
 def _list(options: argparse.Namespace) -> int:
-    journal = generation.runner.open(page.setup(bpy.context).own).journal
+    journal = generation.runner.open(page.config(bpy.context).own).journal
     if journal.note:
         _say(journal.note, 0)
     entries = [_listed(entry) for entry in journal.all()]

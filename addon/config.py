@@ -10,10 +10,10 @@ from pathlib import Path
 import bpy
 
 from .failure import Failure
-from .jobs.work.context import Tools
+from .jobs.work.context import JobContext
 from .service.eachlabs import client
 from .service.eachlabs.webhook import Webhook, WebhookConfig
-from .service.storage import Config
+from .service.storage import StorageConfig
 from .service.storage.eachlabs import EachlabsConfig
 from .service.storage.given_url import GivenUrlConfig
 from .timeline import project
@@ -22,7 +22,7 @@ _RENDER_SCRIPT = Path(__file__).parent / "timeline" / "render_clip.py"
 
 
 @dataclass(frozen=True)
-class Setup:
+class Config:
     """Where the extension may write, and with what key it speaks.
 
     own      the extension's folder in the user's Blender directory
@@ -37,7 +37,7 @@ class Setup:
     own: Path
     results: str
     offset: Fraction = Fraction(0)
-    storage: Config = field(default_factory=EachlabsConfig)
+    storage: StorageConfig = field(default_factory=EachlabsConfig)
     webhook: WebhookConfig | None = None
 
     @property
@@ -46,10 +46,10 @@ class Setup:
         return isinstance(self.storage, GivenUrlConfig)
 
     @property
-    def tools(self) -> Tools:
+    def job_context(self) -> JobContext:
         """For the jobs of a click. Main thread only: the webhook of other settings is stopped."""
         hook = webhook_for(self.webhook)
-        return Tools(self.key, self.base_url, background_blender(), self.own / "work", self.storage, hook)
+        return JobContext(self.key, self.base_url, background_blender(), self.own / "work", self.storage, hook)
 
     @property
     def folder(self) -> Path:

@@ -12,11 +12,11 @@ from typing import Any
 
 import bpy
 
-from .config import Setup
+from .config import Config
 from .failure import Failure, of_disk
 from .jobs.model.job import Job, JobError, Stage
 from .jobs.model.request import Options, Request, Snapshot, Source
-from .jobs.work.context import Tools
+from .jobs.work.context import JobContext
 from .jobs.work.runner import Runner
 from .media import folder
 from .service.eachlabs import mmaudio
@@ -54,7 +54,7 @@ def start(
     scene: bpy.types.Scene,
     chosen: Sequence[Any],
     settings: Settings,
-    setup: Setup,
+    config: Config,
     options: Options = _PLAIN,
     *,
     random_seeds: bool = False,
@@ -66,24 +66,24 @@ def start(
 
     Raises Failure where nothing can be sent at all.
     """
-    setup.check_access()
+    config.check_access()
     chosen = shots.clips(chosen)
     if options.clip_url and len(chosen) > 1:
         raise one_address(len(chosen))
-    runner.open(setup.own)
-    tools = setup.tools
-    shared = _snapshot_to_take(tools)
+    runner.open(config.own)
+    job_context = config.job_context
+    services = _snapshot_to_take(job_context)
     jobs: list[Job] = []
     for strip, shown in zip(chosen, shots.shown_by(chosen), strict=True):
         if random_seeds and jobs:
             settings = replace(settings, seed=mmaudio.random_seed())
-        asked = _Asked(settings, options, shared, setup)
+        asked = _RequestTemplate(settings, options, services, config)
         jobs.append(Job.new(asked.of(scene, strip, shown), project.saved_as()))
-    _send_off(jobs, tools)
+    _send_off(jobs, job_context)
     return [runner.job(job.id) or job for job in jobs]
 
 
-def retry(job: Job, setup: Setup) -> Job:
+def retry(job: Job, config: Config) -> Job:
     """Goes on with what there is, which may have been paid for, or else starts anew with the strip as it is now.
 
     Returns the job that does: the same one, or a new one. Raises Failure, also where another Blender works on it.
@@ -93,23 +93,23 @@ def retry(job: Job, setup: Setup) -> Job:
         runner.put(job, keep=False)
         return job
     # The folder that it was to go to may be what failed: it goes to where sounds go now.
-    request = job.request if job.id in left_behind else replace(job.request, folder=setup.folder)
+    request = job.request if job.id in left_behind else replace(job.request, folder=config.folder)
     again = replace(job, request=request, stage=Stage.QUEUED, progress=None, error=None)
     if job.to_place and all(take.file is not None for take in job.takes):
         again = replace(again, stage=Stage.PLACING)
         runner.put(again)
         return again
-    setup.check_access()
-    runner.open(setup.own)
+    config.check_access()
+    runner.open(config.own)
     if job.paid:
-        runner.add([again], setup.tools)
+        runner.add([again], config.job_context)
         return again
-    again = anew(job, setup)
+    again = start_over(job, config)
     runner.forget(job.id)
     return again
 
 
-def anew(job: Job, setup: Setup, job_id: str = "") -> Job:
+def start_over(job: Job, config: Config, job_id: str = "") -> Job:
     """The same once more, of the strip as it is now; another job without `job_id`. Raises Failure if the strip is gone.
 
     With `job_id` it takes the place of `job`, and sees to the clips that this one left.
@@ -119,12 +119,14 @@ def anew(job: Job, setup: Setup, job_id: str = "") -> Job:
     if job.id in left_behind or scene is None or strip is None:
         text = f"The strip “{old.strip}” is not in the file that is open."
         raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
-    tools = setup.tools
-    request = _Asked(old.settings, old.options, _snapshot_to_take(tools), setup).of(scene, strip, isolate.shown_by(strip))
+    job_context = config.job_context
+    request = _RequestTemplate(old.settings, old.options, _snapshot_to_take(job_context), config).of(
+        scene, strip, isolate.shown_by(strip)
+    )
     again = Job.new(request, project.saved_as())
     if job_id:
-        again = replace(again, id=job_id, litter=job.in_storage)
-    _send_off([again], tools)
+        again = replace(again, id=job_id, stale_uploads=job.uploads)
+    _send_off([again], job_context)
     return again
 
 
@@ -162,19 +164,19 @@ def leave(seconds: float) -> None:
     _inserted.clear()
 
 
-def _snapshot_to_take(tools: Tools) -> Snapshot:
+def _snapshot_to_take(job_context: JobContext) -> Snapshot:
     """Where the snapshot of one click goes; its scene is known once it is taken."""
-    return Snapshot(tools.work / f"edit-{uuid.uuid4().hex}.blend", "")
+    return Snapshot(job_context.work / f"edit-{uuid.uuid4().hex}.blend", "")
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _RequestTemplate:
     """What one click asks of all its strips."""
 
     settings: Settings
     options: Options
     snapshot: Snapshot
-    setup: Setup
+    config: Config
 
     def of(self, scene: bpy.types.Scene, strip: Any, shown: Any) -> Request:
         return Request(
@@ -186,16 +188,16 @@ class _Asked:
             fps=strips.fps(scene),
             settings=self.settings,
             snapshot=self.snapshot,
-            folder=self.setup.folder,
+            folder=self.config.folder,
             channel=strip.channel,
             mark=strips.mark(strip) if strips.keeps_marks(scene) else "",
             scene_mark=strips.mark_scene(scene) if strips.keeps_marks(scene) else "",
-            offset=self.setup.offset,
+            offset=self.config.offset,
             options=self.options,
         )
 
 
-def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
+def _send_off(jobs: Sequence[Job], job_context: JobContext) -> None:
     """Refuses what can't be done; takes one snapshot for the rest, where they are to be rendered, and starts them."""
     ready: list[Job] = []
     for job in jobs:
@@ -210,15 +212,15 @@ def _send_off(jobs: Sequence[Job], tools: Tools) -> None:
     first = ready[0].request
     folder.check_results(first.folder, max(job.request.seconds for job in ready))
     if first.options.clip_url:
-        runner.add(ready, tools)
+        runner.add(ready, job_context)
         return
     names = None if first.options.source is Source.TIMELINE else [job.request.shown for job in ready]
     try:
         taken = snapshot.take(bpy.data.scenes[first.scene], names, first.snapshot.blend)
     except (OSError, RuntimeError) as fault:
-        raise of_disk(fault, f"The edit for the background render can't be written to {tools.work}") from fault
+        raise of_disk(fault, f"The edit for the background render can't be written to {job_context.work}") from fault
     _snapshots.add(taken)
-    runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in ready], tools)
+    runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in ready], job_context)
 
 
 def _place(job: Job) -> None:

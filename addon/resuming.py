@@ -15,7 +15,7 @@ from typing import Any
 import bpy
 
 from . import generation
-from .config import Setup
+from .config import Config
 from .failure import Failure
 from .generation import left_behind, runner, unsaved
 from .jobs.model.job import Job, JobError, PlacedSound, Stage
@@ -26,53 +26,53 @@ log = logging.getLogger(__name__)
 # What another Blender has just begun to write may not be in the journal yet.
 _LEFTOVER_SECONDS = 3600.0
 
-elsewhere: list[str] = []
+other_projects: list[str] = []
 """The .blend files that have jobs waiting for them, as the journal had it when a file was opened last."""
 held_up: dict[str, str] = {}
 """The strips of the open file whose jobs wait until something can be sent, with what keeps them."""
 
 
-def opened(setup: Setup) -> list[Job]:
+def opened(config: Config) -> list[Job]:
     """To be called when Blender has opened a file, or the add-on was enabled: goes on with the file's jobs.
 
     Returns those that go on. Raises Failure where nothing can be sent; then they wait for `go_on`.
     """
     mark_left_behind()
     _place_again()
-    journal = runner.open(setup.own).journal
+    journal = runner.open(config.own).journal
     file = project.saved_as()
-    elsewhere[:] = sorted({job.project for job in journal.others(file) if job.project})
+    other_projects[:] = sorted({job.project for job in journal.others(file) if job.project})
     known = {job.id for job in runner.jobs}
     ended = [job for job in journal.ended(file) if job.paid and job.stage is not Stage.DONE]
-    runner.show([job for job in ended if job.id not in known], setup.tools)
-    _clear_storage(setup)
+    runner.show([job for job in ended if job.id not in known], config.job_context)
+    _clear_storage(config)
     held_up.clear()
     held_up.update((job.request.strip, "") for job in journal.interrupted(file))
-    return go_on(setup)
+    return go_on(config)
 
 
-def go_on(setup: Setup) -> list[Job]:
+def go_on(config: Config) -> list[Job]:
     """Takes up the open file's jobs that nobody works on. Raises Failure where nothing can be sent."""
     if not held_up:
         return []
     try:
-        setup.check_access()
+        config.check_access()
     except Failure as failure:
         held_up.update(dict.fromkeys(held_up, failure.message))
         raise
-    claimed = runner.open(setup.own).journal.claim(project.saved_as())
+    claimed = runner.open(config.own).journal.claim(project.saved_as())
     held_up.clear()
-    return [job for known in claimed if (job := _go_on(known, setup)) is not None]
+    return [job for known in claimed if (job := _go_on(known, config)) is not None]
 
 
-def _clear_storage(setup: Setup) -> None:
+def _clear_storage(config: Config) -> None:
     """Deletes clips of the open file's ended jobs: Blender was closed before, or could not. Where nothing can be sent they
     wait for another time."""
-    left = [job for job in runner.open(setup.own).journal.ended(project.saved_as()) if job.unread]
+    left = [job for job in runner.open(config.own).journal.ended(project.saved_as()) if job.deletable_uploads]
     with contextlib.suppress(Failure):
-        setup.check_access()
+        config.check_access()
         for job in left:
-            runner.clear_up(runner.taken(job), setup.tools)
+            runner.clear_up(runner.taken(job), config.job_context)
 
 
 def mark_left_behind() -> None:
@@ -85,42 +85,42 @@ def mark_left_behind() -> None:
             left_behind.add(job.id)
 
 
-def saving(target: str, setup: Setup) -> None:
+def saving(target: str, config: Config) -> None:
     """To be called when Blender is about to save the open file at `target`: sounds of one that had no place come along."""
-    if is_own_copy(target, setup) or project.is_temporary(target):
+    if is_own_copy(target, config) or project.is_temporary(target):
         return
-    project.bring_sounds(setup.temporary_folders, setup.folder_for(target))
+    project.bring_sounds(config.temporary_folders, config.folder_for(target))
 
 
-def saved(target: str, setup: Setup) -> None:
+def saved(target: str, config: Config) -> None:
     """To be called when Blender has saved the open file at `target`: under this name or another, or a copy of it."""
     if not target or target != project.saved_as():
         # A copy, or the startup file: in the open file nothing is safe yet.
         return
-    here = [_with_files_in(job, setup) for job in runner.jobs if job.id not in left_behind]
+    here = [_with_files_in(job, config) for job in runner.jobs if job.id not in left_behind]
     unsaved.difference_update(job.id for job in here)
     runner.saved(here, target)
 
 
-def is_own_copy(target: str, setup: Setup) -> bool:
+def is_own_copy(target: str, config: Config) -> bool:
     """Whether a file is one that the add-on saves for its background render."""
-    return Path(target).parent == setup.tools.work
+    return Path(target).parent == config.job_context.work
 
 
-def _with_files_in(job: Job, setup: Setup) -> Job:
+def _with_files_in(job: Job, config: Config) -> Job:
     """The job with its sounds where `saving` has brought them."""
-    results = setup.folder
+    results = config.folder
     for number, take in enumerate(job.takes):
-        if take.file is not None and take.file.parent in setup.temporary_folders:
+        if take.file is not None and take.file.parent in config.temporary_folders:
             job = job.with_take(number, file=project.copied(take.file, results))
-    in_temporary = job.request.folder in setup.temporary_folders
+    in_temporary = job.request.folder in config.temporary_folders
     return replace(job, request=replace(job.request, folder=results)) if in_temporary else job
 
 
-def clear_leftovers(setup: Setup) -> None:
+def clear_leftovers(config: Config) -> None:
     """Removes work files that no job of the journal needs any more: those of Blenders that were killed."""
-    work = setup.tools.work
-    entries = runner.open(setup.own).journal.all()
+    work = config.job_context.work
+    entries = runner.open(config.own).journal.all()
     if any(entry.job is None for entry in entries):
         return
     snapshots = {entry.job.request.snapshot.blend.name for entry in entries if entry.job is not None}
@@ -143,27 +143,27 @@ def _remove_if_old(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _go_on(job: Job, setup: Setup) -> Job | None:
+def _go_on(job: Job, config: Config) -> Job | None:
     """Takes one job up where it was; None where nothing is left of it."""
     if not job.project and not _is_of_this_edit(job):
         # That edit was never saved, and is gone.
         if not job.paid:
-            _forget(job, setup)
+            _forget(job, config)
             return None
         left_behind.add(job.id)
-    tools = setup.tools
+    job_context = config.job_context
     job = _with_what_is_there(job)
     if job.stage is Stage.PLACING:
         job = replace(job, stage=Stage.PLACING if job.to_place else Stage.DONE)
-        runner.show([job], tools)
+        runner.show([job], job_context)
         runner.put(job)
-        if job.unread:
-            runner.clear_up(job, tools)
+        if job.deletable_uploads:
+            runner.clear_up(job, job_context)
         return job
     if not job.paid and not _has_snapshot(job):
-        return _anew(job, setup)
+        return _start_over(job, config)
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
-    runner.add([again], tools)
+    runner.add([again], job_context)
     return again
 
 
@@ -188,17 +188,17 @@ def _place_again() -> None:
             runner.put(replace(there, stage=Stage.PLACING))
 
 
-def _anew(job: Job, setup: Setup) -> Job | None:
+def _start_over(job: Job, config: Config) -> Job | None:
     try:
-        return generation.anew(job, setup, job_id=job.id)
+        return generation.start_over(job, config, job_id=job.id)
     except Failure as failure:
-        runner.show([job], setup.tools)
+        runner.show([job], config.job_context)
         runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
         return runner.job(job.id)
 
 
-def _forget(job: Job, setup: Setup) -> None:
-    runner.show([replace(job, stage=Stage.CANCELLED)], setup.tools)
+def _forget(job: Job, config: Config) -> None:
+    runner.show([replace(job, stage=Stage.CANCELLED)], config.job_context)
     runner.forget(job.id)
 
 

@@ -39,8 +39,8 @@ def generate(strip: Any, seen: Callable[[Any], None]) -> Any:
     """Gives the strip its sound; `seen` is told each state. Returns the job when its sound is placed."""
     generation = part("generation")
     settings = part("service.eachlabs.mmaudio").Settings("", "music", 1)
-    setup = part("preferences.page").setup(bpy.context)
-    (job,) = generation.start(bpy.context.scene, [strip], settings, setup)
+    config = part("preferences.page").config(bpy.context)
+    (job,) = generation.start(bpy.context.scene, [strip], settings, config)
     while not generation.runner.job(job.id).stage.ended:
         for state in generation.advance():
             seen(state)

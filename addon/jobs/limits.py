@@ -15,12 +15,12 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from ..failure import Failure
-from .rate_limit import Refusal
-from .store.database import JournalFile
+from .rate_limit import RateLimit
+from .store.database import Database
 
 log = logging.getLogger(__name__)
 
-FLIGHTS_MAX = 10
+SLOTS_MAX = 10
 CREATES_MAX = 100
 CREATES_SECONDS = 60.0
 
@@ -40,10 +40,10 @@ _POST_SECONDS = 60.0
 _LOOK_SECONDS = (0.1, 2.0)
 
 # A flight waits for its place, or has one: then its run is in flight, or is about to be, or may be.
-_WAITING, _FLYING = "waiting", "flying"
+_WAITING, _ACQUIRED = "waiting", "flying"
 
-_AHEAD = "SELECT count(*) FROM flights WHERE account = ? AND (state != 'waiting' OR ticket < ?)"
-_IN_FLIGHT = "SELECT count(*) FROM flights WHERE account = ? AND state != 'waiting' AND ticket != ?"
+_AHEAD = "SELECT count(*) FROM slots WHERE account = ? AND (state != 'waiting' OR ticket < ?)"
+_IN_FLIGHT = "SELECT count(*) FROM slots WHERE account = ? AND state != 'waiting' AND ticket != ?"
 _COUNTED = "SELECT count(*), min(counts_until) FROM creates WHERE account = ?"
 _CAP = "SELECT cap, since, held_until FROM caps WHERE account = ?"
 
@@ -59,15 +59,15 @@ def account_of(key: str, base_url: str) -> str:
 class Limits:
     """One for all jobs of this Blender. `clock` tells seconds since the epoch, the same in all processes."""
 
-    def __init__(self, file: JournalFile, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, file: Database, clock: Callable[[], float] = time.time) -> None:
         self.file = file
         self.clock = clock
         self._lock = threading.Lock()
         self._looked_for_dead = -math.inf
-        self._landed: set[int] = set()
+        self._released: set[int] = set()
 
     @contextmanager
-    def flight(self, account: str, run: str, wait: Wait, *, under_way: bool = False) -> Generator["Flight"]:
+    def slot(self, account: str, run: str, wait: Wait, *, under_way: bool = False) -> Generator["Slot"]:
         """The time in which a run is, or may be, in flight. Waits for its turn, unless it is `under_way` already.
 
         run  names it over all Blenders and for ever: a job's id with the numbers of window and take. Who goes on with
@@ -75,25 +75,25 @@ class Limits:
 
         Raises what `wait` raises, and Failure("files").
         """
-        self._clear_landed()
+        self._release()
         with self.file.writing(lasting=False) as table:
             _mend_clock(table, now := self.clock())
             found = table.execute(
-                """INSERT INTO flights (account, run, owner, state, since) VALUES (?, ?, ?, ?, ?) ON CONFLICT (account, run)
+                """INSERT INTO slots (account, run, owner, state, since) VALUES (?, ?, ?, ?, ?) ON CONFLICT (account, run)
                 DO UPDATE SET owner = excluded.owner, state = excluded.state, since = excluded.since RETURNING ticket""",
-                (account, run, self.file.owner_id, _FLYING if under_way else _WAITING, now),
+                (account, run, self.file.owner_id, _ACQUIRED if under_way else _WAITING, now),
             ).fetchall()
-        flight = Flight(self, account, found[0][0], wait, placed=under_way)
+        slot = Slot(self, account, found[0][0], wait, placed=under_way)
         with self._lock:
             # It may be the same run's once more.
-            self._landed.discard(flight.ticket)
+            self._released.discard(slot.ticket)
         try:
-            flight.take_place()
-            yield flight
+            slot.acquire()
+            yield slot
         finally:
             with self._lock:
-                self._landed.add(flight.ticket)
-            self._clear_landed()
+                self._released.add(slot.ticket)
+            self._release()
 
     def cap(self, account: str) -> int:
         """How many runs of the account may be in flight just now."""
@@ -106,29 +106,29 @@ class Limits:
             if abs(now - self._looked_for_dead) < _LOOK_SECONDS[1]:
                 return
             self._looked_for_dead = now
-        owners = [row[0] for row in self.file.rows("SELECT DISTINCT owner FROM flights")]
+        owners = [row[0] for row in self.file.rows("SELECT DISTINCT owner FROM slots")]
         rows = [(owner, _WAITING, now - ORPHAN_SECONDS) for owner in owners if self.file.is_free(owner)]
         if rows:
             with self.file.writing(lasting=False) as table:
-                table.executemany("DELETE FROM flights WHERE owner = ? AND (state = ? OR since <= ?)", rows)
+                table.executemany("DELETE FROM slots WHERE owner = ? AND (state = ? OR since <= ?)", rows)
 
-    def _clear_landed(self) -> None:
+    def _release(self) -> None:
         """Gives places back. Where that fails, it is done later: how a run ended isn't to be changed by it."""
         with self._lock:
-            landed = list(self._landed)
+            landed = list(self._released)
         if not landed:
             return
         try:
             with self.file.writing(lasting=False) as table:
-                table.executemany("DELETE FROM flights WHERE ticket = ?", [(ticket,) for ticket in landed])
+                table.executemany("DELETE FROM slots WHERE ticket = ?", [(ticket,) for ticket in landed])
         except Failure as failure:
             log.warning("a place for a run is given back later: %s", failure.message)
             return
         with self._lock:
-            self._landed.difference_update(landed)
+            self._released.difference_update(landed)
 
 
-class Flight:
+class Slot:
     """One run's turn; made by `Limits.flight`, for one thread."""
 
     def __init__(self, limits: Limits, account: str, ticket: int, wait: Wait, *, placed: bool) -> None:
@@ -138,7 +138,7 @@ class Flight:
         self._wait = wait
         self._placed = placed
 
-    def take_place(self) -> None:
+    def acquire(self) -> None:
         """Waits until there is a place for one more run, and whoever came before has one."""
         while not self._placed:
             # Most who ask have to wait: they look without a lock on the file.
@@ -147,7 +147,7 @@ class Flight:
             if behind < 0:
                 # Whoever came later sees this one ahead of it, so nobody can have taken the place by now.
                 with self._writing() as (table, now):
-                    _set_state(table, self.ticket, _FLYING, now)
+                    _set_state(table, self.ticket, _ACQUIRED, now)
                 self._placed = True
                 return
             self._limits.remove_dead()
@@ -159,7 +159,7 @@ class Flight:
 
         An exception leaves the place to the run, which may have been created all the same, unless it was `refused`.
         """
-        self.take_place()
+        self.acquire()
         create = self._count()
         try:
             yield
@@ -172,13 +172,13 @@ class Flight:
         said   what the answer said of it, in its `error`, `message` and `details`
         after  seconds that its `Retry-After` asked for
         """
-        refusal = Refusal.read(said)
+        refusal = RateLimit.read(said)
         with self._writing() as (table, now):
             cap = _cap(table.execute(_CAP, (self._account,)).fetchall(), now)
-            if refusal.of_flights:
+            if refusal.of_concurrency:
                 # What others fly with this key, on another machine, shows in what is left to this one.
                 in_flight = table.execute(_IN_FLIGHT, (self._account, self.ticket)).fetchone()[0]
-                cap = max(1, min(refusal.cap or FLIGHTS_MAX, FLIGHTS_MAX, in_flight))
+                cap = max(1, min(refusal.cap or SLOTS_MAX, SLOTS_MAX, in_flight))
             held_until = now + min(HOLD_SECONDS[1], max(HOLD_SECONDS[0], after))
             table.execute(
                 """INSERT INTO caps (account, cap, since, held_until) VALUES (?, ?, ?, ?) ON CONFLICT (account) DO UPDATE
@@ -221,16 +221,16 @@ class Flight:
 
 def _cap(rows: Sequence[Sequence[float]], now: float) -> int:
     """The cap in force, from what `_CAP` finds."""
-    return min([FLIGHTS_MAX, *(int(cap + max(0.0, now - since) // RECOVERY_SECONDS) for cap, since, _ in rows)])
+    return min([SLOTS_MAX, *(int(cap + max(0.0, now - since) // RECOVERY_SECONDS) for cap, since, _ in rows)])
 
 
 def _set_state(table: sqlite3.Connection, ticket: int, state: str, now: float) -> None:
-    table.execute("UPDATE flights SET state = ?, since = ? WHERE ticket = ?", (state, now, ticket))
+    table.execute("UPDATE slots SET state = ?, since = ? WHERE ticket = ?", (state, now, ticket))
 
 
 def _mend_clock(table: sqlite3.Connection, now: float) -> None:
     """The clock may have been set back: what lies ahead of it would count for as long as that."""
-    table.execute("UPDATE flights SET since = ? WHERE since > ?", (now, now))
+    table.execute("UPDATE slots SET since = ? WHERE since > ?", (now, now))
     table.execute("UPDATE caps SET since = ? WHERE since > ?", (now, now))
     latest = now + HOLD_SECONDS[1]
     table.execute("UPDATE caps SET held_until = ? WHERE held_until > ?", (latest, latest))

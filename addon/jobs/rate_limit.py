@@ -22,14 +22,14 @@ _CLAUSE_END = re.compile(r"[;\n]|[.,]\s")
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RateLimit:
     """`of_flights`: it is, or may be, about runs in flight. `cap`: how many there may be, from 1 to 99, if it says so."""
 
-    of_flights: bool
+    of_concurrency: bool
     cap: int | None
 
     @classmethod
-    def read(cls, said: str) -> "Refusal":
+    def read(cls, said: str) -> "RateLimit":
         clauses = _CLAUSE_END.split(said[:SAID_MAX].replace("_", " "))
         of_rate = [clause for clause in clauses if _RATE.search(clause)]
         others = [clause for clause in clauses if clause not in of_rate]

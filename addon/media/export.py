@@ -33,7 +33,7 @@ _SECRET_VARIABLES = ("EACHLABS_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS
 
 
 @dataclass(frozen=True)
-class Stretch:
+class ClipRange:
     """One file to be rendered: `frames` of them from the frame `first` on, counted from the strip's left handle."""
 
     first: int
@@ -57,7 +57,7 @@ class Order:
     strip: str
     first: int
     frames: int
-    stretches: Sequence[Stretch]
+    ranges: Sequence[ClipRange]
     short_side_max: int
     long_side_max: int
     whole_edit: bool
@@ -78,7 +78,7 @@ def export_clips(
     `progress` is told (done, total) in frames, `finished` the number of each stretch whose file is whole. Raises Failure
     with the end of Blender's words, Cancelled.
     """
-    folder = Path(order.stretches[0].output).parent
+    folder = Path(order.ranges[0].output).parent
     asked, log = (folder / f"render-{order.token}.{kind}" for kind in ("json", "log"))
     try:
         asked.write_text(json.dumps(asdict(order)), encoding="utf-8")
@@ -94,13 +94,13 @@ def export_clips(
             creationflags=_WINDOWS_FLAGS,
         )
     try:
-        total = sum(stretch.frames for stretch in order.stretches)
+        total = sum(clip_range.frames for clip_range in order.ranges)
         files = _watch(process, log, lambda frames: progress(min(frames, total), total), finished, cancel)
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
-    if process.returncode != 0 or files != len(order.stretches):
+    if process.returncode != 0 or files != len(order.ranges):
         raise _render_failure(log, process.returncode)
     return _notes(log)
 
@@ -122,7 +122,7 @@ def _watch(
             if cancel.wait(0 if ended else _POLL_SECONDS):
                 raise Cancelled
             silence += _POLL_SECONDS
-            for line in _whole_lines(said):
+            for line in _complete_lines(said):
                 silence = 0.0
                 if _FRAME_WRITTEN.search(line):
                     frames += 1
@@ -144,7 +144,7 @@ def _watch(
     return files
 
 
-def _whole_lines(said: BinaryIO) -> Iterator[bytes]:
+def _complete_lines(said: BinaryIO) -> Iterator[bytes]:
     """The lines that have been written since the last time, but for one that is still being written."""
     while True:
         start = said.tell()

@@ -25,7 +25,7 @@ _LET_GO_SECONDS = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Stretch:
+class Segment:
     """Samples and where the first of them belongs, in samples from the sound's beginning."""
 
     start: int
@@ -39,28 +39,28 @@ class Stretch:
         return self.samples[max(start - self.start, 0) : max(end - self.start, 0)]
 
 
-def join(stretches: Iterable[Stretch], rate: int, end: int) -> Iterator[Stretch]:
+def join(segments: Iterable[Segment], rate: int, end: int) -> Iterator[Segment]:
     """The stretches, in the order of their starts, as ones that don't overlap; where there is no sound, none is returned.
 
     At most two stretches are held at a time. A sound that ends before `end`, in samples, is faded out there.
     """
-    held: Stretch | None = None
-    for new in stretches:
+    held: Segment | None = None
+    for new in segments:
         if held is None:
             held = new
         elif new.start >= held.end:
-            yield Stretch(held.start, fade_out(held.samples, rate))
-            held = Stretch(new.start, fade_in(new.samples, rate))
+            yield Segment(held.start, fade_out(held.samples, rate))
+            held = Segment(new.start, fade_in(new.samples, rate))
         elif new.end > held.end:
             start = max(new.start, held.start)
             old_side, new_side = held.between(start, held.end), new.between(start, held.end)
             skip, count = quietest(old_side, new_side, rate)
-            yield Stretch(held.start, held.between(held.start, start + skip))
+            yield Segment(held.start, held.between(held.start, start + skip))
             faded = cross_fade(old_side[skip : skip + count], new_side[skip : skip + count])
-            yield Stretch(start + skip, faded)
-            held = Stretch(start + skip + count, new.between(start + skip + count, new.end))
+            yield Segment(start + skip, faded)
+            held = Segment(start + skip + count, new.between(start + skip + count, new.end))
     if held is not None:
-        yield held if held.end >= end else Stretch(held.start, fade_out(held.samples, rate))
+        yield held if held.end >= end else Segment(held.start, fade_out(held.samples, rate))
 
 
 def quietest(old: Samples, new: Samples, rate: int) -> tuple[int, int]:

@@ -14,14 +14,14 @@ import numpy as np
 from ..failure import Failure
 from . import mp4
 from .folder import unwritable
-from .join import Samples, Stretch, join
+from .join import Samples, Segment, join
 
 # `aud` keeps Python's lock while it decodes, 2 to 6 ms a second of sound, and the interface would feel more than this.
-_STRETCH_SECONDS = 8
-_WHOLE_MAX_SECONDS = 2 * _STRETCH_SECONDS
+_SEGMENT_SECONDS = 8
+_WHOLE_MAX_SECONDS = 2 * _SEGMENT_SECONDS
 # Longer than the cross-fade and the margins around it, in which a decoder settles after a seek: AAC's takes 1024 samples.
 # Half seconds, since `aud` is told of times and rounds them down to samples: these are whole at all usual rates.
-_STRETCH_OVERLAP_SECONDS = 0.5
+_SEGMENT_OVERLAP_SECONDS = 0.5
 # How alike a stretch that was sought has to be to the one that was decoded. Noise in AAC is filled in anew each time, so
 # that 0.94 was measured where the place is right; Opus, which lands 312 samples off, stayed below 0.01 with noise.
 _ALIKE_MIN = 0.8
@@ -96,15 +96,15 @@ def conform(
     due = max(wanted - max(shift, 0), 0)
     missing = due
 
-    def stretches() -> Iterator[Stretch]:
+    def segments() -> Iterator[Segment]:
         nonlocal missing
         heard = _heard(results, channels, wanted - min(shift, 0))
-        for stretch in join(heard, rate, wanted - shift):
-            missing -= len(stretch.between(0, due))
-            yield Stretch(stretch.start + shift, stretch.samples)
+        for segment in join(heard, rate, wanted - shift):
+            missing -= len(segment.between(0, due))
+            yield Segment(segment.start + shift, segment.samples)
 
     try:
-        blocks = _with_faded_edges(_filled(stretches(), wanted, channels), wanted, rate)
+        blocks = _with_faded_edges(_filled(segments(), wanted, channels), wanted, rate)
         _write(blocks, rate, channels, target, check_cancel)
     except OSError as fault:
         raise unwritable(target.parent, fault) from fault
@@ -137,7 +137,7 @@ def _common(results: Sequence[_Result]) -> tuple[int, int]:
     return rates.pop(), channels
 
 
-def _heard(results: Sequence[_Result], channels: int, end: int) -> Iterator[Stretch]:
+def _heard(results: Sequence[_Result], channels: int, end: int) -> Iterator[Segment]:
     """The sound of each result at its place, up to `end` at least, in samples."""
     for result in results:
         origin = result.start - result.delay
@@ -148,7 +148,7 @@ def _heard(results: Sequence[_Result], channels: int, end: int) -> Iterator[Stre
                 nothing = False
                 heard = samples[early:]
                 wide = heard if heard.shape[1] == channels else np.repeat(heard, channels, axis=1)
-                yield Stretch(origin + first + early, wide)
+                yield Segment(origin + first + early, wide)
         if nothing:
             raise NoSound("The sound of the result is empty.", result.piece)
 
@@ -158,9 +158,9 @@ def _decoded(result: _Result, needed: int) -> Iterator[tuple[int, Samples]]:
     if result.sound.length <= _WHOLE_MAX_SECONDS * result.rate or not _seeks_exactly(result):
         yield 0, _read(result, result.sound)
         return
-    step = round((_STRETCH_SECONDS - _STRETCH_OVERLAP_SECONDS) * result.rate)
+    step = round((_SEGMENT_SECONDS - _SEGMENT_OVERLAP_SECONDS) * result.rate)
     for first in range(0, max(needed, 1), step):
-        samples = _sought(result, first, _STRETCH_SECONDS * result.rate)
+        samples = _sought(result, first, _SEGMENT_SECONDS * result.rate)
         if not len(samples):
             return
         yield first, samples
@@ -171,7 +171,7 @@ def _seeks_exactly(result: _Result) -> bool:
 
     Measured in 4.5.15 and 5.2.3. Where it doesn't, a long sound has to be decoded whole.
     """
-    half = _STRETCH_SECONDS * result.rate // 2
+    half = _SEGMENT_SECONDS * result.rate // 2
     decoded, sought = _sought(result, 0, 2 * half)[half:], _sought(result, half, half)
     both = min(len(decoded), len(sought))
     decoded, sought = decoded[:both], sought[:both]
@@ -191,13 +191,13 @@ def _read(result: _Result, sound: Any) -> Samples:
         raise NoSound("The result holds no sound that Blender can read.", result.piece) from fault
 
 
-def _filled(stretches: Iterable[Stretch], wanted: int, channels: int) -> Iterator[Samples]:
+def _filled(segments: Iterable[Segment], wanted: int, channels: int) -> Iterator[Samples]:
     """The stretches one after another, with silence where there are none; `wanted` samples in all."""
     written = 0
-    for stretch in stretches:
-        silence = min(max(stretch.start - written, 0), wanted - written)
+    for segment in segments:
+        silence = min(max(segment.start - written, 0), wanted - written)
         yield _silence(silence, channels)
-        heard = stretch.between(written + silence, wanted)
+        heard = segment.between(written + silence, wanted)
         yield heard
         written += silence + len(heard)
     yield _silence(wanted - written, channels)

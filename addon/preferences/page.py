@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.props import FloatProperty, StringProperty
 
-from ..config import Setup
+from ..config import Config
 from ..service.eachlabs import client
 from . import secrets, storage_fields, storage_page
 from .storage_fields import StorageFields
@@ -86,15 +86,15 @@ def of(context: bpy.types.Context) -> MMAUDIO_AP_preferences:
     return addon.preferences
 
 
-def setup(context: bpy.types.Context) -> Setup:
+def config(context: bpy.types.Context) -> Config:
     """The key, address and folders that hold now; variables go before preferences."""
     preferences = of(context)
-    return Setup(
+    return Config(
         key=os.environ.get(_KEY_VARIABLE, "").strip() or preferences.key,
         base_url=os.environ.get(_ADDRESS_VARIABLE, "").strip() or preferences.base_url.strip() or client.BASE_URL,
         own=Path(bpy.utils.extension_path_user(ADDON, path="", create=False)),
         results=preferences.results,
         offset=Fraction(round(preferences.offset_ms * 1000), 1_000_000),
-        storage=storage_fields.config(preferences),
+        storage=storage_fields.storage_config(preferences),
         webhook=storage_fields.webhook_config(preferences),
     )

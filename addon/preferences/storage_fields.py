@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..config import webhook_for
 from ..service.eachlabs.webhook import WebhookConfig
-from ..service.storage import Config
+from ..service.storage import StorageConfig
 from ..service.storage.eachlabs import LIFE_MOST as EACH_LIFE_MOST
 from ..service.storage.eachlabs import LIFE_SECONDS, EachlabsConfig
 from ..service.storage.given_url import GivenUrlConfig
@@ -171,7 +171,7 @@ class StorageFields:
         )
 
 
-def config(preferences: StorageFields) -> Config:
+def storage_config(preferences: StorageFields) -> StorageConfig:
     """The storage that is chosen, with its settings."""
     match preferences.storage:
         case "s3":

@@ -9,7 +9,7 @@ from ..failure import Failure
 from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from ..text import draw_text
 from . import secrets, storage_test
-from .storage_fields import StorageFields, config, s3_used, webhook_config, which_key
+from .storage_fields import StorageFields, s3_used, storage_config, webhook_config, which_key
 
 _WEBHOOK_TOLD = (
     "When a run has ended, Eachlabs calls the public address, with the run's number, its state and its result's address: "
@@ -44,7 +44,7 @@ def _draw_storage(column: Any, preferences: StorageFields, context: bpy.types.Co
         preferences.storage
     ](column, preferences, context)
     if preferences.storage != "given_url":
-        storage_test.draw(column, config(preferences), context)
+        storage_test.draw(column, storage_config(preferences), context)
 
 
 def _draw_eachlabs(column: Any, preferences: StorageFields, context: bpy.types.Context) -> None:

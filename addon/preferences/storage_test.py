@@ -9,10 +9,10 @@ from typing import Any
 
 import bpy
 
-from ..config import Setup
+from ..config import Config
 from ..failure import Cancelled, Failure
 from ..jobs.work.state import as_failure
-from ..service.storage import Config, Storage
+from ..service.storage import Storage, StorageConfig
 from ..service.storage.check import check_storage
 from ..text import draw_text
 
@@ -30,11 +30,11 @@ _LEAVING_SECONDS = 0.5
 class Test:
     """One test. `said` is how it went, once it has; `failure` what failed, with the step in its message."""
 
-    def __init__(self, config: Config, setup: Setup) -> None:
-        self.config = config
+    def __init__(self, storage: StorageConfig, config: Config) -> None:
+        self.storage = storage
         self.said = ""
         self.failure: Failure | None = None
-        self._tools = setup.tools
+        self._job_context = config.job_context
         self._cancel = threading.Event()
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._go, name="mmaudio storage test", daemon=True)
@@ -62,8 +62,8 @@ class Test:
 
     def _go(self) -> None:
         try:
-            with self._tools.line(self.config, self._cancel) as line:
-                self.said = check_storage(line.storage, line.transport, self._clearing)
+            with self._job_context.connect(self.storage, self._cancel) as connections:
+                self.said = check_storage(connections.storage, connections.transport, self._clearing)
         except Cancelled:
             self.said = "The test was cancelled."
         except Exception as fault:
@@ -76,8 +76,8 @@ class Test:
         limit.daemon = True
         limit.start()
         try:
-            with self._tools.line(self.config, self._leave) as line:
-                yield line.storage
+            with self._job_context.connect(self.storage, self._leave) as connections:
+                yield connections.storage
         finally:
             limit.cancel()
 
@@ -90,11 +90,11 @@ def latest() -> Test | None:
     return _tests[-1] if _tests else None
 
 
-def start(config: Config, setup: Setup) -> None:
+def start(storage: StorageConfig, config: Config) -> None:
     """Tests these settings; one that still runs is ended."""
     for test in _tests:
         test.cancel()
-    _tests[:] = [*(test for test in _tests if test.running), Test(config, setup)]
+    _tests[:] = [*(test for test in _tests if test.running), Test(storage, config)]
     if not bpy.app.timers.is_registered(_look):
         bpy.app.timers.register(_look, first_interval=_LOOK_SECONDS, persistent=True)
 
@@ -114,10 +114,10 @@ def detach() -> None:
     _tests.clear()
 
 
-def draw(layout: Any, config: Config, context: bpy.types.Context, text: str = "Test Connection") -> None:
+def draw(layout: Any, storage: StorageConfig, context: bpy.types.Context, text: str = "Test Connection") -> None:
     """The button, and how the last test of these very settings went."""
     test = latest()
-    if test is not None and test.config != config:
+    if test is not None and test.storage != storage:
         test = None
     if test is not None and test.running:
         if test.cancelled:

@@ -30,7 +30,7 @@ class Undecodable(Exception):
     """What a strip shows can't be decoded. Its text names the strip and the file."""
 
 
-def check(parts: Iterable[isolate.Part], *, textures: bool) -> None:
+def check(parts: Iterable[isolate.VisiblePart], *, textures: bool) -> None:
     """Raises Undecodable for the first of the parts whose file can't be decoded where it is seen.
 
     textures  whether 3D scenes are rendered as they are, with their image textures
@@ -140,7 +140,7 @@ def _shows_beyond(strip: Any, frames: int) -> bool:
 def _is_image(path: str) -> bool:
     file = Path(path)
     try:
-        if _is_whole_png(file):
+        if _is_complete_png(file):
             # To decode each image of a sequence takes as long as to render it.
             return True
         imbuf.load(path).free()
@@ -149,7 +149,7 @@ def _is_image(path: str) -> bool:
     return True
 
 
-def _is_whole_png(file: Path) -> bool:
+def _is_complete_png(file: Path) -> bool:
     """Whether each chunk of the file has the checksum that it should have, up to the last one."""
     with file.open("rb") as data:
         if data.read(len(_PNG_START)) != _PNG_START:

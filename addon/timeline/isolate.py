@@ -6,7 +6,7 @@ from typing import Any
 
 from . import compat
 
-Part = tuple[Any, int, int]
+VisiblePart = tuple[Any, int, int]
 """A strip, and the frames of its own scene in which it is seen: the first, and the first in which it isn't any more."""
 
 
@@ -93,11 +93,11 @@ def visible(around: Any, first: int, end: int) -> list[Any]:
     ]
 
 
-def made_of(strip: Any, first: int, end: int) -> Iterator[Part]:
+def made_of(strip: Any, first: int, end: int) -> Iterator[VisiblePart]:
     """All that the strip's picture needs from one frame to another: the strip, inputs of effects, masks of modifiers, the
     contents of meta strips and of other scenes' edits.
     """
-    found: set[Part] = set()
+    found: set[VisiblePart] = set()
     pending = [(strip, first, end), *((mask, first, end) for meta in metas(strip) for mask in _masks(meta))]
     while pending:
         part, first, end = pending.pop()
@@ -114,7 +114,7 @@ def made_of(strip: Any, first: int, end: int) -> Iterator[Part]:
         pending += contents(*seen)
 
 
-def contents(strip: Any, first: int, end: int) -> list[Part]:
+def contents(strip: Any, first: int, end: int) -> list[VisiblePart]:
     """What is seen within a meta strip, or a scene strip that shows another edit, from one frame to another."""
     if strip.type == "META":
         shown = handles(strip) if strip.use_reverse_frames else (first, end)

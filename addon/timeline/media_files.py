@@ -50,7 +50,7 @@ def is_there(path: Path) -> bool:
     return True
 
 
-def fill_gaps(parts: Iterable[isolate.Part]) -> list[str]:
+def fill_gaps(parts: Iterable[isolate.VisiblePart]) -> list[str]:
     """Puts the nearest image that is there in the place of each one that is missing from a sequence; returns a note for each
     strip that misses some where it is seen.
 

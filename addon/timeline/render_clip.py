@@ -61,14 +61,14 @@ def render(order: dict[str, Any]) -> None:
     _scale_nested_edits(scene.render.resolution_percentage)
     if not order["scenes_as_they_are"]:
         _use_workbench()
-    end, until = first + order["frames"], first + max(part["first"] + part["frames"] for part in order["stretches"])
-    still = Path(order["stretches"][0]["output"]).with_name(f"still-{order['token']}.exr")
+    end, until = first + order["frames"], first + max(part["first"] + part["frames"] for part in order["ranges"])
+    still = Path(order["ranges"][0]["output"]).with_name(f"still-{order['token']}.exr")
     try:
         if until > end:
             held_picture.hold_last(scene, end, until, still, _free_channel(scene.sequence_editor))
         _set_file(scene.render)
-        for number, stretch in enumerate(order["stretches"]):
-            _render_file(scene, first + stretch["first"], stretch["frames"], stretch["output"], order["token"])
+        for number, clip_range in enumerate(order["ranges"]):
+            _render_file(scene, first + clip_range["first"], clip_range["frames"], clip_range["output"], order["token"])
             print(f"mmaudio wrote {number}", flush=True)
     finally:
         still.unlink(missing_ok=True)
@@ -109,13 +109,13 @@ def _render_file(scene: Any, first: int, frames: int, output: str, token: str) -
     compat.set_render_path(scene.render, str(part))
     try:
         bpy.ops.render.render(animation=True, scene=scene.name)
-        _check_whole(part, frames)
+        _check_complete(part, frames)
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _check_whole(part: Path, frames: int) -> None:
+def _check_complete(part: Path, frames: int) -> None:
     """Blender doesn't say when a disk is too full for a video: what is cut short has no index, and can't be read."""
     clip = bpy.data.movieclips.load(str(part))
     if clip.frame_duration < frames:

@@ -73,7 +73,7 @@ def restore(scene: Any, blend: Path) -> None:
 
     What isn't baked is written beside the copy, never into the artist's own folders.
     """
-    elsewhere = folder_beside(blend)
+    unbaked_folder = folder_beside(blend)
     bakes = Bakes(**scene[PROPERTY].to_dict()) if PROPERTY in scene else Bakes()
     # An object of the file's own is asked for by its name and None; the stubs know names alone.
     objects: Any = bpy.data.objects
@@ -96,10 +96,10 @@ def restore(scene: Any, blend: Path) -> None:
                 # Blender reads what is there, and takes it for baked, only when it is told of the folder again.
                 cache.filepath = str(cache.filepath)
                 if not cache.is_baked:
-                    cache.filepath = str(elsewhere)
+                    cache.filepath = str(unbaked_folder)
         for modifier in item.modifiers:
             if modifier.type == "FLUID" and modifier.domain_settings and not _is_baked_fluid(modifier.domain_settings):
-                modifier.domain_settings.cache_directory = str(elsewhere)
+                modifier.domain_settings.cache_directory = str(unbaked_folder)
 
 
 def _point_caches(item: Any) -> Iterator[tuple[str, Any]]:

@@ -32,7 +32,7 @@ def take(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Sn
         simulations.keep(copy, bakes)
         blend.parent.mkdir(parents=True, exist_ok=True)
         if bakes.in_memory:
-            _save_whole(copy, blend)
+            _save_whole_project(copy, blend)
         else:
             with _without_hidden(copy):
                 # A media file that lies beside the project is named by its whole path, since the copy lies elsewhere.
@@ -108,7 +108,7 @@ def _is_inert(item: Any) -> bool:
     return not acts and (item.field is None or item.field.type == "NONE")
 
 
-def _save_whole(copy: Any, blend: Path) -> None:
+def _save_whole_project(copy: Any, blend: Path) -> None:
     """Saves a copy of the project, which keeps point caches; `libraries.write` loses them."""
     copy.use_fake_user = True
     paths, data = bpy.context.preferences.filepaths, bpy.data

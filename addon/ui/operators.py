@@ -26,9 +26,9 @@ def blocker(context: bpy.types.Context) -> Failure | None:
     scene = compat.edited_scene(context)
     if scene is None:
         return Failure("no_edit", "No edit is open in this workspace.", "Choose or add a scene in the Sequencer's header.")
-    setup = page.setup(context)
+    config = page.config(context)
     try:
-        setup.check_access()
+        config.check_access()
     except Failure as failure:
         return failure
     chosen = strips.selected(context)
@@ -37,7 +37,7 @@ def blocker(context: bpy.types.Context) -> Failure | None:
     count = len(with_picture(chosen))
     if not count:
         return Failure("no_picture", "The selected strip has no picture.", "Select a movie, image, scene or effect strip.")
-    return _address_blocker(clip_url.of(scene), count, setup.base_url) if setup.by_hand else None
+    return _address_blocker(clip_url.of(scene), count, config.base_url) if config.by_hand else None
 
 
 def with_picture(chosen: Sequence[Any]) -> list[Any]:
@@ -78,12 +78,12 @@ class MMAUDIO_OT_generate(Announced, bpy.types.Operator):
         chosen = with_picture(strips.selected(context))
         asked = settings.of(scene)
         try:
-            setup = page.setup(context)
-            options = settings.options(asked, clip_url.of(scene) if setup.by_hand else "")
+            config = page.config(context)
+            options = settings.options(asked, clip_url.of(scene) if config.by_hand else "")
             first, random_seeds = settings.for_run(asked), asked.randomize_seed
-            jobs = generation.start(scene, chosen, first, setup, options, random_seeds=random_seeds)
+            jobs = generation.start(scene, chosen, first, config, options, random_seeds=random_seeds)
         except Failure as failure:
-            return _refuse(self, failure)
+            return report_failure(self, failure)
         ticker.start()
         ticker.redraw()
         refused = [job.error for job in jobs if job.error is not None]
@@ -135,9 +135,9 @@ class MMAUDIO_OT_retry_job(_OfJob, Announced, bpy.types.Operator):
         if job is None or job.stage not in (Stage.FAILED, Stage.CANCELLED):
             return {"CANCELLED"}
         try:
-            generation.retry(job, page.setup(context))
+            generation.retry(job, page.config(context))
         except Failure as failure:
-            return _refuse(self, failure)
+            return report_failure(self, failure)
         ticker.start()
         ticker.redraw()
         return {"FINISHED"}
@@ -176,7 +176,7 @@ class MMAUDIO_OT_clear_jobs(bpy.types.Operator):
         try:
             check_online()
         except Failure as failure:
-            kept = [job for job in generation.runner.jobs if job.stage.ended and job.in_storage]
+            kept = [job for job in generation.runner.jobs if job.stage.ended and job.uploads]
             if kept:
                 self.report({"WARNING"}, f"What has a clip in storage stays until that can be deleted. {failure.hint}")
         for job in generation.runner.jobs:
@@ -264,17 +264,17 @@ class MMAUDIO_OT_test_storage(bpy.types.Operator):
         if running is not None and running.running and not running.cancelled:
             running.cancel()
             return {"FINISHED"}
-        setup = page.setup(context)
-        config = setup.storage
+        config = page.config(context)
+        storage = config.storage
         scene = compat.edited_scene(context)
-        if setup.by_hand and scene is not None:
-            config = GivenUrlConfig(clip_url.of(scene))
+        if config.by_hand and scene is not None:
+            storage = GivenUrlConfig(clip_url.of(scene))
         try:
-            if isinstance(config, EachlabsConfig):
-                setup.check_access()
+            if isinstance(storage, EachlabsConfig):
+                config.check_access()
         except Failure as failure:
-            return _refuse(self, failure)
-        storage_test.start(config, setup)
+            return report_failure(self, failure)
+        storage_test.start(storage, config)
         return {"FINISHED"}
 
 
@@ -290,6 +290,6 @@ CLASSES = (
 )
 
 
-def _refuse(operator: bpy.types.Operator, failure: Failure) -> set[str]:
+def report_failure(operator: bpy.types.Operator, failure: Failure) -> set[str]:
     operator.report({"ERROR"}, f"{failure.message} {failure.hint}".rstrip())
     return {"CANCELLED"}

@@ -34,7 +34,7 @@ class MMAUDIO_PT_generate(_Sidebar, bpy.types.Panel):
         scene = compat.edited_scene(context)
         if scene is not None:
             _draw_settings(layout, settings.of(scene))
-            if page.setup(context).by_hand:
+            if page.config(context).by_hand:
                 _draw_address(layout, context)
         _draw_blocker(layout, context)
         count = len(operators.with_picture(strips.selected(context)))
@@ -101,7 +101,7 @@ class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
         jobs = generation.runner.jobs
         if generation.runner.note:
             draw_text(layout, generation.runner.note, context, icon="ERROR")
-        for project in resuming.elsewhere:
+        for project in resuming.other_projects:
             draw_text(layout, f"Jobs wait for {Path(project).name}: open it to go on with them", context, icon="INFO")
         for strip, reason in resuming.held_up.items():
             draw_text(layout, f"“{strip}” was interrupted and waits to go on. {reason}", context, icon="INFO")
@@ -192,7 +192,7 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
     if job.stage is Stage.CANCELLED:
         box.label(text="Cancelled")
     by_hand = bool(job.request.options.clip_url)
-    if job.in_storage and not by_hand and not generation.runner.is_at_work(job.id):
+    if job.uploads and not by_hand and not generation.runner.is_at_work(job.id):
         draw_text(box, "Its clip is still in storage. Clear Ended Jobs deletes it.", context, icon="INFO")
     if job.stage is not Stage.DONE:
         text = retry_text(job)

@@ -56,7 +56,7 @@ def _on_load(*_: object) -> None:
 @bpy.app.handlers.persistent
 def _before_save(file: str, *_: object) -> None:
     try:
-        resuming.saving(file, page.setup(bpy.context))
+        resuming.saving(file, page.config(bpy.context))
     except Exception:
         # Whatever is wrong with sounds, the artist's file is saved.
         log.exception("bringing sounds along")
@@ -65,7 +65,7 @@ def _before_save(file: str, *_: object) -> None:
 @bpy.app.handlers.persistent
 def _on_save(file: str, *_: object) -> None:
     before = {job.project for job in generation.runner.jobs}
-    resuming.saved(file, page.setup(bpy.context))
+    resuming.saved(file, page.config(bpy.context))
     if file not in before:
         # Under this name there may be jobs that wait.
         _look_soon()
@@ -79,10 +79,10 @@ def _look_soon() -> None:
 
 def _look() -> None:
     """Goes on with the jobs of the file that was opened."""
-    setup = page.setup(bpy.context)
+    config = page.config(bpy.context)
     try:
-        resuming.opened(setup)
-        resuming.clear_leftovers(setup)
+        resuming.opened(config)
+        resuming.clear_leftovers(config)
     except Failure as failure:
         log.info("%s", failure.message)
     except Exception:
@@ -96,7 +96,7 @@ def _look() -> None:
 def _look_again() -> float | None:
     """Goes on with the jobs that wait, once something can be sent; the panel says what is missing."""
     try:
-        resuming.go_on(page.setup(bpy.context))
+        resuming.go_on(page.config(bpy.context))
     except Failure:
         return _ACCESS_SECONDS
     except Exception:

@@ -23,13 +23,13 @@ def part(name: str) -> Any:
 def work() -> None:
     scene: Any = bpy.context.scene
     generation = part("generation")
-    setup = part("preferences.page").setup(bpy.context)
+    config = part("preferences.page").config(bpy.context)
     settings = part("service.eachlabs.mmaudio").Settings("", "music", 7)
-    generation.start(scene, [scene.sequence_editor.strips["clip"]], settings, setup)
+    generation.start(scene, [scene.sequence_editor.strips["clip"]], settings, config)
     while True:
         for state in generation.advance():
-            ordered = any(run.prediction_id for run in state.runs)
-            print("stage", state.stage, "ordered" if ordered else "", file=sys.stderr, flush=True)
+            requested_at = any(run.prediction_id for run in state.runs)
+            print("stage", state.stage, "ordered" if requested_at else "", file=sys.stderr, flush=True)
         time.sleep(0.01)
 
 

@@ -54,6 +54,7 @@ def addon() -> Any:
         "service.eachlabs.mmaudio",
         "ui.operators",
         "preferences.clip_url",
+        "preferences.page",
         "ui.settings",
         "preferences.storage_fields",
         "preferences.storage_test",

@@ -113,9 +113,9 @@ def generate(
 
 
 def start(addon: Any, *chosen: Any, options: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> list[Any]:
-    setup = addon.operators.preferences.setup(bpy.context)
+    config = addon.page.config(bpy.context)
     asked = addon.request.Options(**options)
-    return addon.generation.start(bpy.context.scene, chosen, settings(addon, **changes), setup, asked)
+    return addon.generation.start(bpy.context.scene, chosen, settings(addon, **changes), config, asked)
 
 
 def finish(addon: Any, ids: list[str], seconds: float = 90.0) -> list[Any]:

@@ -20,7 +20,7 @@ from .disks import Disk, disk
 HINDER = {"full": Disk.fill, "read-only": Disk.lock}
 MEND = {"full": Disk.empty, "read-only": Disk.unlock}
 SAID = {"full": ("disk is full", "Free some space"), "read-only": ("read-only", "Make it writable")}
-ways = pytest.mark.parametrize("way", HINDER)
+all_ways = pytest.mark.parametrize("way", HINDER)
 # Set from Python, Blender warns of "//" in an add-on's preferences.
 pytestmark = pytest.mark.filterwarnings("ignore:.*blend relative:RuntimeWarning")
 
@@ -54,12 +54,14 @@ def results(project: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def elsewhere(addon: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def extension_folder(
+    addon: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """Another folder of the extension's own, with its journal, while the test lasts."""
     own = tmp_path_factory.mktemp("own")
-    preferences = addon.operators.preferences
-    setup = preferences.setup
-    monkeypatch.setattr(preferences, "setup", lambda context: replace(setup(context), own=own))
+    preferences = addon.page
+    config = preferences.config
+    monkeypatch.setattr(preferences, "setup", lambda context: replace(config(context), own=own))
     addon.generation.leave(5)
     yield own
     addon.generation.leave(5)
@@ -74,7 +76,7 @@ def running(standin: StandIn, runs: Callable[[], int]) -> Generator[None]:
 
 
 def retried(addon: Any, job: Any) -> Any:
-    again = addon.generation.retry(job, addon.operators.preferences.setup(bpy.context))
+    again = addon.generation.retry(job, addon.page.config(bpy.context))
     (ended,) = edits.finish(addon, [again.id])
     return ended
 
@@ -100,7 +102,7 @@ def start_and_wait_for_the_run(addon: Any, strip: Any, runs: Callable[[], int]) 
     return job
 
 
-@ways
+@all_ways
 def test_results_that_find_no_place_are_kept_for_a_retry(
     *, way: str, addon: Any, standin: StandIn, results: Disk, strip: Any, runs: Callable[[], int]
 ) -> None:
@@ -118,7 +120,7 @@ def test_results_that_find_no_place_are_kept_for_a_retry(
     assert runs() == 1
 
 
-@ways
+@all_ways
 def test_a_retry_goes_to_the_folder_that_is_chosen_by_then(
     *, way: str, addon: Any, standin: StandIn, results: Disk, strip: Any, runs: Callable[[], int], project: Path
 ) -> None:
@@ -139,7 +141,7 @@ def test_a_retry_goes_to_the_folder_that_is_chosen_by_then(
     assert runs() == 1
 
 
-@ways
+@all_ways
 def test_a_folder_that_takes_no_sounds_is_told_before_anything_is_sent(
     way: str, addon: Any, standin: StandIn, results: Disk, strip: Any
 ) -> None:
@@ -160,7 +162,7 @@ def test_a_folder_that_takes_no_sounds_is_told_before_anything_is_sent(
     assert len(standin.requests()) == asked
 
 
-@ways
+@all_ways
 def test_no_run_is_ordered_for_a_folder_that_takes_no_sounds_any_more(
     *, way: str, addon: Any, standin: StandIn, results: Disk, strip: Any, runs: Callable[[], int]
 ) -> None:
@@ -175,11 +177,11 @@ def test_no_run_is_ordered_for_a_folder_that_takes_no_sounds_any_more(
     assert runs() == 1
 
 
-@ways
+@all_ways
 def test_a_download_that_finds_no_place_is_fetched_by_a_retry(
-    *, way: str, addon: Any, standin: StandIn, elsewhere: Path, strip: Any, runs: Callable[[], int]
+    *, way: str, addon: Any, standin: StandIn, extension_folder: Path, strip: Any, runs: Callable[[], int]
 ) -> None:
-    with disk(elsewhere / "work") as work:
+    with disk(extension_folder / "work") as work:
         with running(standin, runs):
             job = start_and_wait_for_the_run(addon, strip, runs)
             HINDER[way](work)
@@ -194,10 +196,10 @@ def test_a_download_that_finds_no_place_is_fetched_by_a_retry(
 
 @pytest.mark.parametrize("room", [0, 16 * 1024], ids=["none", "for a part of it"])
 def test_a_clip_that_finds_no_place_is_told_and_nothing_is_ordered(
-    *, room: int, addon: Any, standin: StandIn, elsewhere: Path, project: Path, runs: Callable[[], int]
+    *, room: int, addon: Any, standin: StandIn, extension_folder: Path, project: Path, runs: Callable[[], int]
 ) -> None:
     strip = edits.movie(project, frames=96, channel=6)
-    with disk(elsewhere / "work") as work:
+    with disk(extension_folder / "work") as work:
         (job,) = edits.start(addon, strip)
         work.fill(but=room)
         (failed,) = edits.finish(addon, [job.id])
@@ -208,12 +210,12 @@ def test_a_clip_that_finds_no_place_is_told_and_nothing_is_ordered(
         check_placed(retried(addon, failed))
 
 
-@ways
+@all_ways
 def test_an_edit_that_cannot_be_written_for_the_render_is_told_at_once(
-    way: str, addon: Any, standin: StandIn, elsewhere: Path, strip: Any
+    way: str, addon: Any, standin: StandIn, extension_folder: Path, strip: Any
 ) -> None:
     asked = len(standin.requests())
-    with disk(elsewhere / "work") as work:
+    with disk(extension_folder / "work") as work:
         HINDER[way](work)
         with pytest.raises(addon.failure.Failure) as told:
             edits.start(addon, strip)
@@ -227,10 +229,10 @@ def test_an_edit_that_cannot_be_written_for_the_render_is_told_at_once(
 
 
 def test_no_run_is_ordered_that_the_journal_has_no_room_for(
-    addon: Any, standin: StandIn, elsewhere: Path, strip: Any, runs: Callable[[], int]
+    addon: Any, standin: StandIn, extension_folder: Path, strip: Any, runs: Callable[[], int]
 ) -> None:
-    with disk(elsewhere) as own, disk(elsewhere / "work"):
-        addon.generation.runner.open(elsewhere)
+    with disk(extension_folder) as own, disk(extension_folder / "work"):
+        addon.generation.runner.open(extension_folder)
         own.fill()
         (failed,) = edits.generate(addon, strip)
 
@@ -243,9 +245,9 @@ def test_no_run_is_ordered_that_the_journal_has_no_room_for(
 
 
 def test_a_journal_that_fills_up_during_a_run_does_not_cost_its_sound(
-    addon: Any, standin: StandIn, elsewhere: Path, strip: Any, runs: Callable[[], int]
+    addon: Any, standin: StandIn, extension_folder: Path, strip: Any, runs: Callable[[], int]
 ) -> None:
-    with disk(elsewhere) as own, disk(elsewhere / "work"):
+    with disk(extension_folder) as own, disk(extension_folder / "work"):
         with running(standin, runs):
             job = start_and_wait_for_the_run(addon, strip, runs)
             own.fill()

@@ -40,8 +40,8 @@ def places(addon: Any) -> list[tuple[int, int]]:
     return sorted((addon.compat.left_handle(sound), addon.compat.right_handle(sound)) for sound in ours())
 
 
-def setup(addon: Any) -> Any:
-    return addon.operators.preferences.setup(bpy.context)
+def config(addon: Any) -> Any:
+    return addon.page.config(bpy.context)
 
 
 def move(addon: Any, strip: Any) -> None:
@@ -259,7 +259,7 @@ def test_the_sound_of_a_deleted_scene_is_kept_and_comes_with_the_scene(
     assert failed.takes[0].file.is_file()
     assert (other.sequence_editor, ours()) == (None, [])
     bpy.ops.wm.open_mainfile(filepath=str(project / "project.blend"))
-    addon.generation.retry(addon.generation.runner.job(job.id), setup(addon))
+    addon.generation.retry(addon.generation.runner.job(job.id), config(addon))
     (done,) = edits.finish(addon, [job.id])
     assert (done.stage, places(addon)) == ("done", [FRAMES])
     assert len(standin.state()["runs"]) == runs + 1
@@ -301,7 +301,7 @@ def test_a_sound_is_safe_once_its_own_file_is_saved_not_a_copy(
     clip: Any, addon: Any, standin: StandIn, project: Path
 ) -> None:
     (job,) = edits.generate(addon, clip)
-    journal = addon.generation.runner.open(setup(addon).own).journal
+    journal = addon.generation.runner.open(config(addon).own).journal
 
     def kept() -> str:
         (entry,) = [entry for entry in journal.all() if entry.id == job.id]
@@ -324,13 +324,13 @@ def test_a_sound_that_was_never_saved_is_placed_again_when_its_file_is_opened_an
 
     bpy.ops.wm.revert_mainfile()
     assert ours() == []
-    addon.resuming.opened(setup(addon))
+    addon.resuming.opened(config(addon))
     (done,) = edits.finish(addon, [job.id])
 
     assert (done.stage, places(addon)) == ("done", [FRAMES])
     bpy.ops.wm.save_mainfile()
     bpy.ops.wm.revert_mainfile()
-    addon.resuming.opened(setup(addon))
+    addon.resuming.opened(config(addon))
     edits.finish(addon, [job.id])
     assert places(addon) == [FRAMES]
     assert len(standin.state()["runs"]) == runs + 1
@@ -353,7 +353,7 @@ def test_a_job_goes_on_after_the_addon_was_disabled_for_a_while(
     addon_utils.disable(MODULE)
     assert addon.generation.runner.jobs == []
     addon_utils.enable(MODULE)
-    (again,) = addon.resuming.opened(setup(addon))
+    (again,) = addon.resuming.opened(config(addon))
     (done,) = edits.finish(addon, [again.id])
 
     assert (done.id, done.stage, done.error) == (job.id, "done", None)

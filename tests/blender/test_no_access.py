@@ -133,9 +133,9 @@ def test_a_user_folder_that_is_gone_is_told(
     addon: Any, standin: StandIn, media: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strip = movie(media)
-    setup = addon.operators.preferences.setup
+    config = addon.page.config
     own = project / "home" / "extension"
-    monkeypatch.setattr(addon.operators.preferences, "setup", lambda context: replace(setup(context), own=own))
+    monkeypatch.setattr(addon.page, "config", lambda context: replace(config(context), own=own))
     addon.generation.leave(5)
     with dead_share(own.parent), pytest.raises(addon.failure.Failure) as told:
         edits.start(addon, strip)

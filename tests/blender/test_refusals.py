@@ -51,7 +51,7 @@ def test_one_failed_job_leaves_the_others_alive_and_can_be_retried(addon: Any, s
     assert sorted(job.stage for job in jobs) == ["done", "done", "failed"]
     (failed,) = (job for job in jobs if job.stage == "failed")
     assert "out of memory" in failed.error.message and failed.request.strip in failed.error.message
-    retried = addon.generation.retry(failed, addon.operators.preferences.setup(bpy.context))
+    retried = addon.generation.retry(failed, addon.page.config(bpy.context))
     (again,) = edits.finish(addon, [retried.id])
     assert (again.stage, again.error) == ("done", None)
     assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 3
@@ -67,7 +67,7 @@ def test_a_result_that_could_not_be_fetched_is_fetched_by_a_retry_without_a_new_
 
     (job,) = edits.generate(addon, strip)
     assert (job.stage, job.error.code) == ("failed", "result_gone")
-    retried = addon.generation.retry(job, addon.operators.preferences.setup(bpy.context))
+    retried = addon.generation.retry(job, addon.page.config(bpy.context))
     (again,) = edits.finish(addon, [retried.id])
 
     assert again.stage == "done"
@@ -76,7 +76,7 @@ def test_a_result_that_could_not_be_fetched_is_fetched_by_a_retry_without_a_new_
 
 def test_cancel_stops_the_render_and_leaves_nothing(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=96)
-    setup = addon.operators.preferences.setup(bpy.context)
+    config = addon.page.config(bpy.context)
     (job,) = edits.start(addon, strip)
     edits.wait_for_stage(addon, job.id, "exporting")
 
@@ -84,7 +84,7 @@ def test_cancel_stops_the_render_and_leaves_nothing(addon: Any, standin: StandIn
     (ended,) = edits.finish(addon, [job.id], seconds=1.0)
 
     assert ended.stage == "cancelled"
-    assert list((setup.own / "work").iterdir()) == []
+    assert list((config.own / "work").iterdir()) == []
     assert not [strip for strip in edits.edit().strips if strip.get("mmaudio")]
 
 
@@ -158,12 +158,12 @@ def test_the_sound_follows_a_clip_that_was_moved_meanwhile(addon: Any, standin: 
 
 def test_a_retry_right_after_a_cancel_is_placed(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=96)
-    setup = addon.operators.preferences.setup(bpy.context)
+    config = addon.page.config(bpy.context)
     (job,) = edits.start(addon, strip)
     edits.wait_for_stage(addon, job.id, "exporting")
 
     addon.generation.runner.cancel(job.id)
-    retried = addon.generation.retry(addon.generation.runner.job(job.id), setup)
+    retried = addon.generation.retry(addon.generation.runner.job(job.id), config)
     (done,) = edits.finish(addon, [retried.id])
 
     assert (done.stage, done.error) == ("done", None)
@@ -183,7 +183,7 @@ def test_a_retry_while_a_run_is_being_cancelled_orders_one_in_its_place(addon: A
         standin.order(place, "stall", seconds=1.0)
 
     runner.cancel(job.id)
-    retried = addon.generation.retry(runner.job(job.id), addon.operators.preferences.setup(bpy.context))
+    retried = addon.generation.retry(runner.job(job.id), addon.page.config(bpy.context))
     (done,) = edits.finish(addon, [retried.id])
 
     assert (done.stage, done.error) == ("done", None)

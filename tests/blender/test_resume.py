@@ -113,7 +113,7 @@ def test_the_render_of_a_killed_blender_ends_early(blenders: Blenders) -> None:
 
     edits.until(lambda: not is_at_work(render))
     (order,) = blenders.user.rglob("render-*.json")
-    clips = [Path(stretch["output"]) for stretch in json.loads(order.read_bytes())["stretches"]]
+    clips = [Path(stretch["output"]) for stretch in json.loads(order.read_bytes())["ranges"]]
     assert not clips[-1].is_file(), "it had ended by itself"
 
 

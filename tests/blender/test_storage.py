@@ -124,14 +124,14 @@ def test_a_clip_that_could_not_be_deleted_is_deleted_when_its_file_is_opened_aga
     before = live_uploads(standin)
     standin.order("delete", "status", status=400)
     (job,) = edits.generate(addon, edits.edit().strips["clip"])
-    assert (job.stage, len(job.in_storage), live_uploads(standin)) == ("done", 1, before + 1)
+    assert (job.stage, len(job.uploads), live_uploads(standin)) == ("done", 1, before + 1)
     bpy.ops.wm.save_mainfile()
 
     bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
-    addon.resuming.opened(addon.operators.preferences.setup(bpy.context))
+    addon.resuming.opened(addon.page.config(bpy.context))
     (job,) = edits.finish(addon, [job.id])
 
-    assert (job.stage, job.in_storage, live_uploads(standin)) == ("done", (), before)
+    assert (job.stage, job.uploads, live_uploads(standin)) == ("done", (), before)
 
 
 def test_clearing_the_list_deletes_what_is_in_storage_and_sends_nothing_while_offline(
@@ -261,7 +261,7 @@ def use_webhook(preferences: Any, port: int, name: str = "mmaudio") -> None:
 
 def webhook_of_jobs(addon: Any) -> Any:
     """What a click gives its jobs; None while it is off."""
-    return addon.operators.preferences.setup(bpy.context).tools.webhook
+    return addon.page.config(bpy.context).job_context.webhook
 
 
 def tunnelled(preferences: Any, standin: StandIn) -> int:
@@ -461,8 +461,8 @@ def test_no_repr_of_what_is_set_up_shows_a_secret(addon: Any, preferences: Any, 
         setattr(preferences, name, value)
     for storage in ("s3", "http_put"):
         preferences.storage, preferences.put_login = storage, "BEARER"
-        setup = addon.operators.preferences.setup(bpy.context)
-        shown = f"{setup!r} {setup.tools!r}"
+        config = addon.page.config(bpy.context)
+        shown = f"{config!r} {config.job_context!r}"
         assert "s3cret" not in shown
         assert standin.key not in shown
 
@@ -511,9 +511,9 @@ def test_test_connection_says_what_is_the_matter(
     assert len(standin.requests()) == asked
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     # What is shown is of these very settings.
-    assert addon.storage_fields.config(preferences) == test.config
+    assert addon.storage_fields.storage_config(preferences) == test.config
     preferences.s3_prefix = "another"
-    assert addon.storage_fields.config(preferences) != test.config
+    assert addon.storage_fields.storage_config(preferences) != test.config
 
 
 def test_a_key_of_the_environment_is_used_where_the_preferences_have_none(
@@ -553,7 +553,7 @@ def test_a_key_of_the_preferences_is_used_whatever_the_environment_has(
     assert (test.config.region, test.config.session_token) == ("auto", "")
     assert addon.storage_fields.which_key(test.config).startswith("The key that is set here")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    assert addon.storage_fields.which_key(addon.storage_fields.config(preferences)) == ""
+    assert addon.storage_fields.which_key(addon.storage_fields.storage_config(preferences)) == ""
 
 
 def test_nothing_is_tested_without_online_access_or_the_key_that_it_needs(

@@ -215,7 +215,7 @@ def test_a_result_that_is_shorter_all_the_same_is_said_to_be(addon: Any, standin
 def test_an_offset_moves_the_sound_within_its_strip(offset_ms: float, addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=48, at=(24,))
     # Looked up here: another test may have had the add-on disabled and enabled.
-    preferences = addon.operators.preferences.of(bpy.context)
+    preferences = addon.page.of(bpy.context)
     preferences.offset_ms = offset_ms
     try:
         (job,) = edits.generate(addon, strip)

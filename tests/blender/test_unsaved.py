@@ -55,16 +55,16 @@ def check_came_along(addon: Any, job: Any, results: Path, before: Path) -> None:
     assert file_of(sound).parent == results and file_of(sound).read_bytes() == before.read_bytes()
     (known,) = (kept for kept in addon.generation.runner.jobs if kept.id == job.id)
     assert known.takes[0].file == file_of(sound) and known.request.folder == results
-    setup = addon.operators.preferences.setup(bpy.context)
-    (entry,) = (entry for entry in addon.generation.runner.open(setup.own).journal.all() if entry.id == job.id)
+    config = addon.page.config(bpy.context)
+    (entry,) = (entry for entry in addon.generation.runner.open(config.own).journal.all() if entry.id == job.id)
     assert (entry.project, entry.job.takes[0].file) == (bpy.data.filepath, file_of(sound))
 
 
 def test_the_first_save_brings_sounds_to_the_results_folder(addon: Any, standin: StandIn, unsaved: Path) -> None:
     (job,) = edits.generate(addon, edits.movie(unsaved, frames=30))
-    setup = addon.operators.preferences.setup(bpy.context)
+    config = addon.page.config(bpy.context)
     before = file_of(sound_of(job))
-    assert before.parent == setup.own / "sounds"
+    assert before.parent == config.own / "sounds"
 
     (unsaved / "film").mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(unsaved / "film" / "film.blend"))
@@ -84,9 +84,9 @@ def test_a_recovered_session_counts_as_not_saved_until_it_is(
 
     (job,) = edits.generate(addon, strip)
 
-    setup = addon.operators.preferences.setup(bpy.context)
+    config = addon.page.config(bpy.context)
     before = file_of(sound_of(job))
-    assert (job.project, before.parent) == ("", setup.own / "sounds")
+    assert (job.project, before.parent) == ("", config.own / "sounds")
     assert not (temporary / "mmaudio").exists()
     bpy.ops.wm.save_as_mainfile(filepath=str(unsaved / "film.blend"))
     check_came_along(addon, job, unsaved / "mmaudio", before)
@@ -116,7 +116,7 @@ def test_a_job_of_one_recovered_session_is_not_placed_into_another(
     bpy.ops.wm.save_as_mainfile(filepath=str(temporary / "quit.blend"))
     (job,) = edits.start(addon, edits.edit().strips[strip.name])
     edits.wait_for_stage(addon, job.id, "predicting")
-    setup = addon.operators.preferences.setup(bpy.context)
+    config = addon.page.config(bpy.context)
     addon.generation.leave(5)
     standin.set(run_seconds=0.4)
 
@@ -124,7 +124,7 @@ def test_a_job_of_one_recovered_session_is_not_placed_into_another(
     new_edit()
     edits.movie(unsaved, frames=40, at=(5,))
     bpy.ops.wm.save_as_mainfile(filepath=str(temporary / "quit.blend"))
-    addon.resuming.opened(setup)
+    addon.resuming.opened(config)
     (ended,) = edits.finish(addon, [job.id])
 
     assert (ended.stage, ended.takes[0].file.is_file()) == ("failed", True)
@@ -152,6 +152,6 @@ def test_a_sound_whose_clip_is_gone_is_placed_in_its_own_scene_alone(addon: Any,
 
 
 def test_the_background_renders_own_copy_brings_no_sounds(addon: Any, unsaved: Path) -> None:
-    setup = addon.operators.preferences.setup(bpy.context)
-    assert addon.resuming.is_own_copy(str(setup.tools.work / "edit-1.blend"), setup)
-    assert not addon.resuming.is_own_copy(str(unsaved / "film.blend"), setup)
+    config = addon.page.config(bpy.context)
+    assert addon.resuming.is_own_copy(str(config.job_context.work / "edit-1.blend"), config)
+    assert not addon.resuming.is_own_copy(str(unsaved / "film.blend"), config)

@@ -39,8 +39,8 @@ def main(how: str, order: Path) -> int:
         threading.Event().wait(120)
     if how == "note":
         print("mmaudio note " + json.dumps("2 images of “Shot\n1” were missing."), flush=True)
-    for number, stretch in enumerate(asked["stretches"]):
-        _write(Path(stretch["output"]), stretch["frames"])
+    for number, clip_range in enumerate(asked["ranges"]):
+        _write(Path(clip_range["output"]), clip_range["frames"])
         print(f"mmaudio wrote {number}", flush=True)
     with diary.open("a") as lines:
         lines.write(f"{began} {time.time()}\n")

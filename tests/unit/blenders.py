@@ -129,7 +129,7 @@ def _fly(journal: Any, runs: list[str], diary: str) -> int:
     limits = Limits(journal.file)
 
     def fly(run: str) -> None:
-        with limits.flight("account", run, time.sleep):
+        with limits.slot("account", run, time.sleep):
             _write(diary, "+")
             time.sleep(0.02)
             _write(diary, "-")
@@ -153,7 +153,7 @@ def _create(journal: Any, runs: list[str], diary: str) -> None:
         time.sleep(seconds)
 
     for run in runs:
-        with limits.flight("account", run, wait) as flight, flight.creating():
+        with limits.slot("account", run, wait) as slot, slot.creating():
             _write(diary, "created")
 
 

@@ -17,9 +17,9 @@ import numpy as np
 from addon.failure import Cancelled
 from addon.jobs.model.job import Job
 from addon.jobs.model.request import Options, Request, Snapshot, Span
-from addon.jobs.store.database import JournalFile
-from addon.jobs.work.context import Tools
-from addon.jobs.work.pipeline import Pipeline, Shared, Stop
+from addon.jobs.store.database import Database
+from addon.jobs.work.context import JobContext
+from addon.jobs.work.pipeline import Pipeline, Services, Stop
 from addon.jobs.work.runner import Runner
 from addon.service.eachlabs.client import Eachlabs
 from addon.service.eachlabs.mmaudio import Settings, run_input
@@ -140,17 +140,17 @@ def new_job(folder: Path, strip: str = "Shot 1", frames: int = 24, takes: int = 
     )
 
 
-def tools_for(double: Double, folder: Path, how: str = "render") -> Tools:
+def context_for(double: Double, folder: Path, how: str = "render") -> JobContext:
     """`how` is told to the stand-in for the background Blender; tests/blender has the real one."""
-    return Tools(double.key, double.base_url, (sys.executable, str(BACKGROUND), how), folder / "work")
+    return JobContext(double.key, double.base_url, (sys.executable, str(BACKGROUND), how), folder / "work")
 
 
-def shared_in(folder: Path, exports: int = 1) -> Shared:
+def services_in(folder: Path, exports: int = 1) -> Services:
     """What jobs share, with its journal in `folder`; to be closed by `journal.close`."""
-    return Shared(JournalFile.open(folder / "jobs.sqlite3"), exports)
+    return Services(Database.open(folder / "jobs.sqlite3"), exports)
 
 
-def go(job: Job, tools: Tools, *, cancel_when: Callable[[Job], bool] = lambda job: False) -> list[Job]:
+def go(job: Job, job_context: JobContext, *, cancel_when: Callable[[Job], bool] = lambda job: False) -> list[Job]:
     """Runs one job on this thread, cancelled as soon as it is seen in a given state; returns all its states."""
     stop = Stop()
     states: list[Job] = []
@@ -160,9 +160,9 @@ def go(job: Job, tools: Tools, *, cancel_when: Callable[[Job], bool] = lambda jo
         if cancel_when(state):
             stop.set()
 
-    shared = shared_in(tools.work.parent)
+    services = services_in(job_context.work.parent)
     try:
-        Pipeline(job, tools, publish, stop, shared).go()
+        Pipeline(job, job_context, publish, stop, services).go()
     finally:
-        shared.journal.close()
+        services.journal.close()
     return states

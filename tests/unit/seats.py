@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from addon.jobs.model.job import Job, Part, Stage
+from addon.jobs.model.job import Job, RunIndex, Stage
 from addon.jobs.store.job_json import to_bytes
 from addon.jobs.store.journal import Journal
 
@@ -47,7 +47,7 @@ class Seats:
 
 
 def paid(job: Job) -> Job:
-    return job.with_run(Part(0, 0), stage=Stage.PREDICTING, ordered=1.5, prediction_id="run-1")
+    return job.with_run(RunIndex(0, 0), stage=Stage.PREDICTING, requested_at=1.5, prediction_id="run-1")
 
 
 def as_words(job: Job) -> dict[str, str]:

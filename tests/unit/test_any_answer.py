@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from addon.failure import Failure
-from addon.service.eachlabs.responses import json_object, prediction_of, request_id, said
-from addon.service.net.transport import Answer
+from addon.service.eachlabs.responses import error_text, json_object, prediction_of, request_id
+from addon.service.net.transport import Response
 
 KEY = "the-key-of-the-artist"
 
@@ -47,27 +47,27 @@ def test_a_run_is_told_in_values_of_the_right_kind(body: dict[str, Any]) -> None
     )
 )
 def test_any_body_is_an_object_or_a_failure_in_words(body: bytes) -> None:
-    answer = Answer(200, {}, body)
+    answer = Response(200, {}, body)
     try:
         assert isinstance(json_object(answer, "/v1/prediction/run"), dict)
     except Failure as failure:
         assert failure.message
         assert failure.hint
-    told = said(answer)
+    told = error_text(answer)
     assert len(told) <= 500
     assert told.isprintable()
 
 
 @given(st.text(max_size=200))
 def test_a_requests_number_is_one_word(value: str) -> None:
-    told = request_id(Answer(500, {"X-Request-Id": value}, b""))
+    told = request_id(Response(500, {"X-Request-Id": value}, b""))
     assert told.isprintable()
     assert len(told) <= len(", request ") + 64
 
 
 def test_json_of_ten_thousand_levels_is_a_failure_in_words() -> None:
-    deep = Answer(200, {}, b"[" * 10_000 + b"]" * 10_000)
-    assert said(deep) == ""
+    deep = Response(200, {}, b"[" * 10_000 + b"]" * 10_000)
+    assert error_text(deep) == ""
     try:
         json_object(deep, "/v1/prediction/run")
     except Failure as failure:

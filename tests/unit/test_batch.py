@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from addon.jobs.limits import CREATES_MAX, CREATES_SECONDS, FLIGHTS_MAX
+from addon.jobs.limits import CREATES_MAX, CREATES_SECONDS, SLOTS_MAX
 from addon.jobs.model.job import Stage
 from addon.jobs.work import run as model_run
 from addon.jobs.work.runner import Runner
 
-from .parts import Double, cancel_all, drained, new_job, tools_for
+from .parts import Double, cancel_all, context_for, drained, new_job
 
 CAP = 2
 JOBS = 200
@@ -32,15 +32,15 @@ def test_a_batch_of_200_goes_through_a_cap_of_2(
 ) -> None:
     monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.05)
     double.set(concurrent=CAP)
-    tools = tools_for(double, tmp_path, "refuse")
+    job_context = context_for(double, tmp_path, "refuse")
     jobs = [new_job(tmp_path, f"Shot {number}") for number in range(JOBS)]
     for job in jobs:
         # Rendered already: what is shown here is what comes after.
-        tools.folder(job.id).mkdir(parents=True)
-        shutil.copy(clip, tools.folder(job.id) / "clip-000.mp4")
+        job_context.folder(job.id).mkdir(parents=True)
+        shutil.copy(clip, job_context.folder(job.id) / "clip-000.mp4")
     runner = Runner()
     runner.open(tmp_path)
-    runner.add(jobs, tools)
+    runner.add(jobs, job_context)
     try:
         drained(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs), 300)
         assert [job.error for job in runner.jobs if job.stage is not Stage.PLACING or job.error] == []
@@ -55,7 +55,7 @@ def test_a_batch_of_200_goes_through_a_cap_of_2(
     assert a_minute <= CREATES_MAX
     # The first ten at once, and from then on one each minute that tries one more.
     refused, minutes = len(asked) - JOBS, (asked[-1] - asked[0]) / 60
-    assert refused <= FLIGHTS_MAX + minutes + 1
+    assert refused <= SLOTS_MAX + minutes + 1
     record_property(
         f"a batch of {JOBS} against a cap of {CAP}",
         f"none failed, {state['most_under_way']} in flight at most, {a_minute} creates in a minute at most, "

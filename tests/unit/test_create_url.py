@@ -15,11 +15,11 @@ from addon.failure import Cancelled, Failure
 from addon.jobs.model.job import Stage
 from addon.service.eachlabs.client import Eachlabs
 from addon.service.net.trailing_slash import redirects_by_slash, toggle_slash
-from addon.service.net.transport import Answer
+from addon.service.net.transport import Response
 from addon.service.storage import Published
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, Quick, fields, go, new_job, tools_for, until
+from .parts import Double, Quick, context_for, fields, go, new_job, until
 from .servers import Reply, Scripted, Seen
 from .wire import wire
 
@@ -60,7 +60,7 @@ def test_every_form_makes_one_run_and_the_next_create_goes_straight_to_it(
 @pytest.mark.parametrize("status", [307, 404])
 def test_a_whole_job_is_done_in_each_form(form: str, status: int, double: Double, tmp_path: Path) -> None:
     double.set(create_form=form, other_form=status)
-    assert go(new_job(tmp_path), tools_for(double, tmp_path))[-1].stage is Stage.PLACING
+    assert go(new_job(tmp_path), context_for(double, tmp_path))[-1].stage is Stage.PLACING
     assert len(runs(double)) == 1
     assert double.state()["violations"] == []
 
@@ -207,7 +207,7 @@ def test_a_redirect_to_anywhere_else_gets_no_second_request(
 @pytest.mark.parametrize("status", [300, 303, 304, 305, 200, 404, 500])
 def test_only_a_redirect_that_keeps_the_request_is_one(status: int) -> None:
     url = "https://api.example/v1/prediction/"
-    assert not redirects_by_slash(Answer(status, {"Location": toggle_slash(url)}, b""), url)
+    assert not redirects_by_slash(Response(status, {"Location": toggle_slash(url)}, b""), url)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_only_a_redirect_that_keeps_the_request_is_one(status: int) -> None:
     ],
 )
 def test_a_redirect_is_compared_part_by_part(url: str, location: str, follows: bool) -> None:
-    assert redirects_by_slash(Answer(307, {"Location": location}, b""), url) is follows
+    assert redirects_by_slash(Response(307, {"Location": location}, b""), url) is follows
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

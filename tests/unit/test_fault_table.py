@@ -28,7 +28,7 @@ from addon.service.net import deadline, download
 from addon.service.net import transport as net
 
 from .fault_table import DONE, ROWS, Row
-from .parts import Double, Quick, finished, go, new_job, tools_for
+from .parts import Double, Quick, context_for, finished, go, new_job
 from .wire import Authority, proxy_by_name, stands_before, wire
 
 STRIP = "Shot 1"
@@ -111,7 +111,7 @@ def attempt(job: Job, double: Double, folder: Path, clip: Path, base_url: str) -
     work = folder / "work" / job.id
     work.mkdir(parents=True, exist_ok=True)
     shutil.copy(clip, work / "clip-000.mp4")
-    return go(job, replace(tools_for(double, folder, "refuse"), base_url=base_url))[-1]
+    return go(job, replace(context_for(double, folder, "refuse"), base_url=base_url))[-1]
 
 
 def retried(job: Job) -> Job:

@@ -15,16 +15,16 @@ import pytest
 
 from addon.failure import Failure
 from addon.jobs.limits import account_of
-from addon.jobs.model.job import Job, Part, Run, Stage
+from addon.jobs.model.job import Job, Run, RunIndex, Stage
 from addon.jobs.store.job_json import from_bytes, to_bytes
 from addon.jobs.work import context
 from addon.jobs.work import run as model_run
 from addon.service.eachlabs import executions, mmaudio
 
-from .parts import Double, Quick, go, new_job, tools_for, until
+from .parts import Double, Quick, context_for, go, new_job, until
 
 ALWAYS = 10_000
-FIRST = Part(0, 0)
+FIRST = RunIndex(0, 0)
 HOUR, DAY = 3600.0, 24 * 3600.0
 ONE = "about $0.005"
 
@@ -40,15 +40,15 @@ def clockless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
-def ordered(double: Double, folder: Path, *, age: float = HOUR, **options: Any) -> Job:
+def requested_at(double: Double, folder: Path, *, age: float = HOUR, **options: Any) -> Job:
     """A job whose runs were ordered so many seconds ago, and then could not be asked for."""
     double.order("get", "status", status=401, body="{}", times=ALWAYS)
-    job = go(new_job(folder, **options), tools_for(double, folder))[-1]
+    job = go(new_job(folder, **options), context_for(double, folder))[-1]
     double.clear()
     assert (job.stage, job.error and job.error.code) == (Stage.FAILED, "bad_key")
     assert all(run.prediction_id for run in job.runs)
     for part in job.parts:
-        job = job.with_run(part, ordered=time.time() - age)
+        job = job.with_run(part, requested_at=time.time() - age)
     return job
 
 
@@ -59,7 +59,7 @@ def forget_runs(double: Double) -> None:
 def retried(job: Job, double: Double, folder: Path, **changes: Any) -> Job:
     """What Retry brings about; see `generation.retry`."""
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None) if job.paid else Job.new(job.request)
-    return go(again, replace(tools_for(double, folder), **changes))[-1]
+    return go(again, replace(context_for(double, folder), **changes))[-1]
 
 
 def only(job: Job) -> Run:
@@ -67,7 +67,7 @@ def only(job: Job) -> Run:
     return run
 
 
-def code_of(job: Job) -> str:
+def sqlite_code(job: Job) -> str:
     assert job.stage is Stage.FAILED
     assert job.error is not None
     assert job.error.message.startswith("“Shot 1”")
@@ -83,14 +83,14 @@ def hint_of(job: Job) -> str:
 def test_a_forgotten_run_is_given_up_and_the_retry_that_names_its_cost_orders_a_new_one(
     double: Double, tmp_path: Path
 ) -> None:
-    job = ordered(double, tmp_path)
+    job = requested_at(double, tmp_path)
     assert job.retry_cost() == 0
     forget_runs(double)
     end = retried(job, double, tmp_path)
-    assert (code_of(end), len(double.state()["runs"])) == ("run_forgotten", 0)
+    assert (sqlite_code(end), len(double.state()["runs"])) == ("run_forgotten", 0)
     assert "no longer knows the run" in (end.error.message if end.error else "")
     assert ONE in hint_of(end)
-    assert (end.paid, only(end).spent) == (False, (only(job).prediction_id,))
+    assert (end.paid, only(end).superseded_ids) == (False, (only(job).prediction_id,))
     assert end.retry_cost() == mmaudio.EXPECTED_RUN_USD
     again = retried(end, double, tmp_path)
     assert (again.stage, again.error, len(double.state()["runs"])) == (Stage.PLACING, None, 1)
@@ -103,19 +103,19 @@ def is_kept(job: Job, before: Job) -> bool:
 
 @pytest.mark.parametrize("age", [1.0, 9 * 60.0, -5 * HOUR])
 def test_a_run_that_is_not_found_soon_after_its_order_is_not_forgotten(age: float, double: Double, tmp_path: Path) -> None:
-    job = ordered(double, tmp_path, age=age)
+    job = requested_at(double, tmp_path, age=age)
     forget_runs(double)
     end = retried(job, double, tmp_path)
-    assert (code_of(end), is_kept(end, job)) == ("not_found", True)
+    assert (sqlite_code(end), is_kept(end, job)) == ("not_found", True)
     assert "without a new run" in hint_of(end)
     assert double.requests("GET", "/v1/executions") == []
 
 
 def test_a_run_that_is_still_listed_is_not_forgotten_and_is_fetched_later(double: Double, tmp_path: Path) -> None:
-    job = ordered(double, tmp_path)
+    job = requested_at(double, tmp_path)
     double.order("get", "status", status=404, body="{}", times=5)
     end = retried(job, double, tmp_path)
-    assert (code_of(end), is_kept(end, job)) == ("not_found", True)
+    assert (sqlite_code(end), is_kept(end, job)) == ("not_found", True)
     assert "still lists it" in hint_of(end)
     again = retried(end, double, tmp_path)
     assert (again.stage, len(double.state()["runs"])) == (Stage.PLACING, 1)
@@ -136,14 +136,14 @@ LISTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("answer", LISTS.values(), ids=LISTS)
 def test_nothing_is_forgotten_where_the_list_cannot_be_read(answer: dict[str, Any], double: Double, tmp_path: Path) -> None:
-    job = ordered(double, tmp_path)
+    job = requested_at(double, tmp_path)
     forget_runs(double)
     double.order("executions", "status", **answer, times=ALWAYS)
     end = retried(job, double, tmp_path)
-    assert (code_of(end), is_kept(end, job)) == ("not_found", True)
+    assert (sqlite_code(end), is_kept(end, job)) == ("not_found", True)
     assert "could not be found out" in hint_of(end)
     double.clear()
-    assert code_of(retried(end, double, tmp_path)) == "run_forgotten"
+    assert sqlite_code(retried(end, double, tmp_path)) == "run_forgotten"
 
 
 def asked(wanted: str, since: float, until: float, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, list[dict[str, str]]]:
@@ -170,9 +170,9 @@ def test_the_list_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_of_a_run_of_long_ago_only_the_days_around_it_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    ordered = time.time() - 30 * DAY
-    _, queries = asked("a", ordered - DAY, ordered + DAY, monkeypatch)
-    assert datetime.fromisoformat(queries[0]["to"]).timestamp() == pytest.approx(ordered + DAY, abs=1)
+    requested_at = time.time() - 30 * DAY
+    _, queries = asked("a", requested_at - DAY, requested_at + DAY, monkeypatch)
+    assert datetime.fromisoformat(queries[0]["to"]).timestamp() == pytest.approx(requested_at + DAY, abs=1)
 
 
 def test_a_list_that_has_no_end_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,10 +187,10 @@ def elsewhere(double: Double) -> str:
 
 
 def test_a_run_of_another_key_or_address_is_not_forgotten(double: Double, tmp_path: Path) -> None:
-    job = ordered(double, tmp_path)
+    job = requested_at(double, tmp_path)
     double.order("get", "status", status=404, body="{}", times=5)
     end = retried(job, double, tmp_path, base_url=elsewhere(double))
-    assert (code_of(end), is_kept(end, job)) == ("other_account", True)
+    assert (sqlite_code(end), is_kept(end, job)) == ("other_account", True)
     assert double.requests("GET", "/v1/executions") == []
     again = retried(end, double, tmp_path)
     assert (again.stage, len(double.state()["runs"])) == (Stage.PLACING, 1)
@@ -199,16 +199,16 @@ def test_a_run_of_another_key_or_address_is_not_forgotten(double: Double, tmp_pa
 def test_a_lost_order_of_another_key_or_address_is_not_repeated(double: Double, tmp_path: Path) -> None:
     double.order("create", "drop", carried_out=True)
     double.order("executions", "status", status=503, body="{}", times=ALWAYS)
-    job = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    job = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
     double.clear()
-    assert code_of(job) == "unsettled"
+    assert sqlite_code(job) == "unsettled"
     double.order("executions", "status", status=200, body='{"executions": []}', times=ALWAYS)
     end = retried(job, double, tmp_path, base_url=elsewhere(double))
-    assert (code_of(end), end.paid, len(double.state()["runs"])) == ("other_account", True, 1)
+    assert (sqlite_code(end), end.paid, len(double.state()["runs"])) == ("other_account", True, 1)
     until(lambda: double.state()["runs"][0]["status"] == "success")
     stays = go(
         replace(end, stage=Stage.QUEUED),
-        replace(tools_for(double, tmp_path), base_url=elsewhere(double)),
+        replace(context_for(double, tmp_path), base_url=elsewhere(double)),
         cancel_when=lambda state: only(state).stage is Stage.PREDICTING,
     )[-1]
     assert (stays.stage, stays.paid) == (Stage.CANCELLED, True)
@@ -218,15 +218,15 @@ def test_a_lost_order_of_another_key_or_address_is_not_repeated(double: Double, 
 
 
 def test_a_run_of_an_older_record_is_not_forgotten(double: Double, tmp_path: Path) -> None:
-    job = ordered(double, tmp_path).with_run(FIRST, account="")
+    job = requested_at(double, tmp_path).with_run(FIRST, account="")
     forget_runs(double)
     end = retried(job, double, tmp_path)
-    assert (code_of(end), is_kept(end, job)) == ("not_found", True)
+    assert (sqlite_code(end), is_kept(end, job)) == ("not_found", True)
     assert "generate the sound again" in hint_of(end)
 
 
 def test_a_record_names_the_account_by_a_digest_and_older_ones_are_read(double: Double, tmp_path: Path) -> None:
-    job = ordered(double, tmp_path)
+    job = requested_at(double, tmp_path)
     record = to_bytes(job)
     digest = account_of(double.key, double.base_url)
     assert (only(job).account, len(digest)) == (digest, 32)
@@ -247,13 +247,13 @@ GONE: dict[str, Callable[[Double], None]] = {
 def test_a_result_that_is_gone_is_looked_for_until_it_may_be_deleted(
     code: str, go_wrong: Callable[[Double], None], double: Double, tmp_path: Path
 ) -> None:
-    job = ordered(double, tmp_path, age=DAY - HOUR)
+    job = requested_at(double, tmp_path, age=DAY - HOUR)
     go_wrong(double)
     end = retried(job, double, tmp_path)
-    assert (code_of(end), is_kept(end, job)) == (code, True)
+    assert (sqlite_code(end), is_kept(end, job)) == (code, True)
     assert "Retry looks for it again" in hint_of(end)
-    end = retried(end.with_run(FIRST, ordered=time.time() - DAY - 1), double, tmp_path)
-    assert (code_of(end), end.paid, ONE in hint_of(end)) == (code, False, True)
+    end = retried(end.with_run(FIRST, requested_at=time.time() - DAY - 1), double, tmp_path)
+    assert (sqlite_code(end), end.paid, ONE in hint_of(end)) == (code, False, True)
     assert end.retry_cost() == mmaudio.EXPECTED_RUN_USD
     double.clear()
     again = retried(end, double, tmp_path)
@@ -261,21 +261,21 @@ def test_a_result_that_is_gone_is_looked_for_until_it_may_be_deleted(
 
 
 def test_of_several_runs_only_the_forgotten_one_is_ordered_anew(double: Double, tmp_path: Path) -> None:
-    job = ordered(double, tmp_path, takes=3)
+    job = requested_at(double, tmp_path, takes=3)
     runs = {run["id"] for run in double.state()["runs"]}
-    job = job.with_run(Part(0, 1), prediction_id=(lost := "a-run-of-long-ago"))
+    job = job.with_run(RunIndex(0, 1), prediction_id=(lost := "a-run-of-long-ago"))
     end = retried(job, double, tmp_path)
     assert [run.error.code if run.error else "" for run in end.runs] == ["", "run_forgotten", ""]
     assert [take.file is not None for take in end.takes] == [True, False, True]
     assert end.retry_cost() == mmaudio.EXPECTED_RUN_USD
     again = retried(end, double, tmp_path)
     assert [take.file is not None for take in again.takes] == [True] * 3
-    assert (len(double.state()["runs"]), again.runs[1].spent) == (len(runs) + 1, (lost,))
+    assert (len(double.state()["runs"]), again.runs[1].superseded_ids) == (len(runs) + 1, (lost,))
 
 
 def test_a_retry_that_only_fetches_orders_nothing_though_a_run_has_failed(double: Double, tmp_path: Path) -> None:
     double.order("run", "fail", reason="out of memory")
-    job = ordered(double, tmp_path, takes=2)
+    job = requested_at(double, tmp_path, takes=2)
     assert (job.retry_cost(), len(double.state()["runs"])) == (0, 2)
     end = retried(job, double, tmp_path)
     assert sorted(run.error.code if run.error else "" for run in end.runs) == ["", "run_failed"]
@@ -289,10 +289,10 @@ def test_a_retry_costs_what_it_orders_and_nothing_where_it_fetches(tmp_path: Pat
     job = replace(new_job(tmp_path, takes=3), stage=Stage.FAILED)
     price = mmaudio.EXPECTED_RUN_USD
     assert job.retry_cost() == 3 * price
-    known = job.with_run(FIRST, ordered=1.0, prediction_id="a", stage=Stage.PREDICTING)
+    known = job.with_run(FIRST, requested_at=1.0, prediction_id="a", stage=Stage.PREDICTING)
     assert known.retry_cost() == 2 * price
-    assert known.with_run(Part(0, 1), ordered=1.0, video="https://cdn.example/lost.mp4").retry_cost() == 2 * price
-    assert known.with_run(Part(0, 1), prediction_id="b", result=tmp_path / "b.mp4").retry_cost() == price
+    assert known.with_run(RunIndex(0, 1), requested_at=1.0, video="https://cdn.example/lost.mp4").retry_cost() == 2 * price
+    assert known.with_run(RunIndex(0, 1), prediction_id="b", result=tmp_path / "b.mp4").retry_cost() == price
     assert known.with_take(2, file=tmp_path / "c.wav").retry_cost() == price
     # A run that is being cancelled is over when the retry begins.
     cancelled = replace(known, stage=Stage.CANCELLED)
@@ -307,6 +307,8 @@ def test_the_expected_price_is_that_of_a_run_of_five_seconds() -> None:
 
 
 def test_a_cancel_before_the_order_is_sent_looks_for_no_run(double: Double, tmp_path: Path) -> None:
-    end = go(new_job(tmp_path), tools_for(double, tmp_path), cancel_when=lambda job: only(job).ordered is not None)[-1]
+    end = go(new_job(tmp_path), context_for(double, tmp_path), cancel_when=lambda job: only(job).requested_at is not None)[
+        -1
+    ]
     assert (end.stage, end.paid, double.state()["runs"]) == (Stage.CANCELLED, False, [])
     assert double.requests("GET", "/v1/executions") == []

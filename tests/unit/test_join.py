@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from addon.media.join import CROSS_FADE_SECONDS, Stretch, cross_fade, join
+from addon.media.join import CROSS_FADE_SECONDS, Segment, cross_fade, join
 from tests.sounds import RATE, Samples, add_clicks, decibels, heard_clicks, noise
 
 STEADY_DB = 1.0
@@ -14,10 +14,10 @@ STEADY_DB = 1.0
 
 def joined(*windows: Samples, seconds: int = 3) -> Samples:
     """Windows that start a second apart, as one sound."""
-    stretches = list(join((Stretch(number * RATE, window) for number, window in enumerate(windows)), RATE, seconds * RATE))
-    assert stretches[0].start == 0
-    assert all(before.end == after.start for before, after in pairwise(stretches))
-    return np.concatenate([stretch.samples for stretch in stretches])[: seconds * RATE]
+    segments = list(join((Segment(number * RATE, window) for number, window in enumerate(windows)), RATE, seconds * RATE))
+    assert segments[0].start == 0
+    assert all(before.end == after.start for before, after in pairwise(segments))
+    return np.concatenate([segment.samples for segment in segments])[: seconds * RATE]
 
 
 def test_a_sound_joined_with_itself_stays_as_it_is() -> None:

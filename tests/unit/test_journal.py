@@ -18,7 +18,7 @@ from addon.failure import Failure
 from addon.jobs.model.job import Job, JobError, Progress, Stage
 from addon.jobs.store.job_json import to_bytes
 from addon.jobs.store.journal import ENDED_MAX, RECORD_MAX, Holder
-from addon.jobs.store.process_lock import Owner, is_alive
+from addon.jobs.store.process_lock import ProcessLock, is_alive
 from addon.service.storage import Published
 
 from .parts import new_job
@@ -251,7 +251,7 @@ def test_what_was_saved_before_a_kill_is_there_after_it(seats: Seats, tmp_path: 
 def test_an_owner_is_looked_for_in_the_folder_of_owners_alone(tmp_path: Path) -> None:
     for folder in ("owners", "elsewhere"):
         (tmp_path / folder).mkdir()
-    with closing(Owner(tmp_path / "elsewhere")) as owner:
+    with closing(ProcessLock(tmp_path / "elsewhere")) as owner:
         assert is_alive(tmp_path / "elsewhere", owner.id)
         assert not is_alive(tmp_path / "owners", f"../elsewhere/{owner.id}")
     assert not is_alive(tmp_path / "elsewhere", owner.id)

@@ -169,7 +169,7 @@ def test_a_disk_that_fills_up_is_told_and_what_was_saved_stays(seats: Seats, tmp
 
 def test_a_job_beyond_all_bounds_is_refused(seats: Seats, tmp_path: Path) -> None:
     journal, job = seats.open(), new_job(tmp_path)
-    run = Run(spent=("x" * 1024**2,) * 17)
+    run = Run(superseded_ids=("x" * 1024**2,) * 17)
     with pytest.raises(Failure) as caught:
         journal.save(job.with_take(0, runs=(run,)))
     assert caught.value.code == "too_large"

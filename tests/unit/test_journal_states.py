@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from addon.failure import Failure
-from addon.jobs.model.job import Job, JobError, Part, Stage
+from addon.jobs.model.job import Job, JobError, RunIndex, Stage
 from addon.jobs.store.journal import Entry, Holder, Journal
 from addon.service.storage import Published
 
@@ -33,8 +33,8 @@ class Known:
 STATES = {
     "exporting": lambda job: replace(job, stage=Stage.EXPORTING),
     "uploaded": lambda job: job.with_clip(0, Published("id", "https://cdn.example/1.mp4")),
-    "ordered": lambda job: job.with_run(Part(0, 0), stage=Stage.PREDICTING, ordered=1.0),
-    "created": lambda job: replace(job, stage=Stage.PREDICTING).with_run(Part(0, 0), prediction_id="run"),
+    "ordered": lambda job: job.with_run(RunIndex(0, 0), stage=Stage.PREDICTING, requested_at=1.0),
+    "created": lambda job: replace(job, stage=Stage.PREDICTING).with_run(RunIndex(0, 0), prediction_id="run"),
     "failed": lambda job: replace(job, stage=Stage.FAILED, error=JobError("network", "“\ud800” failed", "Retry.")),
     "cancelled": lambda job: replace(job, stage=Stage.CANCELLED),
     "retried": lambda job: replace(job, stage=Stage.QUEUED, error=None),

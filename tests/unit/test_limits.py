@@ -13,15 +13,15 @@ import pytest
 from addon.failure import Cancelled, Failure
 from addon.jobs.limits import (
     CREATES_MAX,
-    FLIGHTS_MAX,
     HOLD_SECONDS,
     ORPHAN_SECONDS,
     RECOVERY_SECONDS,
-    Flight,
+    SLOTS_MAX,
     Limits,
+    Slot,
     account_of,
 )
-from addon.jobs.store.database import JournalFile
+from addon.jobs.store.database import Database
 
 from .blenders import Blender
 from .hours import Clock
@@ -31,7 +31,7 @@ ACCOUNT = account_of("a key", "https://api.eachlabs.ai")
 NAMED = "maximum of {} concurrent predictions reached"
 
 
-class Refused(Exception):
+class RateLimited(Exception):
     pass
 
 
@@ -60,7 +60,7 @@ class Service:
             self.refusals[run] = self.refusals.get(run, 0) + 1
         self.clock.wait(self._random.uniform(0.05, slowest))
         if not accepted:
-            raise Refused
+            raise RateLimited
 
     @property
     def most_a_minute(self) -> int:
@@ -70,14 +70,14 @@ class Service:
 
 def fly(limits: Limits, service: Service, run: str, seconds: float = 5.0) -> None:
     """One run as a job has it: tried again after a refusal, until it has been created and has ended."""
-    with limits.flight(ACCOUNT, run, service.clock.wait) as flight:
+    with limits.slot(ACCOUNT, run, service.clock.wait) as slot:
         while True:
             try:
-                with flight.creating():
+                with slot.creating():
                     service.create(run)
                 break
-            except Refused:
-                flight.refused(service.said.format(service.cap))
+            except RateLimited:
+                slot.refused(service.said.format(service.cap))
         service.clock.wait(seconds)
         service.in_flight -= 1
 
@@ -106,10 +106,10 @@ def clock() -> Clock:
 @pytest.fixture
 def opened(path: Path, clock: Clock) -> Iterator[Callable[[], Limits]]:
     """The limits as one more Blender has them."""
-    files: list[JournalFile] = []
+    files: list[Database] = []
 
     def open_file() -> Limits:
-        files.append(JournalFile.open(path))
+        files.append(Database.open(path))
         return Limits(files[-1], clock)
 
     yield open_file
@@ -118,12 +118,12 @@ def opened(path: Path, clock: Clock) -> Iterator[Callable[[], Limits]]:
 
 
 @contextmanager
-def in_flight(limits: Limits, runs: Sequence[str]) -> Generator[list[Flight]]:
+def in_flight(limits: Limits, runs: Sequence[str]) -> Generator[list[Slot]]:
     """Runs that were created and have not ended."""
     with ExitStack() as stack:
-        flights = [stack.enter_context(limits.flight(ACCOUNT, run, no_wait)) for run in runs]
-        for flight in flights:
-            with flight.creating():
+        flights = [stack.enter_context(limits.slot(ACCOUNT, run, no_wait)) for run in runs]
+        for slot in flights:
+            with slot.creating():
                 pass
         yield flights
 
@@ -138,7 +138,7 @@ def no_wait(seconds: float) -> None:
 
 def may_fly(limits: Limits, run: str = "one more", account: str = ACCOUNT) -> bool:
     try:
-        with limits.flight(account, run, no_wait) as flight, flight.creating():
+        with limits.slot(account, run, no_wait) as slot, slot.creating():
             return True
     except WouldWait:
         return False
@@ -148,7 +148,7 @@ def may_fly(limits: Limits, run: str = "one more", account: str = ACCOUNT) -> bo
 
 
 @pytest.mark.parametrize("said", ["", NAMED, "rate limit exceeded"], ids=["unnamed", "named", "in other words"])
-@pytest.mark.parametrize("cap", [2, FLIGHTS_MAX])
+@pytest.mark.parametrize("cap", [2, SLOTS_MAX])
 def test_a_batch_of_200_goes_through_any_cap_and_no_run_is_refused_often(
     cap: int, said: str, opened: Callable[[], Limits], clock: Clock
 ) -> None:
@@ -159,8 +159,8 @@ def test_a_batch_of_200_goes_through_any_cap_and_no_run_is_refused_often(
     # Less than what a create is tried for.
     assert max(service.refusals.values(), default=0) <= 3
     # The first ten at once, and from then on one each minute that tries one more.
-    assert sum(service.refusals.values()) <= FLIGHTS_MAX + minutes + 1
-    if cap == FLIGHTS_MAX:
+    assert sum(service.refusals.values()) <= SLOTS_MAX + minutes + 1
+    if cap == SLOTS_MAX:
         assert not service.refusals
     # Next to no time goes to waste: 6 s a run with its two ways, and the looks in between.
     assert minutes * 60 <= 200 * 7 / cap + 60
@@ -170,11 +170,11 @@ def test_a_cap_that_is_lifted_is_found_out_a_place_a_minute(opened: Callable[[],
     limits, service = opened(), Service(clock, 2, NAMED)
     fly_all([limits], service, 40)
     assert limits.cap(ACCOUNT) <= 3
-    service.cap, began = FLIGHTS_MAX, clock()
+    service.cap, began = SLOTS_MAX, clock()
     fly_all([limits], service, 600)
-    assert service.most == FLIGHTS_MAX
-    assert limits.cap(ACCOUNT) == FLIGHTS_MAX
-    assert clock() - began < (FLIGHTS_MAX + 2) * RECOVERY_SECONDS
+    assert service.most == SLOTS_MAX
+    assert limits.cap(ACCOUNT) == SLOTS_MAX
+    assert clock() - began < (SLOTS_MAX + 2) * RECOVERY_SECONDS
 
 
 def test_while_another_machine_has_all_places_one_run_at_a_time_knocks(opened: Callable[[], Limits], clock: Clock) -> None:
@@ -187,7 +187,7 @@ def test_while_another_machine_has_all_places_one_run_at_a_time_knocks(opened: C
 
     clock.play([give_back, *[partial(fly, limits, service, f"run {number}") for number in range(20)]])
     assert len(service.created) == 20
-    refused_at_first, knocks = FLIGHTS_MAX, 60.0 / HOLD_SECONDS[0]
+    refused_at_first, knocks = SLOTS_MAX, 60.0 / HOLD_SECONDS[0]
     assert sum(service.refusals.values()) <= refused_at_first + knocks
 
 
@@ -200,7 +200,7 @@ def test_while_another_machine_has_all_places_one_run_at_a_time_knocks(opened: C
         ("", 1, 1),
         ("", 0, 1),
         (NAMED.format(2), 0, 1),
-        ("too many creates; 100 a minute", 5, FLIGHTS_MAX),
+        ("too many creates; 100 a minute", 5, SLOTS_MAX),
     ],
 )
 def test_a_refusal_lowers_the_cap_to_what_it_names_or_to_what_flies(
@@ -208,25 +208,25 @@ def test_a_refusal_lowers_the_cap_to_what_it_names_or_to_what_flies(
 ) -> None:
     limits = opened()
     runs = [f"run {number}" for number in range(in_the_air)]
-    with in_flight(limits, runs), limits.flight(ACCOUNT, "refused", no_wait) as flight:
-        with pytest.raises(Refused), flight.creating():
-            raise Refused
-        flight.refused(said)
+    with in_flight(limits, runs), limits.slot(ACCOUNT, "refused", no_wait) as slot:
+        with pytest.raises(RateLimited), slot.creating():
+            raise RateLimited
+        slot.refused(said)
         assert limits.cap(ACCOUNT) == cap
     assert opened().cap(ACCOUNT) == cap
-    assert limits.cap("another key") == FLIGHTS_MAX
-    for higher in range(cap, FLIGHTS_MAX + 3):
-        assert limits.cap(ACCOUNT) == min(higher, FLIGHTS_MAX)
+    assert limits.cap("another key") == SLOTS_MAX
+    for higher in range(cap, SLOTS_MAX + 3):
+        assert limits.cap(ACCOUNT) == min(higher, SLOTS_MAX)
         clock.now += RECOVERY_SECONDS
 
 
 def test_who_was_refused_goes_before_those_who_came_later(opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
-    with in_flight(limits, ["first"]), limits.flight(ACCOUNT, "refused", no_wait) as flight:
-        flight.refused()
+    with in_flight(limits, ["first"]), limits.slot(ACCOUNT, "refused", no_wait) as slot:
+        slot.refused()
         clock.now += HOLD_SECONDS[0]
         assert not may_fly(limits, "later")
-        with pytest.raises(WouldWait), flight.creating():
+        with pytest.raises(WouldWait), slot.creating():
             pass
     assert may_fly(limits, "later")
 
@@ -236,8 +236,8 @@ def test_nobody_creates_before_the_time_that_was_asked_for(
     asked: float, held: float, opened: Callable[[], Limits], clock: Clock
 ) -> None:
     limits = opened()
-    with limits.flight(ACCOUNT, "refused", no_wait) as flight:
-        flight.refused(after=asked)
+    with limits.slot(ACCOUNT, "refused", no_wait) as slot:
+        slot.refused(after=asked)
     clock.now += held - 0.01
     assert not may_fly(opened())
     assert may_fly(opened(), account="another key")
@@ -251,12 +251,12 @@ def test_nobody_creates_before_the_time_that_was_asked_for(
 def test_no_minute_has_more_than_100_creates_however_long_they_are_on_their_way(
     opened: Callable[[], Limits], clock: Clock
 ) -> None:
-    limits, service, began = [opened(), opened()], Service(clock, FLIGHTS_MAX), clock()
+    limits, service, began = [opened(), opened()], Service(clock, SLOTS_MAX), clock()
     left = iter([f"run {number}" for number in range(350)])
 
     def work(mine: Limits) -> None:
         for run in left:
-            with mine.flight(ACCOUNT, run, clock.wait) as flight, flight.creating():
+            with mine.slot(ACCOUNT, run, clock.wait) as slot, slot.creating():
                 service.create(run, slowest=0.6)
                 service.in_flight -= 1
 
@@ -269,7 +269,7 @@ def test_no_minute_has_more_than_100_creates_however_long_they_are_on_their_way(
 
 def test_a_create_counts_until_a_minute_after_its_end(opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
-    with limits.flight(ACCOUNT, "slow", no_wait) as flight, flight.creating():
+    with limits.slot(ACCOUNT, "slow", no_wait) as slot, slot.creating():
         clock.now += 50.0
     for number in range(CREATES_MAX - 1):
         assert may_fly(limits, f"run {number}")
@@ -282,7 +282,7 @@ def test_a_create_counts_until_a_minute_after_its_end(opened: Callable[[], Limit
 
 def test_a_create_whose_answer_never_comes_counts_for_two_minutes(opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
-    with limits.flight(ACCOUNT, "slow", no_wait) as flight, flight.creating():
+    with limits.slot(ACCOUNT, "slow", no_wait) as slot, slot.creating():
         clock.now += 119.0
         for number in range(CREATES_MAX - 1):
             assert may_fly(limits, f"run {number}")
@@ -300,8 +300,8 @@ def test_who_gives_up_leaves_the_line(opened: Callable[[], Limits]) -> None:
     def cancelled(seconds: float) -> None:
         raise Cancelled
 
-    with in_flight(limits, [f"run {number}" for number in range(FLIGHTS_MAX)]):
-        with pytest.raises(Cancelled), limits.flight(ACCOUNT, "cancelled", cancelled):
+    with in_flight(limits, [f"run {number}" for number in range(SLOTS_MAX)]):
+        with pytest.raises(Cancelled), limits.slot(ACCOUNT, "cancelled", cancelled):
             pass
         assert not may_fly(limits)
     assert may_fly(limits)
@@ -309,12 +309,12 @@ def test_who_gives_up_leaves_the_line(opened: Callable[[], Limits]) -> None:
 
 def test_a_run_whose_start_went_wrong_keeps_its_place_until_it_is_given_up(opened: Callable[[], Limits]) -> None:
     limits = opened()
-    with in_flight(limits, [f"run {number}" for number in range(FLIGHTS_MAX - 1)]):
-        with limits.flight(ACCOUNT, "unsettled", no_wait) as flight:
-            with pytest.raises(TimeoutError), flight.creating():
+    with in_flight(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
+        with limits.slot(ACCOUNT, "unsettled", no_wait) as slot:
+            with pytest.raises(TimeoutError), slot.creating():
                 raise TimeoutError
             assert not may_fly(opened())
-            with flight.creating():
+            with slot.creating():
                 pass
         assert may_fly(opened())
 
@@ -323,14 +323,14 @@ def test_the_runs_of_a_blender_that_died_count_for_two_minutes_or_until_they_are
     opened: Callable[[], Limits], path: Path, clock: Clock
 ) -> None:
     limits = opened()
-    with closing(JournalFile.open(path)) as dying, ExitStack() as stack:
+    with closing(Database.open(path)) as dying, ExitStack() as stack:
         theirs = Limits(dying, clock)
-        stack.enter_context(in_flight(theirs, [f"run {number}" for number in range(FLIGHTS_MAX)]))
+        stack.enter_context(in_flight(theirs, [f"run {number}" for number in range(SLOTS_MAX)]))
         dying.close()
     clock.now += ORPHAN_SECONDS - 1
     assert not may_fly(limits)
     # The same run, in the Blender that goes on with it: it needs no place of its own, and gives one back.
-    with limits.flight(ACCOUNT, "run 3", no_wait, under_way=True):
+    with limits.slot(ACCOUNT, "run 3", no_wait, under_way=True):
         assert not may_fly(limits)
     assert may_fly(limits)
     with in_flight(limits, ["another"]):
@@ -347,12 +347,12 @@ def test_who_died_in_the_line_holds_nobody_up(opened: Callable[[], Limits], path
         dying.close()
         raise Cancelled
 
-    with in_flight(limits, [f"run {number}" for number in range(FLIGHTS_MAX - 1)]):
+    with in_flight(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
         with (
             in_flight(limits, ["last"]),
-            closing(JournalFile.open(path)) as dying,
+            closing(Database.open(path)) as dying,
             pytest.raises(Cancelled),
-            Limits(dying, clock).flight(ACCOUNT, "first in line", die),
+            Limits(dying, clock).slot(ACCOUNT, "first in line", die),
         ):
             pass
         assert not may_fly(limits, "finds the dead one")
@@ -361,10 +361,10 @@ def test_who_died_in_the_line_holds_nobody_up(opened: Callable[[], Limits], path
 
 def test_a_run_that_is_under_way_waits_for_nothing(opened: Callable[[], Limits]) -> None:
     limits = opened()
-    runs = [f"run {number}" for number in range(FLIGHTS_MAX)]
-    with in_flight(limits, runs), limits.flight(ACCOUNT, "resumed", no_wait, under_way=True):
+    runs = [f"run {number}" for number in range(SLOTS_MAX)]
+    with in_flight(limits, runs), limits.slot(ACCOUNT, "resumed", no_wait, under_way=True):
         pass
-    with in_flight(limits, runs[1:]), limits.flight(ACCOUNT, "resumed", no_wait, under_way=True):
+    with in_flight(limits, runs[1:]), limits.slot(ACCOUNT, "resumed", no_wait, under_way=True):
         assert not may_fly(limits)
 
 
@@ -375,21 +375,21 @@ def test_a_clock_that_is_set_otherwise_holds_nobody_up_for_long(
     limits = opened()
     for number in range(CREATES_MAX):
         assert may_fly(limits, f"run {number}")
-    with limits.flight(ACCOUNT, "refused", no_wait) as flight:
-        flight.refused(after=60)
+    with limits.slot(ACCOUNT, "refused", no_wait) as slot:
+        slot.refused(after=60)
     clock.now += hours * 3600
     may_fly(limits)
     clock.now += 120.0
     assert may_fly(limits)
-    clock.now += RECOVERY_SECONDS * FLIGHTS_MAX
-    assert limits.cap(ACCOUNT) == FLIGHTS_MAX
+    clock.now += RECOVERY_SECONDS * SLOTS_MAX
+    assert limits.cap(ACCOUNT) == SLOTS_MAX
 
 
 def test_a_clock_that_is_set_back_frees_the_places_of_the_dead_all_the_same(
     opened: Callable[[], Limits], path: Path, clock: Clock
 ) -> None:
     limits = opened()
-    with closing(JournalFile.open(path)) as dying, in_flight(Limits(dying, clock), [f"{n}" for n in range(FLIGHTS_MAX)]):
+    with closing(Database.open(path)) as dying, in_flight(Limits(dying, clock), [f"{n}" for n in range(SLOTS_MAX)]):
         dying.close()
     clock.now -= 1e6
     assert not may_fly(limits)
@@ -410,7 +410,7 @@ def test_a_clock_that_is_set_back_while_creates_wait_lets_them_go(opened: Callab
         waited.append(seconds)
         assert sum(waited) < 130
 
-    with limits.flight(ACCOUNT, "one more", wait) as flight, flight.creating():
+    with limits.slot(ACCOUNT, "one more", wait) as slot, slot.creating():
         assert sum(waited) > 60
 
 
@@ -424,7 +424,7 @@ def test_a_place_that_cant_be_given_back_at_once_is_given_back_later(
         raise Failure("files", "The disk is full.")
         yield
 
-    runs = [f"run {number}" for number in range(FLIGHTS_MAX)]
+    runs = [f"run {number}" for number in range(SLOTS_MAX)]
     with monkeypatch.context() as patched, in_flight(limits, runs):
         patched.setattr(limits.file, "writing", full)
     assert "given back later" in caplog.text
@@ -444,10 +444,10 @@ def test_a_place_that_its_run_has_taken_again_is_not_given_back(
         with writing(lasting=lasting) as table:
             yield table
 
-    with in_flight(limits, [f"run {number}" for number in range(FLIGHTS_MAX - 1)]):
+    with in_flight(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
         with in_flight(limits, ["again"]):
             monkeypatch.setattr(limits.file, "writing", full_for_now)
-        with limits.flight(ACCOUNT, "again", no_wait):
+        with limits.slot(ACCOUNT, "again", no_wait):
             assert not may_fly(limits)
             assert not may_fly(limits)
     assert may_fly(limits)
@@ -455,7 +455,7 @@ def test_a_place_that_its_run_has_taken_again_is_not_given_back(
 
 def test_limits_hold_without_a_disk_too(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "no folder").write_text("a file")
-    with closing(JournalFile.open(tmp_path / "no folder" / "jobs.sqlite")) as file:
+    with closing(Database.open(tmp_path / "no folder" / "jobs.sqlite")) as file:
         service = Service(clock, 2, NAMED)
         fly_all([Limits(file, clock)], service, 30)
     assert (len(service.created), service.most) == (30, 2)
@@ -472,17 +472,17 @@ def blenders(path: Path) -> Iterator[list[Blender]]:
         blender.kill()
 
 
-@pytest.mark.parametrize("cap", [3, FLIGHTS_MAX])
+@pytest.mark.parametrize("cap", [3, SLOTS_MAX])
 def test_over_three_processes_no_more_fly_than_may(cap: int, blenders: list[Blender], path: Path, tmp_path: Path) -> None:
     diary = tmp_path / "diary.txt"
     assert [blender.ask("note") for blender in blenders] == ["", "", ""]
-    with closing(JournalFile.open(path)) as file:
+    with closing(Database.open(path)) as file:
         limits = Limits(file)
-        if cap < FLIGHTS_MAX:
-            with limits.flight("account", "refused", time.sleep) as flight, ExitStack() as stack:
+        if cap < SLOTS_MAX:
+            with limits.slot("account", "refused", time.sleep) as slot, ExitStack() as stack:
                 for number in range(cap):
-                    stack.enter_context(limits.flight("account", f"{number}", time.sleep, under_way=True))
-                flight.refused()
+                    stack.enter_context(limits.slot("account", f"{number}", time.sleep, under_way=True))
+                slot.refused()
         for number, blender in enumerate(blenders):
             blender.tell("fly", runs=[f"{number}/{run}" for run in range(12)], diary=str(diary))
         assert [blender.hear() for blender in blenders] == [12, 12, 12]
@@ -514,8 +514,8 @@ def test_no_key_is_kept(opened: Callable[[], Limits], path: Path) -> None:
     key = "sk-live-0123456789"
     account = account_of(key, "https://api.eachlabs.ai")
     assert account != account_of(key, "http://127.0.0.1:8000")
-    with opened().flight(account, "run", no_wait) as flight:
-        flight.refused("the limit is 2")
+    with opened().slot(account, "run", no_wait) as slot:
+        slot.refused("the limit is 2")
         kept = b"".join(part.read_bytes() for part in path.parent.glob("jobs.sqlite*"))
     assert account.encode() in kept
     assert key.encode() not in kept

@@ -19,7 +19,7 @@ from addon.failure import Cancelled, Failure
 from addon.service.eachlabs.client import Eachlabs
 from addon.service.net import connection
 from addon.service.net.addresses import check_url, may_reach
-from addon.service.net.errors import TryAgain
+from addon.service.net.errors import TemporaryFailure
 from addon.service.net.transport import Progress, Transport
 from addon.service.storage import Published, Storage
 from addon.service.storage.eachlabs import EachlabsStorage
@@ -230,7 +230,7 @@ def test_what_a_server_names_may_not_lie_in_the_local_network(
             assert field.send("DELETE", f"https://{host}:{server.port}/a", private_allowed=True).status == 404
         told = failure_of(lambda: ask(field, url, clip))
         assert (len(server.heads), server.connections) == (int(before), int(before))
-    assert (told.code, isinstance(told, TryAgain)) == ("unsafe_url", False)
+    assert (told.code, isinstance(told, TemporaryFailure)) == ("unsafe_url", False)
     assert "not public" in told.message or "not a public" in told.message
     assert reached == [PRIVATE] * before
 
@@ -311,4 +311,4 @@ def test_a_request_into_the_local_network_ends_by_its_deadline(
     monkeypatch.setattr("addon.service.deadline.ANSWER_SECONDS", 0.4)
     with wire(waits, context) as server:
         told = failure_of(lambda: field.send("DELETE", f"https://{NAS}:{server.port}/a", private_allowed=True))
-    assert (told.code, isinstance(told, TryAgain)) == ("timeout", True)
+    assert (told.code, isinstance(told, TemporaryFailure)) == ("timeout", True)

@@ -22,7 +22,7 @@ from addon.service.eachlabs.client import Eachlabs
 from addon.service.net import connection, deadline
 from addon.service.net import transport as net
 from addon.service.net.body import BLOCK
-from addon.service.net.errors import TryAgain
+from addon.service.net.errors import TemporaryFailure
 from addon.service.net.retry_after import RETRY_AFTER_MAX, retry_after
 from addon.service.net.transport import Transport
 
@@ -79,7 +79,7 @@ def test_an_answer_that_drips_meets_the_deadline(act: Act, tls: bool, transport:
         began = time.monotonic()
         told = failure_of(lambda: transport.send("GET", server.secure_url if tls else server.url))
     assert time.monotonic() - began < PATIENCE / 2
-    assert isinstance(told, TryAgain)
+    assert isinstance(told, TemporaryFailure)
     assert (told.code, told.sent) == ("timeout", True)
     assert "in time" in told.message
 
@@ -98,7 +98,7 @@ def test_an_upload_that_is_not_read_meets_the_deadline(transport: Quick, tmp_pat
 def test_a_handshake_that_hangs_meets_the_deadline(transport: Quick) -> None:
     with wire(waits) as server:
         told = failure_of(lambda: transport.send("POST", server.secure_url, json={}))
-    assert isinstance(told, TryAgain)
+    assert isinstance(told, TemporaryFailure)
     assert (told.code, told.sent) == ("timeout", False)
 
 
@@ -147,7 +147,7 @@ def test_a_connection_that_does_not_come_about_is_given_up(transport: Quick, mon
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.2)
     with full() as server:
         told = failure_of(lambda: transport.send("POST", server.url, json={}))
-    assert isinstance(told, TryAgain)
+    assert isinstance(told, TemporaryFailure)
     assert (told.code, told.sent) == ("timeout", False)
 
 
@@ -207,7 +207,7 @@ def test_a_cancel_ends_a_connection_that_does_not_come_about(scheme: str, patien
         before = len(threading.enumerate())
         ends_when_cancelled(
             patient,
-            lambda: patient.send("POST", url, json={}, heed_cancel=False),
+            lambda: patient.send("POST", url, json={}, cancellable=False),
             begun=lambda: until(lambda: len(threading.enumerate()) > before + 1),
         )
 
@@ -221,9 +221,9 @@ def test_an_answer_that_must_be_heard_is_heard_in_spite_of_a_cancel(patient: Tra
         peer.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
 
     with wire(act) as server:
-        assert patient.send("POST", server.url, json={}, heed_cancel=False).body == b"{}"
+        assert patient.send("POST", server.url, json={}, cancellable=False).body == b"{}"
         with pytest.raises(Cancelled):
-            patient.send("POST", server.url, json={}, heed_cancel=False)
+            patient.send("POST", server.url, json={}, cancellable=False)
     assert len(server.heads) == 1
 
 
@@ -458,7 +458,7 @@ def test_no_attempt_is_begun_past_the_stages_end(transport: Quick) -> None:
 
     def attempt() -> None:
         tries.append(len(tries))
-        raise TryAgain("busy", f"Try {len(tries)} failed.", after=40)
+        raise TemporaryFailure("busy", f"Try {len(tries)} failed.", after=40)
 
     with pytest.raises(Failure, match="Try 1 failed"):
         transport.retry(attempt, attempts=99, seconds=30)

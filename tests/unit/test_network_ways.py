@@ -15,7 +15,7 @@ from addon.failure import Failure
 from addon.service.eachlabs.client import KeyAuth
 from addon.service.net import transport as net
 from addon.service.net.addresses import check_url, may_reach
-from addon.service.net.errors import TryAgain
+from addon.service.net.errors import TemporaryFailure
 from addon.service.net.transport import Transport
 
 from .parts import Quick
@@ -104,7 +104,7 @@ def test_a_public_name_that_leads_to_a_private_address_is_not_spoken_to(
         url = f"https://{NAME}:{server.port}{PATH}"
         told = failure_of(lambda: public.send("POST", url, auth=KeyAuth(KEY), json={}))
     assert told.code == "unsafe_url"
-    assert not isinstance(told, TryAgain)
+    assert not isinstance(told, TemporaryFailure)
     assert NAME in told.message
     assert server.connections == 0
 
@@ -174,7 +174,7 @@ def through(monkeypatch: pytest.MonkeyPatch, server: Wire, variable: str = "HTTP
     monkeypatch.setenv(variable, f"http://artist:{PASSWORD}@{PROXY}:{server.port}")
 
 
-def ask(transport: Transport, url: str = f"https://{NAME}{PATH}") -> net.Answer:
+def ask(transport: Transport, url: str = f"https://{NAME}{PATH}") -> net.Response:
     return transport.send("POST", url, auth=KeyAuth(KEY), json={"prompt": "rain"})
 
 
@@ -236,8 +236,8 @@ def test_a_proxy_that_fails_is_named_as_the_place_to_look(
     assert said in told.message
     assert f"The proxy {PROXY} " in told.message
     assert "HTTPS_PROXY" in told.hint
-    assert isinstance(told, TryAgain) is again
-    assert not (isinstance(told, TryAgain) and told.sent)
+    assert isinstance(told, TemporaryFailure) is again
+    assert not (isinstance(told, TemporaryFailure) and told.sent)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_certificate_that_does_not_hold_ends_it_before_anything_is_sent(
         if proxied:
             through(monkeypatch, proxy)
         told = failure_of(lambda: ask(transport, server.secure_url))
-    assert (told.code, isinstance(told, TryAgain)) == (code, False)
+    assert (told.code, isinstance(told, TemporaryFailure)) == (code, False)
     assert "localhost" in told.message
     assert said in told.message
     assert "nothing was sent" in told.message
@@ -349,8 +349,8 @@ def test_a_handshake_that_fails_has_sent_nothing(act: Act, code: str, again: boo
     with wire(act) as server:
         told = failure_of(lambda: ask(transport, server.secure_url))
     assert told.code == code
-    assert isinstance(told, TryAgain) is again
-    assert not (isinstance(told, TryAgain) and told.sent)
+    assert isinstance(told, TemporaryFailure) is again
+    assert not (isinstance(told, TemporaryFailure) and told.sent)
     assert "localhost" in told.message
 
 
@@ -375,7 +375,7 @@ def test_a_request_whose_answer_was_lost_may_have_been_carried_out(
             assert ask(transport, url).body == b""
             return
         told = failure_of(lambda: ask(transport, url))
-    assert isinstance(told, TryAgain)
+    assert isinstance(told, TemporaryFailure)
     assert (told.code, told.sent) == ("connection", True)
 
 
@@ -385,7 +385,7 @@ def test_what_was_never_connected_to_has_got_nothing(host: str, public: Public, 
         told = failure_of(lambda: ask(transport, f"http://{host}:{refusing_port()}{PATH}"))
     else:
         told = failure_of(lambda: ask(public, f"https://{host}{PATH}"))
-    assert isinstance(told, TryAgain)
+    assert isinstance(told, TemporaryFailure)
     assert (told.code, told.sent) == ("connection", False)
     assert host in told.message
 
@@ -398,7 +398,7 @@ def test_what_was_never_connected_to_has_got_nothing(host: str, public: Public, 
 def test_headers_that_make_no_request_are_final(headers: dict[str, str], transport: Quick, clip: Path) -> None:
     with wire(says(WELL)) as server:
         told = failure_of(lambda: transport.put_file(server.url, clip, headers, lambda done, total: None))
-    assert (told.code, isinstance(told, TryAgain)) == ("bad_answer", False)
+    assert (told.code, isinstance(told, TemporaryFailure)) == ("bad_answer", False)
     assert server.heads == []
 
 

@@ -22,9 +22,9 @@ from addon.jobs.store import job_json
 from addon.jobs.work import run as model_run
 from addon.jobs.work.pipeline import EXPORTS_MAX, Pipeline, Stop
 from addon.jobs.work.runner import WORKERS_MAX, Runner
-from addon.media.export import Order, Stretch, export_clips
+from addon.media.export import ClipRange, Order, export_clips
 
-from .parts import BACKGROUND, Double, cancel_all, drained, go, new_job, shared_in, tools_for, until
+from .parts import BACKGROUND, Double, cancel_all, context_for, drained, go, new_job, services_in, until
 
 WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
 
@@ -56,7 +56,7 @@ def nothing_left(double: Double, folder: Path) -> bool:
 def test_a_strip_goes_all_the_way(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # background.py refuses to work when it sees the key.
     monkeypatch.setenv("EACHLABS_API_KEY", double.key)
-    states = go(new_job(tmp_path), tools_for(double, tmp_path))
+    states = go(new_job(tmp_path), context_for(double, tmp_path))
     end = states[-1]
     assert end.error is None
     assert stages(states) == WAY
@@ -80,7 +80,7 @@ def test_a_strip_goes_all_the_way(double: Double, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.usefixtures("without_aud")
 def test_every_stage_tells_how_far_it_is(double: Double, tmp_path: Path) -> None:
-    states = go(new_job(tmp_path), tools_for(double, tmp_path))
+    states = go(new_job(tmp_path), context_for(double, tmp_path))
     for stage, unit in zip(WAY[1:-1], ("frames", "bytes", "seconds", "bytes"), strict=True):
         told = [state.progress for state in states if state.stage is stage and state.progress]
         assert {progress.unit for progress in told} == {unit}
@@ -99,7 +99,7 @@ def test_a_run_that_fails_names_the_strip_and_the_reason(
     order: dict[str, Any], code: str, said: str, double: Double, tmp_path: Path
 ) -> None:
     double.order("run", **order)
-    end = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    end = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
     assert end.stage is Stage.FAILED
     assert end.error is not None
     assert end.error.code == code
@@ -116,7 +116,7 @@ def test_a_word_nobody_knows_is_polled_until_the_deadline(
 ) -> None:
     monkeypatch.setattr(model_run, "_PREDICT_DEADLINE_SECONDS", 0.2)
     double.order("run", "say", body={"status": "pondering"})
-    end = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    end = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
     assert end.error is not None
     assert end.error.code == "run_timeout"
     assert "pondering" in end.error.message
@@ -135,7 +135,7 @@ def test_a_word_nobody_knows_is_polled_until_the_deadline(
     ],
 )
 def test_a_failed_render_names_the_strip_and_what_blender_said(how: str, said: str, double: Double, tmp_path: Path) -> None:
-    end = go(new_job(tmp_path), tools_for(double, tmp_path, how))[-1]
+    end = go(new_job(tmp_path), context_for(double, tmp_path, how))[-1]
     assert end.stage is Stage.FAILED
     assert end.error is not None
     assert end.error.code == "render_failed"
@@ -155,7 +155,7 @@ def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: P
     """That one still writes for a moment, and may not have read yet what it was asked for."""
 
     def order() -> Order:
-        clip = Stretch(0, 4, str(tmp_path / "job" / "clip-000.mp4"))
+        clip = ClipRange(0, 4, str(tmp_path / "job" / "clip-000.mp4"))
         return Order(
             blend="edit.blend",
             scene="Scene",
@@ -163,7 +163,7 @@ def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: P
             strip="Shot 1",
             first=1,
             frames=4,
-            stretches=[clip],
+            ranges=[clip],
             short_side_max=384,
             long_side_max=1536,
             whole_edit=False,
@@ -210,7 +210,7 @@ def last_byte_gone(job: Job) -> bool:
 def test_a_cancelled_job_leaves_nothing_behind(
     how: str, cancel_when: Callable[[Job], bool], stage: Stage, double: Double, tmp_path: Path
 ) -> None:
-    states = go(new_job(tmp_path), tools_for(double, tmp_path, how), cancel_when=cancel_when)
+    states = go(new_job(tmp_path), context_for(double, tmp_path, how), cancel_when=cancel_when)
     assert stages(states) == [*WAY[: WAY.index(stage) + 1], Stage.CANCELLED]
     assert states[-1].error is None
     state = double.state()
@@ -224,11 +224,11 @@ def test_a_cancelled_job_leaves_nothing_behind(
 
 @pytest.mark.usefixtures("without_aud")
 def test_a_run_that_had_succeeded_when_its_job_was_cancelled_is_fetched_by_a_retry(double: Double, tmp_path: Path) -> None:
-    states = go(new_job(tmp_path), tools_for(double, tmp_path), cancel_when=lambda job: job.stage is Stage.DOWNLOADING)
+    states = go(new_job(tmp_path), context_for(double, tmp_path), cancel_when=lambda job: job.stage is Stage.DOWNLOADING)
     assert states[-1].stage is Stage.CANCELLED
     assert double.state()["cancelled"] == []
     assert [upload["deleted"] for upload in double.state()["uploads"]] == [True]
-    again = go(replace(states[-1], stage=Stage.QUEUED), tools_for(double, tmp_path, "refuse"))
+    again = go(replace(states[-1], stage=Stage.QUEUED), context_for(double, tmp_path, "refuse"))
     assert again[-1].stage is Stage.PLACING
     assert len(double.state()["runs"]) == 1
     assert nothing_left(double, tmp_path)
@@ -246,7 +246,7 @@ def test_a_run_that_starts_while_its_job_is_cancelled_is_ended_too(
     double.order("create", **fault)
     stop = Stop()
     states: list[Job] = []
-    job = Pipeline(new_job(tmp_path), tools_for(double, tmp_path), states.append, stop, shared_in(tmp_path))
+    job = Pipeline(new_job(tmp_path), context_for(double, tmp_path), states.append, stop, services_in(tmp_path))
     thread = threading.Thread(target=job.go)
     thread.start()
     until(lambda: len(double.requests("POST", "/v1/prediction")) == 1 and len(double.state()["runs"]) == runs)
@@ -260,7 +260,7 @@ def test_a_job_that_waits_for_its_turn_to_render_can_be_cancelled(double: Double
     states: list[Job] = []
     stop = Stop()
     stop.set()
-    Pipeline(new_job(tmp_path), tools_for(double, tmp_path), states.append, stop, shared_in(tmp_path, exports=0)).go()
+    Pipeline(new_job(tmp_path), context_for(double, tmp_path), states.append, stop, services_in(tmp_path, exports=0)).go()
     assert stages(states) == [Stage.QUEUED, Stage.CANCELLED]
     assert double.requests() == []
 
@@ -268,7 +268,7 @@ def test_a_job_that_waits_for_its_turn_to_render_can_be_cancelled(double: Double
 @pytest.mark.usefixtures("without_aud")
 def test_a_failed_and_a_cancelled_job_leave_the_others_alone(runner: Runner, double: Double, tmp_path: Path) -> None:
     jobs = [new_job(tmp_path, strip) for strip in ("good", "bad", "unwanted", "fine")]
-    runner.add(jobs, tools_for(double, tmp_path))
+    runner.add(jobs, context_for(double, tmp_path))
     runner.cancel(jobs[2].id)
     drained(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs))
     ends = [(job.request.strip, job.stage) for job in runner.jobs]
@@ -284,7 +284,7 @@ def test_a_failed_and_a_cancelled_job_leave_the_others_alone(runner: Runner, dou
 
 def test_renders_never_overlap_while_runs_do(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
-    runner.add([new_job(tmp_path, f"Shot {number}") for number in range(4)], tools_for(double, tmp_path))
+    runner.add([new_job(tmp_path, f"Shot {number}") for number in range(4)], context_for(double, tmp_path))
     drained(runner, lambda: len(double.state()["runs"]) == 4)
     renders = [tuple(map(float, line.split())) for line in (tmp_path / "work" / "diary.txt").read_text().splitlines()]
     assert EXPORTS_MAX == 1
@@ -295,7 +295,7 @@ def test_renders_never_overlap_while_runs_do(runner: Runner, double: Double, tmp
 
 def test_what_is_cancelled_is_ended_at_the_service(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
-    runner.add([new_job(tmp_path)], tools_for(double, tmp_path))
+    runner.add([new_job(tmp_path)], context_for(double, tmp_path))
     drained(runner, lambda: only(runner.jobs[0]).prediction_id is not None)
     cancel_all(runner)
     assert runner.jobs[0].stage is Stage.CANCELLED
@@ -306,7 +306,7 @@ def test_what_is_cancelled_is_ended_at_the_service(runner: Runner, double: Doubl
 
 def test_closing_blender_cancels_nothing_but_what_was_cancelled(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
-    runner.add([new_job(tmp_path, "wanted"), new_job(tmp_path, "unwanted")], tools_for(double, tmp_path))
+    runner.add([new_job(tmp_path, "wanted"), new_job(tmp_path, "unwanted")], context_for(double, tmp_path))
     drained(runner, lambda: all(only(job).prediction_id for job in runner.jobs))
     wanted, unwanted = (only(job).prediction_id for job in runner.jobs)
     runner.cancel(runner.jobs[1].id)
@@ -320,7 +320,7 @@ def test_closing_blender_cancels_nothing_but_what_was_cancelled(runner: Runner, 
 def test_what_is_cancelled_stays_so_whatever_its_thread_has_said_before(
     runner: Runner, double: Double, tmp_path: Path
 ) -> None:
-    runner.add([new_job(tmp_path)], tools_for(double, tmp_path, "hang"))
+    runner.add([new_job(tmp_path)], context_for(double, tmp_path, "hang"))
     until((tmp_path / "work" / "diary.txt").exists)
     runner.cancel(runner.jobs[0].id)
     assert runner.drain() == []
@@ -331,7 +331,7 @@ def test_jobs_beyond_the_services_cap_wait_and_a_waiting_one_can_be_cancelled(
     runner: Runner, double: Double, tmp_path: Path
 ) -> None:
     jobs = [new_job(tmp_path, f"Shot {number}") for number in range(WORKERS_MAX + 2)]
-    runner.add(jobs, tools_for(double, tmp_path, "hang"))
+    runner.add(jobs, context_for(double, tmp_path, "hang"))
     started = {thread.name for thread in threading.enumerate()}
     assert [job.request.strip for job in jobs if f"mmaudio {job.id[:8]}" not in started] == ["Shot 10", "Shot 11"]
     runner.cancel(jobs[-1].id)
@@ -344,15 +344,15 @@ def test_jobs_beyond_the_services_cap_wait_and_a_waiting_one_can_be_cancelled(
 
 @pytest.mark.usefixtures("without_aud")
 def test_what_the_render_says_of_a_clip_stands_with_each_take_once(double: Double, tmp_path: Path) -> None:
-    end = go(new_job(tmp_path, takes=2), tools_for(double, tmp_path, "note"))[-1]
+    end = go(new_job(tmp_path, takes=2), context_for(double, tmp_path, "note"))[-1]
     assert [take.note for take in end.takes] == ["2 images of “Shot 1” were missing."] * 2
     assert end.note == "2 images of “Shot 1” were missing."
 
 
 @pytest.mark.usefixtures("without_aud")
 def test_it_stands_there_too_where_blender_was_closed_after_the_render(double: Double, tmp_path: Path) -> None:
-    states = go(new_job(tmp_path), tools_for(double, tmp_path, "note"))
+    states = go(new_job(tmp_path), context_for(double, tmp_path, "note"))
     rendered = next(state for state in states if state.notes)
     kept = job_json.from_bytes(job_json.to_bytes(rendered), rendered.id)
-    end = go(replace(kept, stage=Stage.QUEUED), tools_for(double, tmp_path))[-1]
+    end = go(replace(kept, stage=Stage.QUEUED), context_for(double, tmp_path))[-1]
     assert [take.note for take in end.takes] == ["2 images of “Shot 1” were missing."]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from addon.jobs.rate_limit import Refusal
+from addon.jobs.rate_limit import RateLimit
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ from addon.jobs.rate_limit import Refusal
         ("x" * 500 + " limit 2", True, None),
     ],
 )
-def test_what_a_refusal_says_is_read_with_care(said: str, of_flights: bool, cap: int | None) -> None:
-    assert Refusal.read(said) == Refusal(of_flights, cap)
+def test_what_a_refusal_says_is_read_with_care(said: str, of_concurrency: bool, cap: int | None) -> None:
+    assert RateLimit.read(said) == RateLimit(of_concurrency, cap)
 
 
 @given(
@@ -43,12 +43,12 @@ def test_what_a_refusal_says_is_read_with_care(said: str, of_flights: bool, cap:
 )
 @settings(deadline=None)
 def test_whatever_it_says_can_be_read(said: str) -> None:
-    cap = Refusal.read(said).cap
+    cap = RateLimit.read(said).cap
     assert cap is None or 1 <= cap <= 99
 
 
 def test_reading_it_takes_no_time_whatever_it_says() -> None:
     began = time.process_time()
     for said in ("limit " * 10**6, "max" + " " * 10**6 + "1", "1 a a a " * 10**6, "1" * 10**6):
-        Refusal.read(said)
+        RateLimit.read(said)
     assert time.process_time() - began < 1.0

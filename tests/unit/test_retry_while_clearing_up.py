@@ -11,7 +11,7 @@ from addon.jobs.work import run as model_run
 from addon.jobs.work.runner import Runner
 from addon.service.eachlabs import mmaudio
 
-from .parts import Double, drained, new_job, tools_for, until
+from .parts import Double, context_for, drained, new_job, until
 
 pytestmark = pytest.mark.usefixtures("without_aud")
 
@@ -39,14 +39,14 @@ def retry(runner: Runner, double: Double, folder: Path) -> Job:
     job = runner.taken(only(runner))
     assert job.paid
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
-    runner.add([again], tools_for(double, folder))
+    runner.add([again], context_for(double, folder))
     return again
 
 
 def in_flight(runner: Runner, double: Double, folder: Path) -> None:
     """A job whose run goes on for longer than any test."""
     double.set(run_seconds=30)
-    runner.add([new_job(folder)], tools_for(double, folder))
+    runner.add([new_job(folder)], context_for(double, folder))
     drained(runner, lambda: run_of(runner).prediction_id is not None)
     double.set(run_seconds=0.05)
 
@@ -80,7 +80,7 @@ def test_what_is_being_cancelled_is_ordered_anew_once_it_is_over(
     drained(runner, lambda: placing(runner))
     first, second = double.state()["runs"]
     assert (first["status"], second["status"]) == ("cancelled", "success")
-    assert (run_of(runner).prediction_id, run_of(runner).spent) == (second["id"], (first["id"],))
+    assert (run_of(runner).prediction_id, run_of(runner).superseded_ids) == (second["id"], (first["id"],))
     assert double.state()["most_under_way"] == 1
     # The copy of the edit may be gone by now: its clip is there without another render.
     assert len((tmp_path / "work" / "diary.txt").read_text().splitlines()) == 1
@@ -92,7 +92,7 @@ def test_what_is_being_cancelled_is_ordered_anew_once_it_is_over(
 
 def test_a_run_that_could_not_be_cancelled_is_fetched(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=2 * SLOW)
-    runner.add([new_job(tmp_path)], tools_for(double, tmp_path))
+    runner.add([new_job(tmp_path)], context_for(double, tmp_path))
     drained(runner, lambda: run_of(runner).prediction_id is not None)
     double.order("cancel", "stall", seconds=SLOW)
     double.order("cancel", "status", status=403, body='{"error": "not allowed"}')
@@ -109,7 +109,7 @@ def test_a_run_whose_start_is_not_answered_yet_is_ordered_once_at_a_time(
     """Here only its thread knows that there is a run."""
     double.set(run_seconds=30)
     double.order("create", "stall", seconds=SLOW)
-    runner.add([new_job(tmp_path)], tools_for(double, tmp_path))
+    runner.add([new_job(tmp_path)], context_for(double, tmp_path))
     until(lambda: double.requests("POST", "/v1/prediction") != [])
     assert only(runner).stage is Stage.QUEUED
     runner.cancel(only(runner).id)
@@ -138,7 +138,7 @@ def test_a_retry_that_waits_can_be_cancelled(runner: Runner, double: Double, tmp
 def test_a_failed_job_that_still_clears_up_is_tried_again(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.order("output", "status", status=404, body="", times=2)
     slow(double, "delete")
-    runner.add([new_job(tmp_path)], tools_for(double, tmp_path))
+    runner.add([new_job(tmp_path)], context_for(double, tmp_path))
     drained(runner, lambda: only(runner).stage is Stage.FAILED)
     assert runner.is_at_work(only(runner).id)
     retry(runner, double, tmp_path)
@@ -158,7 +158,7 @@ def test_a_retry_that_waits_when_blender_closes_goes_on_when_the_file_is_opened(
     assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
     (left,) = runner.open(tmp_path).journal.claim("")
     assert (left.stage, left.paid) == (Stage.QUEUED, False)
-    runner.add([left], tools_for(double, tmp_path))
+    runner.add([left], context_for(double, tmp_path))
     drained(runner, lambda: placing(runner))
 
 
@@ -166,12 +166,12 @@ def test_the_journal_never_forgets_what_a_thread_orders_meanwhile(runner: Runner
     """What the click knew of the job is older than what its thread has written."""
     double.set(run_seconds=30)
     double.order("create", "stall", seconds=SLOW)
-    runner.add([new_job(tmp_path)], tools_for(double, tmp_path))
+    runner.add([new_job(tmp_path)], context_for(double, tmp_path))
     until(lambda: double.requests("POST", "/v1/prediction") != [])
     stale = only(runner)
     assert not stale.paid
     runner.cancel(stale.id)
-    runner.add([stale], tools_for(double, tmp_path))
+    runner.add([stale], context_for(double, tmp_path))
     (entry,) = runner.open(tmp_path).journal.all()
     assert entry.job is not None
     assert entry.job.paid

@@ -10,12 +10,12 @@ import pytest
 
 from addon.failure import Failure
 from addon.jobs.model.job import Stage
-from addon.jobs.work.context import Tools
+from addon.jobs.work.context import JobContext
 from addon.service.eachlabs.client import Eachlabs, KeyAuth, check_base_url
 from addon.service.net.addresses import check_url, redact
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, Quick, fields, finished, go, new_job, tools_for, unheard
+from .parts import Double, Quick, context_for, fields, finished, go, new_job, unheard
 
 KEY = "k3y-0123456789"
 
@@ -104,7 +104,7 @@ def test_no_record_of_a_whole_run_holds_a_secret(
         caplog.set_level(logging.DEBUG, name)
     for at, fault in faults:
         double.order(at, **fault)
-    states = go(new_job(tmp_path), tools_for(double, tmp_path))
+    states = go(new_job(tmp_path), context_for(double, tmp_path))
     assert states[-1].stage is stage
     shown = " ".join(f"{state.error} {state.note} {state.as_json()}" for state in states)
     assert secrets_in(logged(caplog) + shown, double) == []
@@ -137,11 +137,11 @@ def test_no_warning_of_malformed_headers_holds_a_secret(
 
 
 def test_nothing_that_is_printed_shows_the_key(double: Double, tmp_path: Path) -> None:
-    tools = tools_for(double, tmp_path)
-    states = go(new_job(tmp_path), tools, cancel_when=lambda job: job.runs[0].prediction_id is not None)
+    job_context = context_for(double, tmp_path)
+    states = go(new_job(tmp_path), job_context, cancel_when=lambda job: job.runs[0].prediction_id is not None)
     service = Eachlabs(double.key, double.base_url, Quick())
-    assert double.base_url in repr(tools)
-    for thing in (tools, service, KeyAuth(double.key), *states):
+    assert double.base_url in repr(job_context)
+    for thing in (job_context, service, KeyAuth(double.key), *states):
         assert double.key not in f"{thing!r} {thing}"
     assert double.key not in str(states[-1].as_json())
     assert [path for path in tmp_path.rglob("*") if path.is_file() and double.key.encode() in path.read_bytes()] == []
@@ -183,7 +183,7 @@ def test_the_key_goes_to_the_api_alone_whatever_the_users_netrc_says(
     netrc.write_text("".join(lines) + "default login other password other\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    assert go(new_job(tmp_path), tools_for(double, tmp_path))[-1].stage is Stage.PLACING
+    assert go(new_job(tmp_path), context_for(double, tmp_path))[-1].stage is Stage.PLACING
     assert keys_seen(double, "api") == {(double.key, f"Bearer {double.key}")}
     assert keys_seen(double, "files") == {(None, None)}
 
@@ -286,7 +286,7 @@ def test_only_public_https_addresses_are_used(url: str, public: bool, local: boo
 def test_a_base_url_that_is_plain_http_to_others_gets_no_request(double: Double, tmp_path: Path) -> None:
     with pytest.raises(Failure):
         check_base_url("http://api.eachlabs.ai")
-    tools = Tools(double.key, "http://api.eachlabs.ai", ("true",), tmp_path / "work")
-    error = go(new_job(tmp_path), tools)[-1].error
+    job_context = JobContext(double.key, "http://api.eachlabs.ai", ("true",), tmp_path / "work")
+    error = go(new_job(tmp_path), job_context)[-1].error
     assert error is not None
     assert error.code == "unsafe_url"

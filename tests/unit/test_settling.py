@@ -45,9 +45,9 @@ def test_a_take_is_not_taken_for_another_of_the_same_video(service: Eachlabs, do
 def test_a_run_that_is_known_to_have_failed_is_not_found_again(service: Eachlabs, double: Double, video: str) -> None:
     since = time.time()
     failed = service.create(fields(video))
-    assert service.find_run(fields(video), since, spent=[failed]) is None
-    again = service.create(fields(video), spent=[failed])
-    assert service.find_run(fields(video), since, spent=[failed]) == again
+    assert service.find_run(fields(video), since, superseded_ids=[failed]) is None
+    again = service.create(fields(video), superseded_ids=[failed])
+    assert service.find_run(fields(video), since, superseded_ids=[failed]) == again
 
 
 def test_a_run_is_looked_for_over_half_a_minute_and_more_and_more_rarely(

@@ -57,7 +57,7 @@ def stored(ticket: dict[str, Any], clip: Path) -> str:
     return ticket["public_url"]
 
 
-def ordered(video: object, **fields: object) -> dict[str, Any]:
+def requested_at(video: object, **fields: object) -> dict[str, Any]:
     return {"model": "mmaudio", "version": "0.0.1", "input": {"video": video, "seed": 1, **fields}}
 
 
@@ -108,7 +108,7 @@ def test_without_the_key_nothing_is_answered(missing: str, method: str, path: st
     ],
 )
 def test_a_video_that_is_not_public_is_refused(video: object, reason: str, api: Call, double: Double) -> None:
-    answer = api("POST", "/v1/prediction/", ordered(video))
+    answer = api("POST", "/v1/prediction/", requested_at(video))
     assert answer.status_code == 400
     assert reason in answer.json()["details"]
     assert double.state()["runs"] == []
@@ -119,7 +119,7 @@ def test_a_video_that_is_not_there_is_refused(state: str, api: Call, ticket: dic
     if state == "deleted":
         assert put(ticket, clip.read_bytes()).status_code == 200
         assert api("DELETE", f"/v1/files/{ticket['id']}").status_code == 204
-    answer = api("POST", "/v1/prediction/", ordered(ticket["public_url"]))
+    answer = api("POST", "/v1/prediction/", requested_at(ticket["public_url"]))
     assert (answer.status_code, answer.json()["details"]) == (400, "video could not be fetched")
 
 
@@ -140,7 +140,7 @@ def test_a_video_that_is_not_there_is_refused(state: str, api: Call, ticket: dic
     ],
 )
 def test_a_field_that_is_wrong_or_unknown_is_refused_by_name(field: str, value: object, api: Call, stored: str) -> None:
-    answer = api("POST", "/v1/prediction/", ordered(stored, **{field: value}))
+    answer = api("POST", "/v1/prediction/", requested_at(stored, **{field: value}))
     assert answer.status_code == 400
     assert field in answer.json()["details"] or "positive" in answer.json()["details"]
 
@@ -245,13 +245,13 @@ def test_a_file_may_be_deleted_twice(api: Call, stored: str, ticket: dict[str, A
 def test_an_eleventh_run_at_a_time_is_refused_until_one_has_ended(api: Call, stored: str, double: Double) -> None:
     double.set(run_seconds=10)
     double.order("run", "fail", times=11)
-    runs = [api("POST", "/v1/prediction/", ordered(stored)).json()["predictionID"] for _ in range(10)]
-    refused = api("POST", "/v1/prediction/", ordered(stored))
+    runs = [api("POST", "/v1/prediction/", requested_at(stored)).json()["predictionID"] for _ in range(10)]
+    refused = api("POST", "/v1/prediction/", requested_at(stored))
     assert refused.status_code == 429
     assert "10 concurrent" in refused.json()["details"]
     assert api("POST", f"/v1/prediction/{runs[0]}/cancel").json()["status"] == "cancelled"
     assert api("GET", f"/v1/prediction/{runs[0]}").json()["status"] == "cancelled"
-    assert api("POST", "/v1/prediction/", ordered(stored)).status_code == 200
+    assert api("POST", "/v1/prediction/", requested_at(stored)).status_code == 200
     assert len(double.state()["runs"]) == 11
     assert double.state()["most_under_way"] == 10
 
@@ -260,7 +260,7 @@ def test_more_than_a_hundred_creates_a_minute_are_refused(api: Call, stored: str
     double.set(concurrent=1000)
     # They are only counted: none of them has to make a sound.
     double.order("run", "fail", times=101)
-    statuses = [api("POST", "/v1/prediction/", ordered(stored)).status_code for _ in range(101)]
+    statuses = [api("POST", "/v1/prediction/", requested_at(stored)).status_code for _ in range(101)]
     assert statuses == [200] * 100 + [429]
 
 
@@ -272,22 +272,22 @@ def test_of_the_create_url_one_form_is_known(
 ) -> None:
     double.set(create_form=form, other_form=status, location=location)
     url, key = f"{double.base_url}/v1/prediction", {"X-API-Key": double.key, "Authorization": f"Bearer {double.key}"}
-    answer = requests.post(url + wrong, json=ordered(stored), headers=key, timeout=10, allow_redirects=False)
+    answer = requests.post(url + wrong, json=requested_at(stored), headers=key, timeout=10, allow_redirects=False)
     target = ("/v1/prediction" if location == "relative" else url) + right
     assert (answer.status_code, answer.headers.get("Location")) == (status, target if status < 400 else None)
     assert double.state()["runs"] == []
-    assert api("POST", f"/v1/prediction{right}", ordered(stored)).status_code == 200
+    assert api("POST", f"/v1/prediction{right}", requested_at(stored)).status_code == 200
 
 
 def test_an_unknown_run_or_model_is_not_found(api: Call, stored: str) -> None:
     assert api("GET", "/v1/prediction/unknown").status_code == 404
     assert api("POST", "/v1/prediction/unknown/cancel").status_code == 404
-    assert api("POST", "/v1/prediction/", {**ordered(stored), "model": "other"}).status_code == 404
+    assert api("POST", "/v1/prediction/", {**requested_at(stored), "model": "other"}).status_code == 404
 
 
 def test_a_run_goes_through_its_states_to_its_result(api: Call, stored: str, double: Double) -> None:
     double.set(run_seconds=0.3)
-    run = api("POST", "/v1/prediction/", ordered(stored, duration=1.28)).json()["predictionID"]
+    run = api("POST", "/v1/prediction/", requested_at(stored, duration=1.28)).json()["predictionID"]
     seen: list[dict[str, Any]] = []
 
     def ended() -> bool:
@@ -311,7 +311,7 @@ def test_a_list_of_runs_with_a_wrong_question_is_refused(query: str, api: Call) 
 
 
 def test_a_list_of_runs_is_the_newest_of_those_asked_for(api: Call, stored: str) -> None:
-    runs = [api("POST", "/v1/prediction/", ordered(stored)).json()["predictionID"] for _ in range(3)]
+    runs = [api("POST", "/v1/prediction/", requested_at(stored)).json()["predictionID"] for _ in range(3)]
     rows = api("GET", "/v1/executions?limit=2&from=2026-01-01T00:00:00Z").json()["executions"]
     assert [row["id"] for row in rows] == [runs[2], runs[1]]
     assert api("GET", "/v1/executions?from=2100-01-01T00:00:00Z").json()["executions"] == []

@@ -16,18 +16,18 @@ import requests
 
 from addon.jobs.model.job import Job, Stage
 from addon.jobs.work import run as model_run
-from addon.jobs.work.context import Tools
+from addon.jobs.work.context import JobContext
 from addon.jobs.work.runner import Runner
 from addon.service.eachlabs.client import Eachlabs
 from addon.service.eachlabs.mmaudio import LONGEST_SECONDS
 from addon.service.net.transport import Progress, Transport
-from addon.service.storage import Config, Published, Storage
+from addon.service.storage import Published, Storage, StorageConfig
 from addon.service.storage.eachlabs import EachlabsConfig
 from addon.service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 from addon.service.storage.s3 import S3Config
 
-from .parts import Double, go, new_job, tools_for, until
+from .parts import Double, context_for, go, new_job, until
 from .servers import BUCKET, Reply, S3Server, Scripted, Seen, files_for_anyone, rclone
 
 pytestmark = pytest.mark.usefixtures("without_aud")
@@ -39,8 +39,8 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
-def tools_with(double: Double, folder: Path, storage: Config, how: str = "render") -> Tools:
-    return replace(tools_for(double, folder, how), storage=storage)
+def tools_with(double: Double, folder: Path, storage: StorageConfig, how: str = "render") -> JobContext:
+    return replace(context_for(double, folder, how), storage=storage)
 
 
 def by_hand(folder: Path, url: str, frames: int = 24, takes: int = 1) -> Job:
@@ -100,7 +100,7 @@ def test_of_an_address_by_hand_nothing_is_rendered_or_uploaded(
     takes: int, double: Double, video: str, tmp_path: Path
 ) -> None:
     before = len(double.requests())
-    states = go(by_hand(tmp_path, video, takes=takes), tools_for(double, tmp_path, "refuse"))
+    states = go(by_hand(tmp_path, video, takes=takes), context_for(double, tmp_path, "refuse"))
     assert (states[-1].stage, states[-1].error) == (Stage.PLACING, None)
     assert not rendered(tmp_path)
     assert {Stage.EXPORTING, Stage.UPLOADING} & {run.stage for state in states for run in state.runs} == set()
@@ -113,7 +113,7 @@ def test_of_an_address_by_hand_nothing_is_rendered_or_uploaded(
 def test_a_long_strip_at_one_address_is_one_run(double: Double, video: str, tmp_path: Path) -> None:
     job = by_hand(tmp_path, video, frames=24 * 20)
     assert len(new_job(tmp_path, frames=24 * 20).runs) == 3
-    end = go(job, tools_for(double, tmp_path, "refuse"))[-1]
+    end = go(job, context_for(double, tmp_path, "refuse"))[-1]
     (run,) = double.state()["runs"]
     assert (end.stage, run["input"]["duration"]) == (Stage.PLACING, pytest.approx(20.16))
     assert run["input"]["duration"] > LONGEST_SECONDS
@@ -130,7 +130,7 @@ def test_a_long_strip_at_one_address_is_one_run(double: Double, video: str, tmp_
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )
 def test_settings_that_cannot_be_right_are_told_of_before_the_render(
-    config: Config, code: str, double: Double, tmp_path: Path
+    config: StorageConfig, code: str, double: Double, tmp_path: Path
 ) -> None:
     end = go(new_job(tmp_path), tools_with(double, tmp_path, config))[-1]
     assert (end.stage, end.error and end.error.code) == (Stage.FAILED, code)
@@ -142,7 +142,7 @@ def test_settings_that_cannot_be_right_are_told_of_before_the_render(
 
 def test_what_is_paid_for_is_fetched_whatever_the_storage_is_by_now(double: Double, tmp_path: Path) -> None:
     double.order("output", "status", status=404)
-    failed = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    failed = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
     again = replace(failed, stage=Stage.QUEUED, error=None)
     end = go(again, tools_with(double, tmp_path, S3Config(), "refuse"))[-1]
     assert (end.stage, end.error, len(double.state()["runs"])) == (Stage.PLACING, None, 1)
@@ -159,7 +159,7 @@ def test_a_clip_in_a_storage_that_was_set_up_before_fails_no_job_and_is_told_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     template = scripted.address + "/{name}"
-    storage: Config = {
+    storage: StorageConfig = {
         "eachlabs": EachlabsConfig(),
         "s3": rclone_server.config,
         "http_put": HttpPutConfig(template, template),
@@ -186,7 +186,7 @@ def test_a_job_with_a_clip_waits_for_a_storage_that_takes_it(
     assert (failed.stage, failed.error.code, rendered(tmp_path)) == (Stage.FAILED, "storage_setup", False)
     assert "choose another storage" in failed.error.hint
     assert "no longer the one that is set up" in caplog.text
-    end = go(replace(failed, stage=Stage.QUEUED, error=None), tools_for(double, tmp_path))[-1]
+    end = go(replace(failed, stage=Stage.QUEUED, error=None), context_for(double, tmp_path))[-1]
     assert (end.stage, end.error) == (Stage.PLACING, None)
 
 
@@ -242,7 +242,7 @@ def test_nothing_is_ordered_with_clips_that_always_lapse(double: Double, tmp_pat
 
 
 @pytest.fixture
-def tools(scripted: Scripted, double: Double, tmp_path: Path) -> Tools:
+def job_context(scripted: Scripted, double: Double, tmp_path: Path) -> JobContext:
     """For jobs whose clips go to the scripted server."""
     template = scripted.address + "/{name}"
     double.outside(storages=[scripted.address])
@@ -276,7 +276,7 @@ def left_alone(runner: Runner, job_id: str) -> Job:
 
 
 def test_a_storage_that_deletes_nothing_holds_up_no_sound_and_is_asked_again(
-    scripted: Scripted, tools: Tools, runner: Runner, tmp_path: Path
+    scripted: Scripted, job_context: JobContext, runner: Runner, tmp_path: Path
 ) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
@@ -289,7 +289,7 @@ def test_a_storage_that_deletes_nothing_holds_up_no_sound_and_is_asked_again(
 
     scripted.answer = hold
     (job,) = jobs = [new_job(tmp_path, takes=2)]
-    runner.add(jobs, tools)
+    runner.add(jobs, job_context)
     assert asked.wait(20)
     runner.drain(1)
     now = runner.job(job.id)
@@ -298,27 +298,27 @@ def test_a_storage_that_deletes_nothing_holds_up_no_sound_and_is_asked_again(
     runner.put(replace(now, stage=Stage.DONE))
     go_on.set()
     job = left_alone(runner, job.id)
-    assert (job.stage, len(job.in_storage)) == (Stage.DONE, 1)
+    assert (job.stage, len(job.uploads)) == (Stage.DONE, 1)
 
     scripted.answer = lambda seen: None
-    runner.clear_up(job, tools)
+    runner.clear_up(job, job_context)
 
-    assert left_alone(runner, job.id).in_storage == ()
+    assert left_alone(runner, job.id).uploads == ()
     assert sent(scripted) == ["PUT", "DELETE", "DELETE"]
     (entry,) = runner.open(tmp_path).journal.all()
     assert entry.job is not None
-    assert (entry.job.stage, entry.job.in_storage) == (Stage.DONE, ())
+    assert (entry.job.stage, entry.job.uploads) == (Stage.DONE, ())
 
 
 def test_who_clears_the_list_clears_the_storage_too(
-    scripted: Scripted, tools: Tools, runner: Runner, double: Double, tmp_path: Path
+    scripted: Scripted, job_context: JobContext, runner: Runner, double: Double, tmp_path: Path
 ) -> None:
     """The run may still read its clip: whether it has ended was never heard."""
     double.order("get", "status", status=400, times=9)
     (job,) = jobs = [new_job(tmp_path)]
-    runner.add(jobs, tools)
+    runner.add(jobs, job_context)
     job = left_alone(runner, job.id)
-    assert (job.stage, len(job.in_storage), job.unread) == (Stage.FAILED, 1, ())
+    assert (job.stage, len(job.uploads), job.deletable_uploads) == (Stage.FAILED, 1, ())
 
     runner.forget(job.id)
 
@@ -326,8 +326,10 @@ def test_who_clears_the_list_clears_the_storage_too(
     assert sent(scripted) == ["PUT", "DELETE"]
 
 
-def test_a_clip_is_not_kept_for_a_run_that_is_over(scripted: Scripted, tools: Tools, double: Double, tmp_path: Path) -> None:
+def test_a_clip_is_not_kept_for_a_run_that_is_over(
+    scripted: Scripted, job_context: JobContext, double: Double, tmp_path: Path
+) -> None:
     double.order("output", "status", status=404, times=99)
-    end = go(new_job(tmp_path), tools)[-1]
-    assert (end.stage, end.paid, end.in_storage) == (Stage.FAILED, True, ())
+    end = go(new_job(tmp_path), job_context)[-1]
+    assert (end.stage, end.paid, end.uploads) == (Stage.FAILED, True, ())
     assert sent(scripted) == ["PUT", "DELETE"]

@@ -16,9 +16,9 @@ import pytest
 
 from addon.failure import Cancelled, Failure
 from addon.service.eachlabs.client import Eachlabs
-from addon.service.net.transport import Answer, Transport
+from addon.service.net.transport import Response, Transport
 from addon.service.storage import Published, Storage, errors, s3
-from addon.service.storage.errors import refusal
+from addon.service.storage.errors import storage_error
 from addon.service.storage.s3 import S3Config
 
 from .parts import Quick, check_storage, unheard, until
@@ -48,7 +48,7 @@ def big(tmp_path: Path) -> Path:
     return path
 
 
-def read(transport: Transport, url: str) -> Answer:
+def read(transport: Transport, url: str) -> Response:
     return transport.read(url, 1_000_000)
 
 
@@ -125,7 +125,7 @@ def test_a_bucket_may_be_part_of_the_host(
     assert published.url.startswith(endpoint.replace("//", "//media.") + "/" + published.id + "?")
     assert read(transport, published.url).body == clip.read_bytes()
     elsewhere = read(transport, published.url.replace("//media.", "//other."))
-    assert refusal(elsewhere, "the reading", endpoint).code in ("storage_key", "no_bucket")
+    assert storage_error(elsewhere, "the reading", endpoint).code in ("storage_key", "no_bucket")
     storage.delete(published)
     assert read(transport, published.url).status == 404
 
@@ -221,7 +221,7 @@ def test_an_altered_address_opens_nothing(
     assert altered != published.url
     answer = read(transport, altered)
     assert answer.status in (400, 403)
-    told = refusal(answer, "the reading", altered)
+    told = storage_error(answer, "the reading", altered)
     assert (told.code, "was changed on its way" in told.message) == ("storage_key", True)
     storage.delete(published)
 
@@ -231,7 +231,7 @@ def test_an_address_lapses(server: S3Server, opened: Callable[[S3Config], Storag
     published = storage.publish(clip, *unheard)
     until(lambda: read(transport, published.url).status != 200, 5)
     assert published.expires <= time.time()
-    told = refusal(read(transport, published.url), "the reading", published.url)
+    told = storage_error(read(transport, published.url), "the reading", published.url)
     assert (told.code, "has lapsed" in told.message) == ("lapsed", True)
     storage.delete(published)
 

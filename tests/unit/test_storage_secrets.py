@@ -10,7 +10,7 @@ import pytest
 
 from addon.failure import Failure
 from addon.service.eachlabs.client import Eachlabs
-from addon.service.storage import Config, Published
+from addon.service.storage import Published, StorageConfig
 from addon.service.storage.given_url import GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 from addon.service.storage.s3 import S3Config
@@ -50,7 +50,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
 
 @ALL
 def test_no_repr_shows_what_opens_a_storage(
-    config_at: Callable[[str], Config], any_service: Eachlabs, transport: Quick
+    config_at: Callable[[str], StorageConfig], any_service: Eachlabs, transport: Quick
 ) -> None:
     config = config_at("https://storage.example")
     published = Published("name", "https://storage.example/clip.mp4?X-Amz-Signature=s3cret", 7.0)
@@ -75,7 +75,7 @@ def test_no_repr_shows_what_opens_a_storage(
 )
 def test_neither_messages_nor_logs_do(
     *,
-    config_at: Callable[[str], Config],
+    config_at: Callable[[str], StorageConfig],
     reply: Reply | None,
     any_service: Eachlabs,
     transport: Quick,
@@ -97,7 +97,7 @@ def test_neither_messages_nor_logs_do(
 
 @ALL
 def test_a_server_that_is_gone_is_told_of_by_its_name_alone(
-    config_at: Callable[[str], Config], any_service: Eachlabs, transport: Quick, caplog: pytest.LogCaptureFixture
+    config_at: Callable[[str], StorageConfig], any_service: Eachlabs, transport: Quick, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(Failure) as told:
@@ -112,7 +112,7 @@ def test_a_server_that_is_gone_is_told_of_by_its_name_alone(
 )
 def test_an_address_with_a_login_is_refused_without_telling_it(
     *,
-    config_at: Callable[[str], Config],
+    config_at: Callable[[str], StorageConfig],
     login: str,
     any_service: Eachlabs,
     transport: Quick,

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from addon.jobs.limits import FLIGHTS_MAX
+from addon.jobs.limits import SLOTS_MAX
 from addon.jobs.model.job import Job, Stage
 from addon.jobs.model.request import Options
 from addon.jobs.work import run as model_run
 from addon.service.eachlabs.mmaudio import LONGEST_SECONDS, Settings, clip_frames, windows
 
-from .parts import Double, go, new_job, tools_for
+from .parts import Double, context_for, go, new_job
 
 RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(50), Fraction(60)]
 LONG = 24 * 20
@@ -60,7 +60,7 @@ def test_takes_have_the_given_seed_and_the_next_ones() -> None:
 
 @pytest.mark.usefixtures("without_aud")
 def test_takes_come_of_one_render_and_one_upload(double: Double, tmp_path: Path) -> None:
-    end = go(new_job(tmp_path, takes=3), tools_for(double, tmp_path))[-1]
+    end = go(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
     assert end.stage is Stage.PLACING
     runs = double.state()["runs"]
     assert sorted(run["input"]["seed"] for run in runs) == [7, 8, 9]
@@ -77,7 +77,7 @@ def test_takes_come_of_one_render_and_one_upload(double: Double, tmp_path: Path)
 @pytest.mark.usefixtures("without_aud")
 def test_a_long_strip_is_done_in_windows_side_by_side_with_one_seed(double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=1.5)
-    states = go(new_job(tmp_path, frames=LONG), tools_for(double, tmp_path))
+    states = go(new_job(tmp_path, frames=LONG), context_for(double, tmp_path))
     runs, plan = double.state()["runs"], states[-1].request.windows
     assert len(runs) == len(plan) == 3
     assert {run["input"]["seed"] for run in runs} == {7}
@@ -96,7 +96,7 @@ def test_a_long_strip_is_done_in_windows_side_by_side_with_one_seed(double: Doub
 def test_one_run_is_a_choice(double: Double, tmp_path: Path) -> None:
     job = new_job(tmp_path, frames=LONG)
     job = Job.new(replace(job.request, options=Options(split=False)))
-    assert go(job, tools_for(double, tmp_path))[-1].stage is Stage.PLACING
+    assert go(job, context_for(double, tmp_path))[-1].stage is Stage.PLACING
     (run,) = double.state()["runs"]
     assert run["input"]["duration"] == 20.16
 
@@ -104,17 +104,17 @@ def test_one_run_is_a_choice(double: Double, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("without_aud")
 def test_more_runs_than_the_service_takes_at_once_wait(double: Double, tmp_path: Path) -> None:
     job = new_job(tmp_path, frames=24 * 9, takes=6)
-    assert go(job, tools_for(double, tmp_path))[-1].stage is Stage.PLACING
+    assert go(job, context_for(double, tmp_path))[-1].stage is Stage.PLACING
     state = double.state()
     assert len(state["runs"]) == 12
-    assert state["most_under_way"] <= FLIGHTS_MAX
+    assert state["most_under_way"] <= SLOTS_MAX
     assert len(double.requests("POST", "/v1/prediction")) == 12
 
 
 @pytest.mark.usefixtures("without_aud")
 def test_one_failed_window_is_run_again_by_itself(double: Double, tmp_path: Path) -> None:
     double.order("run", "fail")
-    end = go(new_job(tmp_path, frames=LONG), tools_for(double, tmp_path))[-1]
+    end = go(new_job(tmp_path, frames=LONG), context_for(double, tmp_path))[-1]
     assert (end.stage, end.error) == (Stage.PLACING, None)
     statuses = [run["status"] for run in double.state()["runs"]]
     assert sorted(statuses) == ["error", "success", "success", "success"]
@@ -125,14 +125,14 @@ def test_one_failed_window_is_run_again_by_itself(double: Double, tmp_path: Path
 def test_a_window_that_keeps_failing_is_named_and_a_retry_orders_it_alone(double: Double, tmp_path: Path) -> None:
     # Both of the two fail once, and one of them again.
     double.order("run", "fail", times=3, reason="out of memory")
-    failed = go(new_job(tmp_path, frames=24 * 15), tools_for(double, tmp_path))[-1]
+    failed = go(new_job(tmp_path, frames=24 * 15), context_for(double, tmp_path))[-1]
     assert failed.stage is Stage.FAILED
     assert failed.error is not None
     assert failed.error.code == "run_failed"
     assert "“Shot 1” (" in failed.error.message
     assert " s): " in failed.error.message
     assert len(double.state()["runs"]) == 4
-    again = go(replace(failed, stage=Stage.QUEUED, error=None), tools_for(double, tmp_path, "refuse"))[-1]
+    again = go(replace(failed, stage=Stage.QUEUED, error=None), context_for(double, tmp_path, "refuse"))[-1]
     assert (again.stage, again.error) == (Stage.PLACING, None)
     assert len(double.state()["runs"]) == 5
     assert [path for path in (tmp_path / "work").iterdir() if path.is_dir()] == []
@@ -142,7 +142,7 @@ def test_a_window_that_keeps_failing_is_named_and_a_retry_orders_it_alone(double
 @pytest.mark.usefixtures("without_aud")
 def test_the_takes_that_went_well_are_placed_beside_one_that_failed(double: Double, tmp_path: Path) -> None:
     double.order("run", "fail", times=2, where={"seed": 8})
-    end = go(new_job(tmp_path, takes=3), tools_for(double, tmp_path))[-1]
+    end = go(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
     assert end.stage is Stage.PLACING
     assert end.to_place == [0, 2]
     assert end.fault is not None
@@ -154,11 +154,11 @@ def test_what_the_next_run_would_meet_too_ends_the_ordering(status: int, code: s
     job = new_job(tmp_path, frames=24 * 120)
     assert len(job.runs) == 17
     double.order("create", "status", status=status, times=99)
-    end = go(job, tools_for(double, tmp_path))[-1]
+    end = go(job, context_for(double, tmp_path))[-1]
     assert end.error is not None
     assert end.error.code == code
     # Ten threads may have asked before the first had its answer.
-    assert len(double.requests("POST", "/v1/prediction")) <= FLIGHTS_MAX
+    assert len(double.requests("POST", "/v1/prediction")) <= SLOTS_MAX
     assert not end.paid
     assert all(upload["deleted"] for upload in double.state()["uploads"])
 
@@ -166,7 +166,7 @@ def test_what_the_next_run_would_meet_too_ends_the_ordering(status: int, code: s
 @pytest.mark.usefixtures("without_aud")
 def test_a_lost_answer_is_settled_among_takes_of_one_video(double: Double, tmp_path: Path) -> None:
     double.order("create", "drop", carried_out=True, times=2)
-    end = go(new_job(tmp_path, takes=3), tools_for(double, tmp_path))[-1]
+    end = go(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
     assert end.stage is Stage.PLACING
     runs = double.state()["runs"]
     assert sorted(run["input"]["seed"] for run in runs) == [7, 8, 9]
@@ -176,14 +176,14 @@ def test_a_lost_answer_is_settled_among_takes_of_one_video(double: Double, tmp_p
 
 def test_a_cancelled_long_job_ends_all_its_runs(double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=60)
-    ordered = threading.Event()
+    requested_at = threading.Event()
 
     def all_ordered(job: Job) -> bool:
         if all(run.prediction_id for run in job.runs):
-            ordered.set()
-        return ordered.is_set()
+            requested_at.set()
+        return requested_at.is_set()
 
-    end = go(new_job(tmp_path, frames=LONG), tools_for(double, tmp_path), cancel_when=all_ordered)[-1]
+    end = go(new_job(tmp_path, frames=LONG), context_for(double, tmp_path), cancel_when=all_ordered)[-1]
     assert end.stage is Stage.CANCELLED
     state: dict[str, Any] = double.state()
     assert sorted(state["cancelled"]) == sorted(run["id"] for run in state["runs"])

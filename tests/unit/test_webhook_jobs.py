@@ -13,11 +13,11 @@ import pytest
 
 from addon.jobs.model.job import Job, Stage
 from addon.jobs.work import run as model_run
-from addon.jobs.work.context import Tools
+from addon.jobs.work.context import JobContext
 from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.service.eachlabs.webhook import Webhook, WebhookConfig
 
-from .parts import Double, go, new_job, shared_in, tools_for, until
+from .parts import Double, context_for, go, new_job, services_in, until
 from .servers import free_ports
 
 pytestmark = pytest.mark.usefixtures("without_aud")
@@ -36,8 +36,8 @@ def hook(double: Double) -> Iterator[Webhook]:
     hook.stop()
 
 
-def tools_with(double: Double, folder: Path, hook: Webhook) -> Tools:
-    return replace(tools_for(double, folder), webhook=hook)
+def tools_with(double: Double, folder: Path, hook: Webhook) -> JobContext:
+    return replace(context_for(double, folder), webhook=hook)
 
 
 def polls(double: Double) -> int:
@@ -148,7 +148,7 @@ def test_a_run_that_was_ordered_before_is_polled_as_ever(
     monkeypatch.setattr(model_run, "_POLL_BESIDE_CALL_SECONDS", NEVER)
     double.set(run_seconds=0.6)
     double.order("get", "status", status=400, body="{}")
-    failed = go(new_job(tmp_path), tools_for(double, tmp_path))[-1]
+    failed = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
     assert failed.runs[0].prediction_id
     end = go(replace(failed, stage=Stage.QUEUED, error=None), tools_with(double, tmp_path, hook))[-1]
     assert (end.stage, len(double.state()["runs"]), double.state()["calls"]) == (Stage.PLACING, 1, [])
@@ -161,32 +161,32 @@ def test_a_job_that_waits_for_its_call_can_be_cancelled_and_the_listener_stops(
     double.set(run_seconds=30)
     stop = Stop()
     states: list[Job] = []
-    shared = shared_in(tmp_path)
-    job = Pipeline(new_job(tmp_path), tools_with(double, tmp_path, hook), states.append, stop, shared)
+    services = services_in(tmp_path)
+    job = Pipeline(new_job(tmp_path), tools_with(double, tmp_path, hook), states.append, stop, services)
     thread = threading.Thread(target=job.go)
     thread.start()
     until(lambda: polls(double) == 1)
     assert hook.listening
     stop.set()
     thread.join(20)
-    shared.journal.close()
+    services.journal.close()
     assert (states[-1].stage, hook.listening) == (Stage.CANCELLED, False)
     assert len(double.state()["cancelled"]) == 1
 
 
 def test_the_secret_of_a_call_is_not_kept(hook: Webhook, double: Double, tmp_path: Path) -> None:
     secrets: list[str] = []
-    ring = hook.expect
+    deliver = hook.expect
 
     def expect() -> Any:
-        call = ring()
+        call = deliver()
         assert call is not None
         secrets.append(call.secret)
         return call
 
     hook.expect = expect  # type: ignore[method-assign]
-    tools = tools_with(double, tmp_path, hook)
-    states = go(new_job(tmp_path), tools)
+    job_context = tools_with(double, tmp_path, hook)
+    states = go(new_job(tmp_path), job_context)
     (secret,) = secrets
-    assert secret not in f"{tools!r} {states!r}"
+    assert secret not in f"{job_context!r} {states!r}"
     assert [path for path in tmp_path.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()] == []

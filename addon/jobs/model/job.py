@@ -81,7 +81,7 @@ class PlacedSound:
     file: Path
 
 
-class Part(NamedTuple):
+class RunIndex(NamedTuple):
     """Which of a job's runs: the numbers of its window and its take, from 0."""
 
     window: int
@@ -103,20 +103,20 @@ class Run:
     """
 
     stage: Stage = Stage.QUEUED
-    ordered: float | None = None
+    requested_at: float | None = None
     account: str = ""
-    over: bool = False
+    confirmed_ended: bool = False
     video: str = field(default="", repr=False)
     prediction_id: str | None = None
-    spent: tuple[str, ...] = ()
+    superseded_ids: tuple[str, ...] = ()
     cost: float | None = None
     result: Path | None = None
     error: JobError | None = None
 
     @property
-    def may_read(self) -> bool:
+    def may_read_clip(self) -> bool:
         """Whether it failed on our side, and may go on at the service."""
-        return self.stage is Stage.FAILED and self.ordered is not None and not self.over
+        return self.stage is Stage.FAILED and self.requested_at is not None and not self.confirmed_ended
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Job:
     stage: Stage = Stage.QUEUED
     progress: Progress | None = None
     clips: tuple[Published | None, ...] = ()
-    litter: tuple[Published, ...] = ()
+    stale_uploads: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
     takes: tuple[Take, ...] = ()
     error: JobError | None = None
@@ -182,7 +182,7 @@ class Job:
     @property
     def paid(self) -> bool:
         """Whether there is a run, or may be, or a result: something that a retry must not order again."""
-        return any(run.ordered is not None or run.prediction_id or run.result for run in self.runs) or self.finished
+        return any(run.requested_at is not None or run.prediction_id or run.result for run in self.runs) or self.finished
 
     @property
     def finished(self) -> bool:
@@ -201,8 +201,8 @@ class Job:
         """
         runs = [run for take in self.takes if take.file is None for run in take.runs if run.result is None]
         lost = clearing_up and self.stage is Stage.CANCELLED
-        ordered = [run for run in runs if run.prediction_id is None or (lost and run.stage is Stage.PREDICTING)]
-        return len(ordered) * mmaudio.EXPECTED_RUN_USD
+        requested_at = [run for run in runs if run.prediction_id is None or (lost and run.stage is Stage.PREDICTING)]
+        return len(requested_at) * mmaudio.EXPECTED_RUN_USD
 
     @property
     def fault(self) -> JobError | None:
@@ -215,14 +215,14 @@ class Job:
         return " ".join(dict.fromkeys(take.note for take in self.takes if take.note))
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[RunIndex]:
         """All runs' places, window by window."""
-        return [Part(window, take) for window in range(len(self.clips)) for take in range(len(self.takes))]
+        return [RunIndex(window, take) for window in range(len(self.clips)) for take in range(len(self.takes))]
 
-    def run(self, part: Part) -> Run:
+    def run(self, part: RunIndex) -> Run:
         return self.takes[part.take].runs[part.window]
 
-    def with_run(self, part: Part, **changes: Any) -> "Job":
+    def with_run(self, part: RunIndex, **changes: Any) -> "Job":
         runs = self.takes[part.take].runs
         run = replace(runs[part.window], **changes)
         return self.with_take(part.take, runs=(*runs[: part.window], run, *runs[part.window + 1 :]))
@@ -231,12 +231,12 @@ class Job:
         take = replace(self.takes[number], **changes)
         return replace(self, takes=(*self.takes[:number], take, *self.takes[number + 1 :]))
 
-    def wants_clip(self, part: Part) -> bool:
+    def wants_clip(self, part: RunIndex) -> bool:
         """Whether the run is still to be ordered, which needs its clip."""
         run = self.run(part)
         return run.result is None and run.prediction_id is None
 
-    def name_of(self, part: Part) -> str:
+    def name_of(self, part: RunIndex) -> str:
         """Which run it is, in words, where the job has several; else empty."""
         words: list[str] = []
         if len(self.takes) > 1:
@@ -248,18 +248,21 @@ class Job:
         return ", ".join(words)
 
     @property
-    def in_storage(self) -> tuple[Published, ...]:
+    def uploads(self) -> tuple[Published, ...]:
         """All its uploads that have not been deleted yet."""
-        return (*self.litter, *(clip for clip in self.clips if clip is not None))
+        return (*self.stale_uploads, *(clip for clip in self.clips if clip is not None))
 
     @property
-    def unread(self) -> tuple[Published, ...]:
+    def deletable_uploads(self) -> tuple[Published, ...]:
         """Its uploads that no run reads any more, once the job has ended.
 
         After a failure that isn't the run's own, the run goes on and may still read its clip.
         """
-        read = {part.window for part in self.parts if self.run(part).may_read}
-        return (*self.litter, *(clip for window, clip in enumerate(self.clips) if clip is not None and window not in read))
+        read = {part.window for part in self.parts if self.run(part).may_read_clip}
+        return (
+            *self.stale_uploads,
+            *(clip for window, clip in enumerate(self.clips) if clip is not None and window not in read),
+        )
 
     def with_clip(self, window: int, published: Published | None) -> "Job":
         return replace(self, clips=(*self.clips[:window], published, *self.clips[window + 1 :]))

@@ -54,7 +54,7 @@ class Snapshot:
 
     blend: Path
     scene: str
-    whole: bool = False
+    whole_project: bool = False
 
 
 @dataclass(frozen=True)

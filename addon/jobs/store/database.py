@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...failure import Failure
-from .process_lock import Occupied, Owner, code_of, door, is_alive, living, new_id
+from .process_lock import Locked, ProcessLock, is_alive, live_process_ids, new_id, opening_lock, sqlite_code
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ VERSION = 2
 _TABLES = (
     """CREATE TABLE jobs (id TEXT PRIMARY KEY, project BLOB NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL,
     saved INTEGER NOT NULL, record BLOB NOT NULL) STRICT""",
-    """CREATE TABLE flights (ticket INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, run TEXT NOT NULL,
+    """CREATE TABLE slots (ticket INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, run TEXT NOT NULL,
     owner TEXT NOT NULL, state TEXT NOT NULL, since REAL NOT NULL, UNIQUE (account, run)) STRICT""",
     "CREATE TABLE creates (number INTEGER PRIMARY KEY, account TEXT NOT NULL, counts_until REAL NOT NULL) STRICT",
     """CREATE TABLE caps (account TEXT PRIMARY KEY, cap INTEGER NOT NULL, since REAL NOT NULL, held_until REAL NOT NULL)
@@ -62,10 +62,10 @@ class _Fault:
     what: str
 
 
-class JournalFile:
+class Database:
     """One connection for all threads. `note` says what the artist should know of how it was opened, or is empty."""
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path, owner: Owner | None, note: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, folder: Path, owner: ProcessLock | None, note: str) -> None:
         self.note = note
         self.owner_id = owner.id if owner else new_id()
         self._owner = owner
@@ -74,11 +74,11 @@ class JournalFile:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path) -> "JournalFile":
+    def open(cls, path: Path) -> "Database":
         """Raises nothing: what can't be read is set aside, and where nothing can be kept, memory has to do."""
         try:
             return cls._open(path)
-        except Occupied:
+        except Locked:
             reason = "another Blender is just opening it"
         except _InUseError as fault:
             reason = f"{fault}, and another Blender works with it"
@@ -96,11 +96,11 @@ class JournalFile:
         return cls(connection, path.parent, None, note)
 
     @classmethod
-    def _open(cls, path: Path) -> "JournalFile":
+    def _open(cls, path: Path) -> "Database":
         owners = path.with_suffix(".owners")
         owners.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with door(owners):
-            alive = living(owners)
+        with opening_lock(owners):
+            alive = live_process_ids(owners)
             note = ""
             if fault := _fault_of(path, in_use=bool(alive)):
                 if alive:
@@ -111,7 +111,7 @@ class JournalFile:
                     "jobs that were under way in it do not go on."
                 )
                 log.warning("%s", note)
-            owner = Owner(owners)
+            owner = ProcessLock(owners)
             try:
                 return cls(_prepared(path), owners, owner, note)
             except BaseException:
@@ -163,14 +163,14 @@ class JournalFile:
 
     def _failure(self, fault: sqlite3.Error) -> Failure:
         hint = "Free some space, or see to the folder's permissions, then retry."
-        if code_of(fault) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if sqlite_code(fault) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             hint = "Restart Blender: the list is then set aside and a new one begun."
         text = f"The list of jobs in {self._folder.parent} could not be written or read: {_reason(fault)}."
         return Failure("files", text, hint)
 
 
 def _reason(fault: sqlite3.Error) -> str:
-    return _REASONS.get(code_of(fault), str(fault).rstrip("."))
+    return _REASONS.get(sqlite_code(fault), str(fault).rstrip("."))
 
 
 def _fault_of(path: Path, *, in_use: bool) -> _Fault | None:
@@ -193,7 +193,7 @@ def _fault_of(path: Path, *, in_use: bool) -> _Fault | None:
             if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 return _Fault("it is damaged")
     except sqlite3.DatabaseError as fault:
-        if code_of(fault) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if sqlite_code(fault) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return _Fault("it is damaged")
         raise
     return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...failure import Failure
 from ..model.job import Job, Stage
-from .database import JournalFile
+from .database import Database
 from .job_json import UnreadableError, from_bytes, to_bytes
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Entry:
 class Journal:
     """May be called from any thread. Each method raises Failure("files") where the disk does not do its part."""
 
-    def __init__(self, file: JournalFile) -> None:
+    def __init__(self, file: Database) -> None:
         self.file = file
         self._lock = threading.Lock()
         self._saved: dict[str, Job] = {}
@@ -63,7 +63,7 @@ class Journal:
     @classmethod
     def open(cls, path: Path) -> "Journal":
         """Raises nothing; see `note`. The folder is made where it is missing."""
-        return cls(JournalFile.open(path))
+        return cls(Database.open(path))
 
     @property
     def note(self) -> str:

@@ -14,15 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_DOOR = "door"
-_DOOR_SECONDS = 10.0
+_OPENING_LOCK = "door"
+_OPENING_SECONDS = 10.0
 
 
-class Occupied(Exception):
+class Locked(Exception):
     """Another process holds the lock."""
 
 
-class Owner:
+class ProcessLock:
     """This Blender, alive until `close` or the end of its process. Raises OSError, sqlite3.Error."""
 
     def __init__(self, folder: Path) -> None:
@@ -55,21 +55,21 @@ def is_alive(folder: Path, owner_id: str) -> bool:
         finally:
             connection.close()
     except sqlite3.Error as fault:
-        return code_of(fault) != sqlite3.SQLITE_NOTADB
+        return sqlite_code(fault) != sqlite3.SQLITE_NOTADB
     return False
 
 
 @contextmanager
-def door(folder: Path) -> Generator[None]:
+def opening_lock(folder: Path) -> Generator[None]:
     """Lets one process in at a time: to open the journal, to set it aside, to become an owner. Raises Occupied."""
-    lock = _locked(folder / _DOOR, seconds=_DOOR_SECONDS)
+    lock = _locked(folder / _OPENING_LOCK, seconds=_OPENING_SECONDS)
     try:
         yield
     finally:
         lock.close()
 
 
-def living(folder: Path) -> list[str]:
+def live_process_ids(folder: Path) -> list[str]:
     """Those that live. What dead ones have left is removed, for which one has to be at the `door`."""
     ids = [file.name for file in folder.iterdir() if _ID.fullmatch(file.name)]
     alive = [owner_id for owner_id in ids if is_alive(folder, owner_id)]
@@ -79,7 +79,7 @@ def living(folder: Path) -> list[str]:
     return alive
 
 
-def code_of(fault: sqlite3.Error) -> int:
+def sqlite_code(fault: sqlite3.Error) -> int:
     """SQLite's primary code, or 0 where the fault is of Python's making."""
     return int(getattr(fault, "sqlite_errorcode", 0)) & 0xFF
 
@@ -92,7 +92,7 @@ def _locked(file: Path, *, seconds: float) -> sqlite3.Connection:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as fault:
         connection.close()
-        if code_of(fault) == sqlite3.SQLITE_BUSY:
-            raise Occupied from fault
+        if sqlite_code(fault) == sqlite3.SQLITE_BUSY:
+            raise Locked from fault
         raise
     return connection

@@ -12,14 +12,14 @@ from ...service.eachlabs import client
 from ...service.eachlabs.client import Eachlabs
 from ...service.eachlabs.webhook import Webhook
 from ...service.net.transport import Transport
-from ...service.storage import Config
+from ...service.storage import StorageConfig
 from ...service.storage.eachlabs import EachlabsConfig
 from ..limits import account_of
-from .worker_pool import Line
+from .worker_pool import Connections
 
 
 @dataclass(frozen=True)
-class Tools:
+class JobContext:
     """What all jobs of one click work with. The key is in here and nowhere else: not in a job, not in a record.
 
     blender  the command that starts a background Blender with a script
@@ -32,7 +32,7 @@ class Tools:
     base_url: str
     blender: Sequence[str]
     work: Path
-    storage: Config = field(default_factory=EachlabsConfig)
+    storage: StorageConfig = field(default_factory=EachlabsConfig)
     webhook: Webhook | None = None
 
     def folder(self, job_id: str) -> Path:
@@ -42,10 +42,10 @@ class Tools:
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
     @contextmanager
-    def line(self, storage: Config, cancel: threading.Event) -> Generator[Line]:
+    def connect(self, storage: StorageConfig, cancel: threading.Event) -> Generator[Connections]:
         transport = Transport(cancel, loopback_allowed=client.is_local(self.base_url))
         try:
             service = Eachlabs(self.key, self.base_url, transport)
-            yield Line(transport, service, storage, account_of(self.key, self.base_url))
+            yield Connections(transport, service, storage, account_of(self.key, self.base_url))
         finally:
             transport.close()

@@ -15,15 +15,15 @@ from functools import partial
 from pathlib import Path
 
 from ...failure import Failure, of_disk
-from ..limits import FLIGHTS_MAX
+from ..limits import SLOTS_MAX
 from ..model.job import Job, Stage
-from ..store.database import JournalFile
-from .context import Tools
-from .pipeline import Pipeline, Shared, Stop
+from ..store.database import Database
+from .context import JobContext
+from .pipeline import Pipeline, Services, Stop
 
 log = logging.getLogger(__name__)
 
-WORKERS_MAX = FLIGHTS_MAX
+WORKERS_MAX = SLOTS_MAX
 """Jobs under way at once: more could have no run in flight."""
 JOURNAL = "jobs.sqlite3"
 
@@ -38,27 +38,27 @@ class _Worker:
 class Runner:
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
-        self._tools: dict[str, Tools] = {}
+        self._job_context: dict[str, JobContext] = {}
         self._waiting: list[str] = []
         self._workers: dict[str, _Worker] = {}
         # With what stops the worker that says it: one that has been replaced by a retry isn't heard any more.
         self._messages: queue.SimpleQueue[tuple[Stop, Job]] = queue.SimpleQueue()
-        self._shared: Shared | None = None
+        self._services: Services | None = None
 
-    def open(self, own: Path) -> Shared:
+    def open(self, own: Path) -> Services:
         """The journal in the extension's folder `own`, opened where it isn't. Raises Failure where that can't be made."""
-        if self._shared is None:
+        if self._services is None:
             try:
                 own.mkdir(parents=True, exist_ok=True)
             except OSError as fault:
                 raise of_disk(fault, f"The folder of the extension can't be used: {own}") from fault
-            self._shared = Shared(JournalFile.open(own / JOURNAL))
-        return self._shared
+            self._services = Services(Database.open(own / JOURNAL))
+        return self._services
 
     @property
     def note(self) -> str:
         """What the artist should know of the journal; empty as a rule."""
-        return self._shared.journal.note if self._shared else ""
+        return self._services.journal.note if self._services else ""
 
     @property
     def jobs(self) -> list[Job]:
@@ -77,11 +77,11 @@ class Runner:
     def job(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
-    def add(self, jobs: Sequence[Job], tools: Tools) -> None:
+    def add(self, jobs: Sequence[Job], job_context: JobContext) -> None:
         """Has them done; `open` comes first."""
         for job in jobs:
             self._jobs[job.id] = job
-            self._tools[job.id] = tools
+            self._job_context[job.id] = job_context
             self._waiting.append(job.id)
             if worker := self._workers.get(job.id):
                 worker.stop.tried_again = True
@@ -91,11 +91,11 @@ class Runner:
         waiting = [job for job in jobs if job.id in self._waiting and job.id not in self._workers]
         threading.Thread(target=self._keep_all, args=(waiting,), name="mmaudio journal", daemon=True).start()
 
-    def show(self, jobs: Iterable[Job], tools: Tools) -> None:
+    def show(self, jobs: Iterable[Job], job_context: JobContext) -> None:
         """Lists jobs as they are."""
         for job in jobs:
             self._jobs[job.id] = job
-            self._tools[job.id] = tools
+            self._job_context[job.id] = job_context
 
     def taken(self, job: Job) -> Job:
         """The job as it stands by now, if another Blender had it since, or a thread of ours that still clears up after it.
@@ -103,7 +103,7 @@ class Runner:
         Raises Failure("other_blender") where another Blender has it still.
         """
         try:
-            job = self._shared.journal.take(job) if self._shared is not None else job
+            job = self._services.journal.take(job) if self._services is not None else job
         except Failure as failure:
             if failure.code != "files":
                 raise
@@ -132,32 +132,32 @@ class Runner:
         if not job.stage.ended:
             return
         del self._jobs[job_id]
-        tools = self._tools.pop(job_id, None)
-        if tools and job.in_storage and job_id not in self._workers:
+        job_context = self._job_context.pop(job_id, None)
+        if job_context and job.uploads and job_id not in self._workers:
 
             def clear(pipeline: Pipeline) -> None:
                 try:
                     pipeline.clear_up(forgotten=True)
                 finally:
-                    self._drop(job_id, tools)
+                    self._drop(job_id, job_context)
 
-            self._start(job, tools, clear)
+            self._start(job, job_context, clear)
         else:
-            self._drop(job_id, tools)
+            self._drop(job_id, job_context)
 
-    def clear_up(self, job: Job, tools: Tools) -> None:
+    def clear_up(self, job: Job, job_context: JobContext) -> None:
         """Deletes what an ended job has left in storage: Blender was closed before, or it could not be done."""
         if job.id not in self._workers:
-            self._start(job, tools, Pipeline.clear_up)
+            self._start(job, job_context, Pipeline.clear_up)
 
-    def _drop(self, job_id: str, tools: Tools | None) -> None:
-        if (shared := self._shared) is not None:
+    def _drop(self, job_id: str, job_context: JobContext | None) -> None:
+        if (services := self._services) is not None:
             try:
-                shared.journal.forget(job_id)
+                services.journal.forget(job_id)
             except Failure as failure:
                 log.warning("%s", failure.message)
-        if tools:
-            tools.clear(job_id)
+        if job_context:
+            job_context.clear(job_id)
 
     def put(self, job: Job, *, keep: bool = True) -> None:
         """Sets a job's state from the main thread; `keep=False` leaves the journal as it is."""
@@ -170,9 +170,9 @@ class Runner:
         jobs = [replace(job, project=project) for job in jobs]
         for job in jobs:
             self.put(job, keep=job.stage.ended)
-        if self._shared is not None:
+        if self._services is not None:
             try:
-                self._shared.journal.move([job.id for job in jobs], project)
+                self._services.journal.move([job.id for job in jobs], project)
             except Failure as failure:
                 log.warning("%s", failure.message)
 
@@ -224,19 +224,19 @@ class Runner:
             worker.thread.join(max(0.0, end - time.monotonic()))
         done = [job_id for job_id in retried if not self._workers[job_id].thread.is_alive()]
         self._keep_all([_caught_up(self._jobs[job_id], self._workers[job_id].pipeline.job) for job_id in done])
-        if self._shared is not None:
-            self._shared.journal.close()
-            self._shared = None
+        if self._services is not None:
+            self._services.journal.close()
+            self._services = None
         self._jobs.clear()
-        self._tools.clear()
+        self._job_context.clear()
         self._workers.clear()
 
     def _keep_all(self, jobs: Sequence[Job]) -> None:
         """What isn't on disk can't be gone on with after a crash; it isn't worth ending the job for."""
         for job in jobs:
             try:
-                if self._shared is not None:
-                    self._shared.journal.save(job)
+                if self._services is not None:
+                    self._services.journal.save(job)
             except Failure as failure:
                 log.warning("job %s is not on disk: %s", job.id, failure.message)
 
@@ -245,12 +245,12 @@ class Runner:
         ready = [job_id for job_id in self._waiting if job_id not in self._workers]
         for job_id in ready[: max(0, WORKERS_MAX - len(self._workers))]:
             self._waiting.remove(job_id)
-            self._start(self._jobs[job_id], self._tools[job_id], Pipeline.go)
+            self._start(self._jobs[job_id], self._job_context[job_id], Pipeline.go)
 
-    def _start(self, job: Job, tools: Tools, do: Callable[[Pipeline], None]) -> None:
-        assert self._shared is not None  # `open` came first
+    def _start(self, job: Job, job_context: JobContext, do: Callable[[Pipeline], None]) -> None:
+        assert self._services is not None  # `open` came first
         stop = Stop()
-        pipeline = Pipeline(job, tools, partial(self._say, stop), stop, self._shared)
+        pipeline = Pipeline(job, job_context, partial(self._say, stop), stop, self._services)
         # A daemon, so that closing Blender never waits for the network.
         thread = threading.Thread(target=do, args=(pipeline,), name=f"mmaudio {job.id[:8]}", daemon=True)
         self._workers[job.id] = _Worker(thread, stop, pipeline)
@@ -263,4 +263,4 @@ class Runner:
 def _caught_up(job: Job, told: Job) -> Job:
     """`job` with what its thread has done to runs and clips, as `told`; a sound that is placed stays so."""
     takes = tuple(mine if mine.sound is not None else theirs for mine, theirs in zip(job.takes, told.takes, strict=True))
-    return replace(job, takes=takes, clips=told.clips, litter=told.litter)
+    return replace(job, takes=takes, clips=told.clips, stale_uploads=told.stale_uploads)

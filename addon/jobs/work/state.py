@@ -12,7 +12,7 @@ from typing import Any
 from ...failure import Cancelled, Failure, of_disk
 from ...media import folder
 from ...service.storage import Published
-from ..model.job import Job, JobError, Part, Progress, Run, Stage
+from ..model.job import Job, JobError, Progress, Run, RunIndex, Stage
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _OF_ONE_RUN = (
 )
 
 
-class Record:
+class JobState:
     """Holds the newest state in `job`, from whichever thread has made it.
 
     publish  is handed each state, in order
@@ -40,7 +40,7 @@ class Record:
         self._reported = 0.0
         self._stopped: Failure | None = None
 
-    def run(self, part: Part) -> Run:
+    def run(self, part: RunIndex) -> Run:
         return self.job.run(part)
 
     def change(self, **changes: Any) -> None:
@@ -58,7 +58,7 @@ class Record:
             log.warning("job %s is not on disk: %s", job.id, failure.message)
             self._unkept = failure
 
-    def change_run(self, part: Part, **changes: Any) -> None:
+    def change_run(self, part: RunIndex, **changes: Any) -> None:
         """Changes one run; the job is as far as the last of them, until it has ended itself."""
         with self.lock:
             job = self.job.with_run(part, **changes)
@@ -70,13 +70,20 @@ class Record:
                 job = replace(job, stage=stage, progress=progress)
             self._set(job)
 
-    def forget_run(self, part: Part) -> None:
+    def forget_run(self, part: RunIndex) -> None:
         """Nothing can be fetched of it any more: the next time, a new one is ordered."""
         with self.lock:
             run = self.run(part)
-            spent = (*run.spent, run.prediction_id) if run.prediction_id else run.spent
+            superseded_ids = (*run.superseded_ids, run.prediction_id) if run.prediction_id else run.superseded_ids
             self.change_run(
-                part, ordered=None, account="", over=False, video="", prediction_id=None, result=None, spent=spent
+                part,
+                requested_at=None,
+                account="",
+                confirmed_ended=False,
+                video="",
+                prediction_id=None,
+                result=None,
+                superseded_ids=superseded_ids,
             )
 
     def change_take(self, number: int, **changes: Any) -> None:
@@ -92,12 +99,12 @@ class Record:
         with self.lock:
             clip = self.job.clips[window]
             assert clip is not None
-            self.change(clips=self.job.with_clip(window, None).clips, litter=(*self.job.litter, clip))
+            self.change(clips=self.job.with_clip(window, None).clips, stale_uploads=(*self.job.stale_uploads, clip))
 
     def deleted(self, clip: Published) -> None:
         with self.lock:
             clips = tuple(None if kept == clip else kept for kept in self.job.clips)
-            self.change(clips=clips, litter=tuple(kept for kept in self.job.litter if kept != clip))
+            self.change(clips=clips, stale_uploads=tuple(kept for kept in self.job.stale_uploads if kept != clip))
 
     def detail(self, done: float, total: float, unit: str) -> None:
         """How far the one run is; of several, only their number is told."""
@@ -112,7 +119,7 @@ class Record:
             self.change(progress=Progress(done, total, unit))
 
     @contextmanager
-    def keeping_faults(self, parts: Sequence[Part]) -> Generator[None]:
+    def keeping_faults(self, parts: Sequence[RunIndex]) -> Generator[None]:
         """Keeps a fault with the runs that it befell, so that others go on; a cancel just ends what is within."""
         try:
             yield

@@ -9,9 +9,9 @@ import time
 
 from ...failure import Failure
 from ...service.eachlabs import mmaudio
-from ..model.job import Part
-from .state import Record
-from .worker_pool import Line
+from ..model.job import RunIndex
+from .state import JobState
+from .worker_pool import Connections
 
 _NEW_SECONDS = 10 * 60.0
 """For so long after its order, a run that is not found counts as not known yet. The parts of a service agree within seconds,
@@ -25,51 +25,51 @@ when the run was ordered, by the hours of a time zone as a rule."""
 _FETCHES = "Retry looks for it again, without a new run."
 
 
-def not_found(record: Record, line: Line, part: Part, failure: Failure) -> Failure:
+def not_found(state: JobState, connections: Connections, part: RunIndex, failure: Failure) -> Failure:
     """The error for a run that the service does not know, as `failure` says. Gives up one that is forgotten there."""
-    run, prediction_id = record.run(part), record.run(part).prediction_id
+    run, prediction_id = state.run(part), state.run(part).prediction_id
     assert prediction_id is not None  # it has been asked for
-    if _is_of_other_account(record, line, part):
+    if _is_of_other_account(state, connections, part):
         return _other_account()
     if not run.account:
         hint = "If the API key or the service's address was changed, set it back and retry; else generate the sound again."
         return Failure(failure.code, failure.message, hint)
-    if _age(record, part) < _NEW_SECONDS:
+    if _age(state, part) < _NEW_SECONDS:
         return Failure(failure.code, failure.message, f"It may not be known everywhere yet. {_FETCHES}")
-    ordered = run.ordered or record.job.created
+    requested_at = run.requested_at or state.job.created
     try:
-        listed = line.service.lists_run(prediction_id, ordered - _CLOCK_SECONDS, ordered + _CLOCK_SECONDS)
+        listed = connections.service.lists_run(prediction_id, requested_at - _CLOCK_SECONDS, requested_at + _CLOCK_SECONDS)
     except Failure as fault:
         hint = f"Whether Eachlabs still lists it could not be found out: {fault.message} {_FETCHES}"
         return Failure(failure.code, failure.message, hint)
     if listed:
         return Failure(failure.code, failure.message, f"Eachlabs still lists it. {_FETCHES}")
-    record.forget_run(part)
+    state.forget_run(part)
     return Failure("run_forgotten", "Eachlabs no longer knows the run.", _orders())
 
 
-def without_result(record: Record, part: Part, failure: Failure) -> Failure:
+def without_result(state: JobState, part: RunIndex, failure: Failure) -> Failure:
     """The error for a run that succeeded but has no result, as `failure` says. Gives it up if that was deleted."""
-    if _age(record, part) < _RESULT_KEPT_SECONDS:
+    if _age(state, part) < _RESULT_KEPT_SECONDS:
         return failure
-    record.forget_run(part)
+    state.forget_run(part)
     return Failure(failure.code, failure.message, _orders())
 
 
-def check_account(record: Record, line: Line, part: Part) -> None:
+def check_account(state: JobState, connections: Connections, part: RunIndex) -> None:
     """Raises Failure if the run was ordered with another key or address: that it is not found here proves nothing."""
-    if _is_of_other_account(record, line, part):
+    if _is_of_other_account(state, connections, part):
         raise _other_account()
 
 
-def _is_of_other_account(record: Record, line: Line, part: Part) -> bool:
-    account = record.run(part).account
-    return bool(account) and account != line.account
+def _is_of_other_account(state: JobState, connections: Connections, part: RunIndex) -> bool:
+    account = state.run(part).account
+    return bool(account) and account != connections.account
 
 
-def _age(record: Record, part: Part) -> float:
+def _age(state: JobState, part: RunIndex) -> float:
     """Seconds since the order."""
-    return time.time() - (record.run(part).ordered or record.job.created)
+    return time.time() - (state.run(part).requested_at or state.job.created)
 
 
 def _other_account() -> Failure:

@@ -11,11 +11,11 @@ from types import TracebackType
 
 from ...service.eachlabs.client import Eachlabs
 from ...service.net.transport import Transport
-from ...service.storage import Config, Storage
+from ...service.storage import Storage, StorageConfig
 
 
 @dataclass(frozen=True)
-class Line:
+class Connections:
     """One thread's way to the service and to the storage that is set up; a connection is not for several.
 
     account  see `limits.account_of`
@@ -23,7 +23,7 @@ class Line:
 
     transport: Transport
     service: Eachlabs
-    config: Config
+    config: StorageConfig
     account: str = ""
 
     @cached_property
@@ -32,16 +32,16 @@ class Line:
         return self.config.open(self.service, self.transport)
 
 
-Task = Callable[[Line], None]
+Task = Callable[[Connections], None]
 """Must not raise: what goes wrong is written down in the job."""
 
 
-class Crew:
+class WorkerPool:
     """At most `size` threads, started as they are needed. Leaving the context waits for all tasks, also those that tasks
     have put. They are daemons, so that closing Blender never waits for the network.
     """
 
-    def __init__(self, size: int, name: str, connect: Callable[[], AbstractContextManager[Line]]) -> None:
+    def __init__(self, size: int, name: str, connect: Callable[[], AbstractContextManager[Connections]]) -> None:
         self._size = size
         self._name = name
         self._connect = connect
@@ -49,7 +49,7 @@ class Crew:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
@@ -66,9 +66,9 @@ class Crew:
                 thread.start()
 
     def _work(self) -> None:
-        with self._connect() as line:
+        with self._connect() as connections:
             while (task := self._tasks.get()) is not None:
                 try:
-                    task(line)
+                    task(connections)
                 finally:
                     self._tasks.task_done()

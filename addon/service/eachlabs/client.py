@@ -20,12 +20,12 @@ from requests.auth import AuthBase
 
 from ...failure import Failure
 from ..net.addresses import check_url, is_loopback, redact
-from ..net.errors import TryAgain
+from ..net.errors import TemporaryFailure
 from ..net.trailing_slash import redirects_by_slash, toggle_slash
-from ..net.transport import STAGE_SECONDS, Answer, Transport
+from ..net.transport import STAGE_SECONDS, Response, Transport
 from . import mmaudio
 from .executions import is_listed
-from .responses import Prediction, is_same, json_object, prediction_of, request_id, said
+from .responses import Prediction, error_text, is_same, json_object, prediction_of, request_id
 
 BASE_URL = "https://api.eachlabs.ai"
 KEYS_URL = "https://www.eachlabs.ai/dashboard/api-keys"
@@ -74,7 +74,7 @@ class Turn(Protocol):
         ...
 
 
-class Refused(TryAgain):
+class RateLimited(TemporaryFailure):
     """Too many runs, or too many created a minute: nothing was created."""
 
     def __init__(self, message: str, said: str, after: float) -> None:
@@ -115,7 +115,7 @@ class Eachlabs:
     def create(
         self,
         fields: Mapping[str, str | int | float],
-        spent: Collection[str] = (),
+        superseded_ids: Collection[str] = (),
         *,
         turn: Turn | None = None,
         check: Callable[[], None] = lambda: None,
@@ -135,21 +135,21 @@ class Eachlabs:
         order = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(fields), **(webhook or {})}
         self._secrets += [webhook["webhook_secret"]] if webhook else []
 
-        def post(path: str) -> Answer:
+        def post(path: str) -> Response:
             with turn.creating() if turn else contextlib.nullcontext():
                 check()
-                return self._send("POST", path, order, heed_cancel=False)
+                return self._send("POST", path, order, cancellable=False)
 
         def ask() -> str:
             try:
                 return self._create_once(post)
-            except Refused as refused:
+            except RateLimited as refused:
                 if turn:
                     turn.refused(refused.said, refused.after)
                 raise
-            except TryAgain as fault:
+            except TemporaryFailure as fault:
                 self.unsettled = fault.sent
-                started = self.find_run(fields, began, spent) if fault.sent else None
+                started = self.find_run(fields, began, superseded_ids) if fault.sent else None
                 self.unsettled = False
                 if started is None:
                     raise
@@ -158,8 +158,8 @@ class Eachlabs:
         def attempt() -> str:
             left = patient_until - self._transport.now()
             try:
-                return self._transport.retry(ask, of=Refused, attempts=math.inf, seconds=left)
-            except Refused as refused:
+                return self._transport.retry(ask, of=RateLimited, attempts=math.inf, seconds=left)
+            except RateLimited as refused:
                 raise Failure(refused.code, refused.message, refused.hint) from None
 
         return self._transport.retry(attempt, attempts=_CREATE_ATTEMPTS, seconds=REFUSED_SECONDS + STAGE_SECONDS)
@@ -173,7 +173,7 @@ class Eachlabs:
             except Failure as failure:
                 if failure.code != "not_found":
                     raise
-                raise TryAgain(failure.code, failure.message, failure.hint) from None
+                raise TemporaryFailure(failure.code, failure.message, failure.hint) from None
 
         return prediction_of(prediction_id, self._transport.retry(ask), self._secrets)
 
@@ -191,47 +191,49 @@ class Eachlabs:
         Follows a redirect once if its URL differs by the trailing slash alone, with the same method, body and key. Follows
         no other redirect.
         """
-        answer = self._send(method, path, body)
-        if redirects_by_slash(answer, self._base + path):
+        response = self._send(method, path, body)
+        if redirects_by_slash(response, self._base + path):
             path = toggle_slash(path)
-            answer = self._send(method, path, body)
-        return self._read(answer, path)
+            response = self._send(method, path, body)
+        return self._read(response, path)
 
-    def _create_once(self, post: Callable[[str], Answer]) -> str:
+    def _create_once(self, post: Callable[[str], Response]) -> str:
         """Creates a run by one `post` to the create path, and a second to its other form if the server asks for that one.
 
         A redirect by the slash, a 404 and a 405 create nothing, so the second request can't create a second run.
         """
         path = _create_paths.get(self._base, _CREATE_PATH)
-        answer = post(path)
-        redirected = redirects_by_slash(answer, self._base + path)
-        if redirected or answer.status in (404, 405):
+        response = post(path)
+        redirected = redirects_by_slash(response, self._base + path)
+        if redirected or response.status in (404, 405):
             other = toggle_slash(path)
             second = post(other)
             unknown = second.status in (404, 405) or redirects_by_slash(second, self._base + other)
             # If neither form is known, the path is not what is wrong: the first answer says what is, such as the model.
             if redirected or not unknown:
-                path, answer = other, second
-        created = self._read(answer, path)
+                path, response = other, second
+        created = self._read(response, path)
         prediction_id = created.get("predictionID") or created.get("id")
         if not isinstance(prediction_id, str) or not prediction_id:
-            raise TryAgain("bad_answer", "Eachlabs started a run without telling its number.", "Retry in a while.")
+            raise TemporaryFailure("bad_answer", "Eachlabs started a run without telling its number.", "Retry in a while.")
         _create_paths[self._base] = path
         return prediction_id
 
-    def _send(self, method: str, path: str, body: object = None, *, heed_cancel: bool = True) -> Answer:
+    def _send(self, method: str, path: str, body: object = None, *, cancellable: bool = True) -> Response:
         url = self._base + path
         auth = KeyAuth(self._key)
-        answer = self._transport.send(method, url, auth=auth, json=body, heed_cancel=heed_cancel, private_allowed=True)
-        self._heed_clock(answer.headers)
-        return answer
+        response = self._transport.send(method, url, auth=auth, json=body, cancellable=cancellable, private_allowed=True)
+        self._heed_clock(response.headers)
+        return response
 
-    def _read(self, answer: Answer, path: str) -> dict[str, Any]:
-        if 200 <= answer.status < 300:
-            return json_object(answer, path)
-        raise self._failure(answer)
+    def _read(self, response: Response, path: str) -> dict[str, Any]:
+        if 200 <= response.status < 300:
+            return json_object(response, path)
+        raise self._failure(response)
 
-    def find_run(self, fields: Mapping[str, str | int | float], since: float, spent: Collection[str] = ()) -> str | None:
+    def find_run(
+        self, fields: Mapping[str, str | int | float], since: float, superseded_ids: Collection[str] = ()
+    ) -> str | None:
         """Finds the run that a lost answer may have started: by its video, which no other job has, and its seed, which no
         other take of it has. `since` in seconds since the epoch; runs that are known to be `spent` don't count.
         """
@@ -239,7 +241,7 @@ class Eachlabs:
             for seconds in _SETTLE_SECONDS:
                 self._transport.wait(seconds)
                 for candidate in self._executions(since - _CLOCK_SECONDS):
-                    if candidate in spent:
+                    if candidate in superseded_ids:
                         continue
                     sent = self.call("GET", f"/v1/prediction/{quote(candidate, safe='')}").get("input")
                     if isinstance(sent, dict) and is_same(sent, fields):
@@ -275,22 +277,22 @@ class Eachlabs:
         with contextlib.suppress(TypeError, ValueError):
             self._ahead = parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
 
-    def _failure(self, answer: Answer) -> Failure:
-        told = said(answer, *self._secrets)
+    def _failure(self, response: Response) -> Failure:
+        told = error_text(response, *self._secrets)
         tail = f": {told}" if told else ""
-        tail += redact(f" (HTTP {answer.status}{request_id(answer)}).", *self._secrets)
-        if answer.status == 429:
+        tail += redact(f" (HTTP {response.status}{request_id(response)}).", *self._secrets)
+        if response.status == 429:
             text = f"Eachlabs has too many runs of this key under way{tail}"
             # The one refusal that promises that nothing was created.
-            return Refused(text, told, answer.retry_after)
-        if answer.status == 409:
+            return RateLimited(text, told, response.retry_after)
+        if response.status == 409:
             text = f"Eachlabs is not yet done with this file{tail}"
-            return TryAgain("busy", text, "Retry in a while.", sent=False, after=answer.retry_after)
-        if answer.status >= 500:
+            return TemporaryFailure("busy", text, "Retry in a while.", sent=False, after=response.retry_after)
+        if response.status >= 500:
             text = f"Eachlabs has trouble of its own{tail}"
             hint = "Nothing is wrong with the strip: retry in a while."
-            return TryAgain("service_down", text, hint, after=answer.retry_after)
-        code, what, hint = _ERRORS.get(answer.status, _UNEXPECTED)
+            return TemporaryFailure("service_down", text, hint, after=response.retry_after)
+        code, what, hint = _ERRORS.get(response.status, _UNEXPECTED)
         return Failure(code, what + tail, hint)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..net.addresses import redact
-from ..net.transport import Answer, TryAgain
+from ..net.transport import Response, TemporaryFailure
 from . import mmaudio
 
 SUCCEEDED = frozenset({"success", "succeeded", "completed"})
@@ -34,19 +34,19 @@ class Prediction:
     reason: str = ""
 
 
-def json_object(answer: Answer, path: str) -> dict[str, Any]:
-    if not answer.body:
+def json_object(response: Response, path: str) -> dict[str, Any]:
+    if not response.body:
         return {}
     try:
-        value = json.loads(answer.body)
+        value = json.loads(response.body)
     except (ValueError, RecursionError):
         value = None
     if isinstance(value, dict):
         return value
     # A proxy's or a hotspot's page in the service's place.
-    raise TryAgain(
+    raise TemporaryFailure(
         "bad_answer",
-        f"The answer of Eachlabs to {path.split('?', maxsplit=1)[0].split('/')[2]} was no JSON{request_id(answer)}.",
+        f"The answer of Eachlabs to {path.split('?', maxsplit=1)[0].split('/')[2]} was no JSON{request_id(response)}.",
         "A proxy or sign-in page may stand in between: check the connection and retry.",
     )
 
@@ -58,10 +58,10 @@ def is_same(sent: Mapping[str, Any], fields: Mapping[str, str | int | float]) ->
     return sent.get("video") == fields["video"] and same_seed
 
 
-def said(answer: Answer, *secrets: str) -> str:
+def error_text(response: Response, *secrets: str) -> str:
     """What an error's body says, in at most 500 characters, from any of its three shapes, without the secrets."""
     try:
-        body = json.loads(answer.body)
+        body = json.loads(response.body)
         parts = [body.get(name) for name in ("error", "message", "details")] if isinstance(body, dict) else []
         texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part]
     except (ValueError, RecursionError):
@@ -75,8 +75,8 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text).strip()
 
 
-def request_id(answer: Answer) -> str:
-    request_id = re.sub(r"[^\w.:-]", "", answer.headers.get("X-Request-Id", ""))[:64]
+def request_id(response: Response) -> str:
+    request_id = re.sub(r"[^\w.:-]", "", response.headers.get("X-Request-Id", ""))[:64]
     return f", request {request_id}" if request_id else ""
 
 

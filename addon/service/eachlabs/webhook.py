@@ -129,7 +129,7 @@ class Webhook:
         named = _runs_named(body)
         if not named:
             return 400
-        return 204 if meant[0].ring(named) else 404
+        return 204 if meant[0].deliver(named) else 404
 
 
 class Call:
@@ -140,7 +140,7 @@ class Call:
         self._public_url = public_url
         self._forget = forget
         self._lock = threading.Lock()
-        self._rang = threading.Event()
+        self._received = threading.Event()
         self._run = ""
         self._early: set[str] = set()
 
@@ -167,16 +167,16 @@ class Call:
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
-            rang = self._rang.wait(min(max(left, 0), _CANCEL_SECONDS))
+            received = self._received.wait(min(max(left, 0), _CANCEL_SECONDS))
             if cancel.is_set():
                 raise Cancelled
-            if rang:
-                self._rang.clear()
+            if received:
+                self._received.clear()
                 return True
             if left <= 0:
                 return False
 
-    def ring(self, named: frozenset[str]) -> bool:
+    def deliver(self, named: frozenset[str]) -> bool:
         """Takes a call with the right secret; False where it is for another run."""
         with self._lock:
             if not self._run:
@@ -189,7 +189,7 @@ class Call:
 
     def wake(self) -> None:
         """Ends the wait: the call has come, or none will come any more."""
-        self._rang.set()
+        self._received.set()
 
     def close(self) -> None:
         """Expects nothing any more. May be called again."""

@@ -14,7 +14,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from ...failure import Failure
-from .errors import TryAgain, host_of
+from .errors import TemporaryFailure, host_of
 
 BLOCK = 64 * 1024
 NETWORK_FAULTS = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
@@ -68,9 +68,9 @@ def _unpacker(response: requests.Response) -> _Unpacker:
     raise Failure("bad_answer", f"{host_of(response.url)} sent an answer that is packed in an odd way.", "Retry in a while.")
 
 
-def _broke_off(response: requests.Response) -> TryAgain:
+def _broke_off(response: requests.Response) -> TemporaryFailure:
     text = f"The answer of {host_of(response.url)} broke off."
-    return TryAgain("connection", text, "Check the connection and retry.")
+    return TemporaryFailure("connection", text, "Check the connection and retry.")
 
 
 class _Plain:

@@ -28,14 +28,14 @@ from urllib3.exceptions import HTTPError
 
 from ...failure import Cancelled, Failure
 from .addresses import may_reach
-from .deadline import LOOK_SECONDS, READ_SECONDS, Line
+from .deadline import LOOK_SECONDS, READ_SECONDS, RequestDeadline
 from .errors import host_of, insecure, not_allowed, proxy_name, silent, socks, unconnected, unresolved, untunnelled
 
 CONNECT_SECONDS = 10.0
 """For each of the addresses that a name has."""
 
 
-def session(line: Line, *, private_allowed: bool = False) -> requests.Session:
+def session(deadline: RequestDeadline, *, private_allowed: bool = False) -> requests.Session:
     """A session whose connections are the line's. It keeps no cookies, and looks at no redirect.
 
     A pool hands a connection to any request to its host, so what may go to private addresses has a session of its own.
@@ -43,7 +43,7 @@ def session(line: Line, *, private_allowed: bool = False) -> requests.Session:
     made = _Session()
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        made.mount(scheme, _Adapter(line, private_allowed))
+        made.mount(scheme, _Adapter(deadline, private_allowed))
     return made
 
 
@@ -54,10 +54,10 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, line: Line, private_allowed: bool) -> None:
+    def __init__(self, deadline: RequestDeadline, private_allowed: bool) -> None:
         self._pools = {
-            "http": partial(_PlainPool, line, private_allowed),
-            "https": partial(_SecurePool, line, private_allowed),
+            "http": partial(_PlainPool, deadline, private_allowed),
+            "https": partial(_SecurePool, deadline, private_allowed),
         }
         super().__init__()
 
@@ -73,24 +73,24 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-class _OnLine:
+class _WithDeadline:
     """What both kinds of connections have of us. `proxy`, `_dns_host` and `_tunnel_host` are urllib3's, 1.26 to 2."""
 
-    line: Line
+    deadline: RequestDeadline
     private_allowed: bool
     _handle: socket.socket | None = None
     _tunnelled = False
 
     def _new_conn(self: Any) -> socket.socket:
         sock = _reach(
-            self.line,
+            self.deadline,
             self._via(),
             self._dns_host,
             self.port,
             self.socket_options or (),
             private_allowed=self.private_allowed,
         )
-        self._handle = self.line.hold(sock)
+        self._handle = self.deadline.hold(sock)
         return sock
 
     def connect(self: Any) -> None:
@@ -101,34 +101,34 @@ class _OnLine:
         except (Failure, Cancelled):
             raise
         except (OSError, ValueError, HTTPException, HTTPError) as fault:
-            self.line.check()
+            self.deadline.check()
             raise insecure(fault, host if self._tunnelled or not self._via() else proxy_name(self._via())) from None
         finally:
             # What a proxy and a handshake were told is no part of the request.
-            self.line.sent = False
+            self.deadline.sent = False
 
     def _tunnel(self: Any) -> None:
-        self.line.peer = proxy_name(self._via())
+        self.deadline.peer = proxy_name(self._via())
         try:
             super()._tunnel()  # pyright: ignore[reportAttributeAccessIssue]
         except (OSError, ValueError, HTTPException) as fault:
-            self.line.check()
+            self.deadline.check()
             raise untunnelled(fault, self._tunnel_host, self._via()) from None
         # Headers that were cut off by hanging up look as if they had ended.
-        self.line.check()
-        self.line.peer = self._tunnel_host
+        self.deadline.check()
+        self.deadline.peer = self._tunnel_host
         self._tunnelled = True
 
     def send(self: Any, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        self.line.begin_sending()
+        self.deadline.begin_sending()
         super().send(data)  # pyright: ignore[reportAttributeAccessIssue]
 
     def close(self: Any) -> None:
         super().close()  # pyright: ignore[reportAttributeAccessIssue]
         if self._handle is not None:
-            self.line.give_up(self._handle)
+            self.deadline.give_up(self._handle)
             self._handle = None
 
     def _via(self: Any) -> str:
@@ -136,72 +136,74 @@ class _OnLine:
         return self.proxy.host if self.proxy is not None else ""
 
 
-class _Plain(_OnLine, HTTPConnection):
+class _Plain(_WithDeadline, HTTPConnection):
     pass
 
 
-class _Secure(_OnLine, HTTPSConnection):
+class _Secure(_WithDeadline, HTTPSConnection):
     pass
 
 
-class _PoolOnLine(HTTPConnectionPool):
+class _PoolWithDeadline(HTTPConnectionPool):
     """Its connections know the line that they are on, and where they may go."""
 
-    def __init__(self, line: Line, private_allowed: bool, *args: Any, **options: Any) -> None:
+    def __init__(self, deadline: RequestDeadline, private_allowed: bool, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._line = line
+        self._deadline = deadline
         self._private_allowed = private_allowed
 
     def _new_conn(self) -> Any:
         connection: Any = super()._new_conn()
-        connection.line = self._line
+        connection.deadline = self._deadline
         connection.private_allowed = self._private_allowed
         return connection
 
 
-class _PlainPool(_PoolOnLine):
+class _PlainPool(_PoolWithDeadline):
     ConnectionCls = _Plain  # pyright: ignore[reportAssignmentType]  # its protocol is narrower than its own class
 
 
-class _SecurePool(_PoolOnLine, HTTPSConnectionPool):
+class _SecurePool(_PoolWithDeadline, HTTPSConnectionPool):
     ConnectionCls = _Secure  # pyright: ignore[reportAssignmentType]
 
 
-def _reach(line: Line, proxy: str, host: str, port: int, options: Sequence[Any], *, private_allowed: bool) -> socket.socket:
+def _reach(
+    deadline: RequestDeadline, proxy: str, host: str, port: int, options: Sequence[Any], *, private_allowed: bool
+) -> socket.socket:
     """A socket that is connected to `host`, which is the proxy where there is one."""
     peer = proxy_name(proxy) if proxy else host
-    line.peer = peer
+    deadline.peer = peer
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        line.check()
+        deadline.check()
         raise unresolved(peer) from None
-    may = partial(may_reach, host, loopback_allowed=line.loopback_allowed, private_allowed=private_allowed)
+    may = partial(may_reach, host, loopback_allowed=deadline.loopback_allowed, private_allowed=private_allowed)
     allowed = [row for row in found if proxy or may(str(row[4][0]))]
     if not allowed:
         raise not_allowed(host, private_allowed=private_allowed)
     late = False
     for family, kind, protocol, _, address in allowed:
-        line.check()
+        deadline.check()
         try:
-            return _connected(line, socket.socket(family, kind, protocol), address, options)
+            return _connected(deadline, socket.socket(family, kind, protocol), address, options)
         except OSError as fault:
             late = isinstance(fault, TimeoutError)
     raise silent(peer, sent=False) if late else unconnected(peer)
 
 
-def _connected(line: Line, sock: socket.socket, address: Any, options: Sequence[Any]) -> socket.socket:
+def _connected(deadline: RequestDeadline, sock: socket.socket, address: Any, options: Sequence[Any]) -> socket.socket:
     try:
         for option in options:
             sock.setsockopt(*option)
-        _connect(line, sock, address)
+        _connect(deadline, sock, address)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _connect(line: Line, sock: socket.socket, address: Any) -> None:
+def _connect(deadline: RequestDeadline, sock: socket.socket, address: Any) -> None:
     sock.setblocking(False)
     fault = sock.connect_ex(address)
     if fault in (errno.EINPROGRESS, errno.EWOULDBLOCK):
@@ -209,7 +211,7 @@ def _connect(line: Line, sock: socket.socket, address: Any) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_WRITE)
             while not selector.select(LOOK_SECONDS):
-                line.check()
+                deadline.check()
                 if time.monotonic() > end:
                     raise TimeoutError
         fault = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

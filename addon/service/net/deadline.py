@@ -26,7 +26,7 @@ READ_SECONDS = 30.0
 LOOK_SECONDS = 0.1
 
 
-class Line:
+class RequestDeadline:
     """The connections of one Transport, which carry one request at a time.
 
     loopback_allowed  whether this machine may be spoken to
@@ -47,12 +47,12 @@ class Line:
         self._given_up: set[socket.socket] = set()
 
     @contextmanager
-    def request(self, host: str, *, heed_cancel: bool = True) -> Generator[None, None, None]:
+    def request(self, host: str, *, cancellable: bool = True) -> Generator[None, None, None]:
         """Bounds what happens within. Raises TryAgain and Cancelled, in the place of what hanging up brings about.
 
         `heed_cancel=False` lets a cancel end the request only as long as nothing of it has been sent.
         """
-        self.peer, self.sent, self._fault, self._heed_cancel = host, False, "", heed_cancel
+        self.peer, self.sent, self._fault, self._heed_cancel = host, False, "", cancellable
         self._began = time.monotonic()
         self._end = self._began + ANSWER_SECONDS
         _watch.add(self)
@@ -131,12 +131,12 @@ class _Watch:
     """One thread for all lines; it ends when no request is under way."""
 
     def __init__(self) -> None:
-        self._lines: set[Line] = set()
+        self._deadlines: set[RequestDeadline] = set()
         self._thread: threading.Thread | None = None
 
-    def add(self, line: Line) -> None:
+    def add(self, deadline: RequestDeadline) -> None:
         with _lock:
-            self._lines.add(line)
+            self._deadlines.add(deadline)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, name="mmaudio network watch", daemon=True)
                 try:
@@ -145,19 +145,19 @@ class _Watch:
                     # Python is shutting down and starts no more threads. Reads still have their timeout.
                     self._thread = None
 
-    def remove(self, line: Line) -> None:
+    def remove(self, deadline: RequestDeadline) -> None:
         with _lock:
-            self._lines.discard(line)
+            self._deadlines.discard(deadline)
 
     def _look(self) -> None:
         while True:
             time.sleep(LOOK_SECONDS)
             with _lock:
-                if not self._lines:
+                if not self._deadlines:
                     self._thread = None
                     return
-                for line in self._lines:
-                    line.look()
+                for deadline in self._deadlines:
+                    deadline.look()
 
 
 # Reentrant: the garbage collector may close an unreferenced connection while this thread holds the lock.

@@ -9,7 +9,7 @@ import requests
 
 from ...failure import Failure, of_disk
 from .body import announced, is_packed
-from .errors import TryAgain, host_of
+from .errors import TemporaryFailure, host_of
 
 Progress = Callable[[float, float], None]
 """Told (done, total) of a transfer, in bytes; total is 0 while it is not known."""
@@ -34,7 +34,7 @@ def save(response: requests.Response, blocks: Iterable[bytes], path: Path, progr
                 done += file.write(block)
                 _check_size(done, host)
                 progress(done, 0 if is_packed(response) else total)
-        _check_whole(part, host)
+        _check_complete(part, host)
         part.replace(path)
     except OSError as fault:
         raise of_disk(fault, f"The result can't be written to {path.parent}") from fault
@@ -52,7 +52,7 @@ def _check_is_file(response: requests.Response, host: str) -> None:
         raise _no_video(host)
 
 
-def _check_whole(path: Path, host: str) -> None:
+def _check_complete(path: Path, host: str) -> None:
     """Raises TryAgain for a page, and for an mp4 whose last box is cut short, as happens where no length is told.
 
     What is neither passes: what a result may be made of is not for the network to say.
@@ -75,11 +75,13 @@ def _check_whole(path: Path, host: str) -> None:
                 return
             start += max(length, 8)
         if start > size:
-            raise TryAgain("connection", f"The download from {host} broke off after {size} bytes.", "Retry in a while.")
+            raise TemporaryFailure(
+                "connection", f"The download from {host} broke off after {size} bytes.", "Retry in a while."
+            )
 
 
-def _no_video(host: str) -> TryAgain:
-    return TryAgain(
+def _no_video(host: str) -> TemporaryFailure:
+    return TemporaryFailure(
         "bad_answer",
         f"{host} answered with something else where the result should be.",
         "A proxy or sign-in page may stand in between: check the connection and retry.",

@@ -35,7 +35,7 @@ _BUNDLES = (
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
-class TryAgain(Failure):
+class TemporaryFailure(Failure):
     """Trouble that may pass.
 
     sent   whether the request may have been carried out all the same
@@ -60,20 +60,20 @@ def proxy_name(host: str) -> str:
     return f"the proxy {host}"
 
 
-def silent(peer: str, *, sent: bool) -> TryAgain:
+def silent(peer: str, *, sent: bool) -> TemporaryFailure:
     """Nothing, or too little, came in time. `peer` as `host_of` or `proxy_name` give it."""
     hint = _CHECK_PROXY if peer.startswith(proxy_name("")) else _CHECK_CONNECTION
-    return TryAgain("timeout", f"{_sentence(peer)} did not answer in time.", hint, sent=sent)
+    return TemporaryFailure("timeout", f"{_sentence(peer)} did not answer in time.", hint, sent=sent)
 
 
-def unresolved(peer: str) -> TryAgain:
+def unresolved(peer: str) -> TemporaryFailure:
     hint = _CHECK_PROXY if peer.startswith(proxy_name("")) else _CHECK_CONNECTION
-    return TryAgain("connection", f"The name of {peer} could not be resolved.", hint, sent=False)
+    return TemporaryFailure("connection", f"The name of {peer} could not be resolved.", hint, sent=False)
 
 
-def unconnected(peer: str) -> TryAgain:
+def unconnected(peer: str) -> TemporaryFailure:
     hint = _CHECK_PROXY if peer.startswith(proxy_name("")) else _CHECK_CONNECTION
-    return TryAgain("connection", f"No connection to {peer} could be made.", hint, sent=False)
+    return TemporaryFailure("connection", f"No connection to {peer} could be made.", hint, sent=False)
 
 
 def not_allowed(host: str, *, private_allowed: bool) -> Failure:
@@ -97,7 +97,7 @@ def untunnelled(fault: Exception, host: str, proxy: str) -> Failure:
     if 400 <= status < 500 and status not in (408, 429):
         return Failure("proxy", f"{name} refuses to connect to {host} (HTTP {status}).", _CHECK_PROXY)
     shown = f" (HTTP {status})" if status else ""
-    return TryAgain("proxy", f"{name} did not connect to {host}{shown}.", _CHECK_PROXY, sent=False)
+    return TemporaryFailure("proxy", f"{name} did not connect to {host}{shown}.", _CHECK_PROXY, sent=False)
 
 
 def insecure(fault: Exception, peer: str) -> Failure:
@@ -131,7 +131,7 @@ def unreachable(fault: Exception, url: str, *, sent: bool) -> Failure:
     if not sent and any(isinstance(cause, ValueError) for cause in chain):
         # Of requests' faults, those of a malformed address or header are of this kind.
         return Failure("bad_answer", f"What should be asked of {host} makes no request.", "Check the addresses and headers.")
-    return TryAgain("connection", f"The connection to {host} failed or broke off.", _CHECK_CONNECTION, sent=sent)
+    return TemporaryFailure("connection", f"The connection to {host} failed or broke off.", _CHECK_CONNECTION, sent=sent)
 
 
 def socks(host: str) -> Failure:

@@ -4,7 +4,7 @@
 import re
 from urllib.parse import urljoin, urlsplit
 
-from .transport import Answer
+from .transport import Response
 
 # Web frameworks redirect by one of these. 303 is not among them: it asks for a GET of another resource.
 _REDIRECTS = frozenset({301, 302, 307, 308})
@@ -18,16 +18,16 @@ def toggle_slash(url: str) -> str:
     return (path[:-1] if path.endswith("/") else f"{path}/") + mark + query
 
 
-def redirects_by_slash(answer: Answer, url: str) -> bool:
+def redirects_by_slash(response: Response, url: str) -> bool:
     """Whether `answer`, to a request of `url`, redirects to a URL that differs from it by the trailing slash alone.
 
     To follow the redirect, request `toggle_slash(url)`, never the text of the Location header: a URL that parsers read in
     different ways can't lead to another host then.
     """
-    if answer.status not in _REDIRECTS:
+    if response.status not in _REDIRECTS:
         return False
     try:
-        return _target(url, answer.headers.get("Location", "")) == _parts(toggle_slash(url))
+        return _target(url, response.headers.get("Location", "")) == _parts(toggle_slash(url))
     except ValueError:
         return False
 

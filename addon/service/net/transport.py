@@ -23,9 +23,9 @@ from ...failure import Cancelled, Failure
 from .addresses import GIVEN_HINT, SERVICE_HINT, check_url
 from .body import NETWORK_FAULTS, blocks
 from .connection import CONNECT_SECONDS, session
-from .deadline import READ_SECONDS, Line
+from .deadline import READ_SECONDS, RequestDeadline
 from .download import Progress, save
-from .errors import TryAgain, host_of, unreachable
+from .errors import TemporaryFailure, host_of, unreachable
 from .retry_after import retry_after
 from .upload import Upload
 
@@ -44,7 +44,7 @@ _REDIRECTS_MAX = 5
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -68,8 +68,8 @@ class Transport:
     def __init__(self, cancel: threading.Event, *, loopback_allowed: bool = False) -> None:
         self.cancel = cancel
         self._loopback_allowed = loopback_allowed
-        self._line = Line(cancel, loopback_allowed=loopback_allowed)
-        self._sessions = {private: session(self._line, private_allowed=private) for private in (False, True)}
+        self._deadline = RequestDeadline(cancel, loopback_allowed=loopback_allowed)
+        self._sessions = {private: session(self._deadline, private_allowed=private) for private in (False, True)}
         _ours.speaking = True
         for name in _LOGGERS:
             logging.getLogger(f"urllib3.{name}").addFilter(_hide_urls)
@@ -77,7 +77,7 @@ class Transport:
     def close(self) -> None:
         for made in self._sessions.values():
             made.close()
-        self._line.close()
+        self._deadline.close()
         _ours.speaking = False
 
     def wait(self, seconds: float) -> None:
@@ -93,7 +93,7 @@ class Transport:
         self,
         attempt: Callable[[], T],
         *,
-        of: type[TryAgain] = TryAgain,
+        of: type[TemporaryFailure] = TemporaryFailure,
         attempts: float = ATTEMPTS,
         seconds: float = STAGE_SECONDS,
     ) -> T:
@@ -103,7 +103,7 @@ class Transport:
 
         def pause(state: tenacity.RetryCallState) -> float:
             fault = state.outcome.exception() if state.outcome else None
-            asked = fault.after if isinstance(fault, TryAgain) else 0.0
+            asked = fault.after if isinstance(fault, TemporaryFailure) else 0.0
             return max(asked, backoff(state))
 
         def enough(state: tenacity.RetryCallState) -> bool:
@@ -127,10 +127,10 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         json: object = None,
         data: object = None,
-        heed_cancel: bool = True,
+        cancellable: bool = True,
         private_allowed: bool = False,
         hint: str = SERVICE_HINT,
-    ) -> Answer:
+    ) -> Response:
         """One request and its whole answer, whatever its status. Raises TryAgain, Failure, Cancelled.
 
         `heed_cancel=False` reads the answer to its end all the same, since it tells of something to be undone.
@@ -144,7 +144,7 @@ class Transport:
             headers=headers,
             json=json,
             data=data,
-            heed_cancel=heed_cancel,
+            cancellable=cancellable,
             private_allowed=private_allowed,
             hint=hint,
         ) as response:
@@ -154,18 +154,20 @@ class Transport:
                     body += block
                     if len(body) > BODY_MAX:
                         text = f"{host_of(url)} sent an answer of more than {BODY_MAX} bytes."
-                        raise TryAgain("bad_answer", text, "Retry in a while.")
+                        raise TemporaryFailure("bad_answer", text, "Retry in a while.")
             except Failure as fault:
                 # An answer that can't be read doesn't say that nothing was carried out.
-                raise fault if isinstance(fault, TryAgain) else TryAgain(fault.code, fault.message, fault.hint) from None
-            return Answer(response.status_code, response.headers, bytes(body))
+                raise (
+                    fault if isinstance(fault, TemporaryFailure) else TemporaryFailure(fault.code, fault.message, fault.hint)
+                ) from None
+            return Response(response.status_code, response.headers, bytes(body))
 
     def put_file(
         self, url: str, path: Path, headers: Mapping[str, str], progress: Progress, *, private_allowed: bool = False
-    ) -> Answer:
+    ) -> Response:
         """Sends the file at `path` as the body of one PUT, without any key. `private_allowed` as in `send`."""
         with path.open("rb") as file:
-            body = Upload(file, path.stat().st_size, self._line, progress)
+            body = Upload(file, path.stat().st_size, self._deadline, progress)
             return self.send("PUT", url, headers=headers, data=body, private_allowed=private_allowed, hint=GIVEN_HINT)
 
     def fetch(self, url: str, path: Path, progress: Progress) -> None:
@@ -174,7 +176,7 @@ class Transport:
 
     def read(
         self, url: str, bytes_max: int, headers: Mapping[str, str] | None = None, *, private_allowed: bool = False
-    ) -> Answer:
+    ) -> Response:
         """The first bytes of what anyone can read at `url`, whatever its status. Sends no key. See `send`."""
         with self._asked_publicly(url, headers, private_allowed=private_allowed) as response:
             body = bytearray()
@@ -182,7 +184,7 @@ class Transport:
                 body += block
                 if len(body) >= bytes_max:
                     break
-            return Answer(response.status_code, response.headers, bytes(body[:bytes_max]))
+            return Response(response.status_code, response.headers, bytes(body[:bytes_max]))
 
     def check(self, url: str, hint: str, *, private_allowed: bool = False) -> None:
         """Raises Failure unless this connection may go to `url`; `hint` says where that address is set."""
@@ -216,14 +218,14 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         json: object = None,
         data: object = None,
-        heed_cancel: bool = True,
+        cancellable: bool = True,
         private_allowed: bool = False,
         hint: str,
     ) -> Generator[requests.Response, None, None]:
         """A request whose answer has begun; it is over, or hung up, at the end of the block."""
         self.check(url, hint, private_allowed=private_allowed)
-        with self._line.request(host_of(url), heed_cancel=heed_cancel):
-            self._line.check()
+        with self._deadline.request(host_of(url), cancellable=cancellable):
+            self._deadline.check()
             try:
                 response = self._sessions[private_allowed].request(
                     method,
@@ -237,7 +239,7 @@ class Transport:
                     stream=True,
                 )
             except NETWORK_FAULTS as fault:
-                raise unreachable(fault, url, sent=self._line.sent) from None
+                raise unreachable(fault, url, sent=self._deadline.sent) from None
             # Leaving this closes a connection of which not all was read.
             with response:
                 _check_final(response)
@@ -245,7 +247,7 @@ class Transport:
 
     def _blocks(self, response: requests.Response) -> Iterator[bytes]:
         try:
-            yield from blocks(response, self._line.moved)
+            yield from blocks(response, self._deadline.moved)
         except NETWORK_FAULTS as fault:
             raise unreachable(fault, response.url, sent=True) from None
 
@@ -254,7 +256,7 @@ def _check_final(response: requests.Response) -> None:
     """http.client takes 103 Early Hints for the answer; what follows it must not be taken for that to the next request."""
     if response.status_code < 200:
         text = f"{host_of(response.url)} answered with HTTP {response.status_code}, which is no answer."
-        raise TryAgain("bad_answer", text, "Retry in a while.")
+        raise TemporaryFailure("bad_answer", text, "Retry in a while.")
 
 
 def _pointed_to(response: requests.Response) -> str:
@@ -275,7 +277,7 @@ def _check_fetched(response: requests.Response, url: str) -> None:
         )
     if status == 429 or status >= 500:
         text = f"{host} could not hand out the result (HTTP {status})."
-        raise TryAgain("service_down", text, "Retry in a while.", after=retry_after(response.headers))
+        raise TemporaryFailure("service_down", text, "Retry in a while.", after=retry_after(response.headers))
     if status != 200:
         raise Failure("bad_answer", f"{host} answered with HTTP {status} where the result should be.", "Retry in a while.")
 

@@ -4,24 +4,24 @@
 from typing import BinaryIO
 
 from ...failure import Failure
-from .deadline import Line
+from .deadline import RequestDeadline
 from .download import Progress
 
 
 class Upload:
     """A file as requests reads it: its length known, each block reported, ended by a cancel."""
 
-    def __init__(self, file: BinaryIO, size: int, line: Line, progress: Progress) -> None:
+    def __init__(self, file: BinaryIO, size: int, deadline: RequestDeadline, progress: Progress) -> None:
         self._file = file
         self._size = size
-        self._line = line
+        self._deadline = deadline
         self._progress = progress
 
     def __len__(self) -> int:
         return self._size
 
     def read(self, size: int = -1) -> bytes:
-        self._line.moved(self._file.tell())
+        self._deadline.moved(self._file.tell())
         try:
             block = self._file.read(size)
         except OSError as fault:

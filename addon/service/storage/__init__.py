@@ -37,11 +37,11 @@ class Published:
     id: str
     url: str = field(repr=False)
     expires: float = 0.0
-    whole: bool = False
+    complete: bool = False
 
     def is_live(self, now: float) -> bool:
         """Whether a run that is ordered now can still read it."""
-        return self.whole and (not self.expires or now < self.expires - _TIME_TO_READ_SECONDS)
+        return self.complete and (not self.expires or now < self.expires - _TIME_TO_READ_SECONDS)
 
 
 class Storage(Protocol):
@@ -72,7 +72,7 @@ class Storage(Protocol):
         ...
 
 
-class Config(Protocol):
+class StorageConfig(Protocol):
     """The settings of one way. What is secret in them shows in no repr."""
 
     label: ClassVar[str]
@@ -99,7 +99,7 @@ def check_life(seconds: int, least: int, most: int) -> None:
         raise Failure("storage_setup", text, SETTINGS_HINT)
 
 
-def elsewhere() -> Failure:
+def storage_changed() -> Failure:
     """The clip was published with other settings than today's; nothing is asked of a storage it never was in."""
     return Failure(
         "storage_changed",

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...failure import Cancelled, Failure
-from ..net.errors import TryAgain, host_of
+from ..net.errors import TemporaryFailure, host_of
 from ..net.transport import Transport
 from . import Published, Storage
-from .errors import READING, refusal
+from .errors import READING, storage_error
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ def _check_address(storage: Storage, transport: Transport) -> str:
     def read() -> str:
         url = storage.publish(Path(), lambda done, total: None, lambda begun: None).url
         headers = {"Range": f"bytes=0-{_START_BYTES - 1}"}
-        answer = transport.read(url, _START_BYTES, headers, private_allowed=storage.private_allowed)
-        if answer.status not in (200, 206):
-            raise refusal(answer, READING, url)
-        if answer.body[4:8] != b"ftyp":
+        response = transport.read(url, _START_BYTES, headers, private_allowed=storage.private_allowed)
+        if response.status not in (200, 206):
+            raise storage_error(response, READING, url)
+        if response.body[4:8] != b"ftyp":
             text = f"{host_of(url)} answers, but not with an mp4 video."
             raise Failure("not_a_video", text, "Give the address of the file itself, not of a page that shows it.")
         return f"{host_of(url)} answers with an mp4 video."
@@ -74,14 +74,14 @@ def _check_address(storage: Storage, transport: Transport) -> str:
 
 def _read_back(storage: Storage, published: Published, sent: bytes, transport: Transport) -> None:
     url = published.url
-    answer = transport.read(url, len(sent) + 1, private_allowed=storage.private_allowed)
-    if answer.status == 404:
+    response = transport.read(url, len(sent) + 1, private_allowed=storage.private_allowed)
+    if response.status == 404:
         # A CDN may need a moment to know of it.
-        fault = refusal(answer, READING, url)
-        raise TryAgain(fault.code, fault.message, fault.hint)
-    if answer.status != 200:
-        raise refusal(answer, READING, url)
-    if answer.body != sent:
+        fault = storage_error(response, READING, url)
+        raise TemporaryFailure(fault.code, fault.message, fault.hint)
+    if response.status != 200:
+        raise storage_error(response, READING, url)
+    if response.body != sent:
         text = f"{host_of(url)} answers, but not with the file that was uploaded."
         raise Failure("not_the_clip", text, "Check that the public address leads to what the upload address takes.")
 
@@ -113,10 +113,10 @@ def _check_deletion(storage: Storage, published: Published, transport: Transport
 
 
 def _is_handed_out(storage: Storage, url: str, transport: Transport) -> bool:
-    answer = transport.read(url, 1, private_allowed=storage.private_allowed)
-    if answer.status != 200 and isinstance(fault := refusal(answer, READING, url), TryAgain):
+    response = transport.read(url, 1, private_allowed=storage.private_allowed)
+    if response.status != 200 and isinstance(fault := storage_error(response, READING, url), TemporaryFailure):
         raise fault
-    return answer.status == 200
+    return response.status == 200
 
 
 def _step(name: str, act: Callable[[], T]) -> T:

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from ...failure import Failure
 from ..eachlabs.client import Eachlabs
-from ..net.errors import TryAgain
+from ..net.errors import TemporaryFailure
 from ..net.transport import Progress, Transport
-from . import CONTENT_TYPE, Published, check_life, elsewhere, is_object_name
+from . import CONTENT_TYPE, Published, check_life, is_object_name, storage_changed
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class EachlabsStorage:
 
     def delete(self, published: Published, *, missing_ok: bool = True) -> None:
         if is_object_name(published.id):
-            raise elsewhere()
+            raise storage_changed()
         self._transport.retry(lambda: self._delete_once(published, missing_ok=missing_ok))
 
     def _delete_once(self, published: Published, *, missing_ok: bool = True) -> None:
@@ -85,7 +85,7 @@ class EachlabsStorage:
         """Of an upload whose answer was lost: it may be there all the same. Raises TryAgain, Cancelled."""
         try:
             self._delete_once(published)
-        except TryAgain:
+        except TemporaryFailure:
             raise
         except Failure as fault:
             # It lapses by itself; that is not worth ending the job for.
@@ -107,11 +107,11 @@ class EachlabsStorage:
         except (KeyError, AttributeError):
             raise Failure("bad_answer", "Eachlabs gave an incomplete address for the upload.", "Retry in a while.") from None
         begun(published)
-        answer = self._transport.put_file(target, clip, {**headers, "Content-Type": CONTENT_TYPE}, progress)
-        if answer.status == 200:
+        response = self._transport.put_file(target, clip, {**headers, "Content-Type": CONTENT_TYPE}, progress)
+        if response.status == 200:
             return published
-        text = f"The storage refused the upload (HTTP {answer.status})."
-        if answer.status in (403, 408, 429) or answer.status >= 500:
+        text = f"The storage refused the upload (HTTP {response.status})."
+        if response.status in (403, 408, 429) or response.status >= 500:
             # 403: the address has lapsed; a new try asks for a new one.
-            raise TryAgain("upload_refused", text, "Retry in a while.", after=answer.retry_after)
+            raise TemporaryFailure("upload_refused", text, "Retry in a while.", after=response.retry_after)
         raise Failure("upload_refused", text, "Retry in a while.")

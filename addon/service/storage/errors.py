@@ -10,8 +10,8 @@ import time
 from email.utils import parsedate_to_datetime
 
 from ...failure import Failure
-from ..net.errors import TryAgain, host_of
-from ..net.transport import Answer
+from ..net.errors import TemporaryFailure, host_of
+from ..net.transport import Response
 
 CLOCK_SECONDS = 300.0
 """By how much clocks may differ before a refusal is put down to that; AWS accepts a quarter of an hour."""
@@ -95,44 +95,44 @@ _ELSEWHERE = ("redirected", "it points to another address", "Give the address th
 _UNEXPECTED = ("bad_answer", "it gave an unexpected answer", "Check the address, or retry in a while.")
 
 
-def refusal(answer: Answer, doing: str, url: str) -> Failure:
+def storage_error(response: Response, doing: str, url: str) -> Failure:
     """What `answer` means for `doing`, such as "the upload". A TryAgain where it may pass."""
-    found = _CODE.search(answer.body[:_BODY_MAX])
+    found = _CODE.search(response.body[:_BODY_MAX])
     name = found[1].decode() if found else ""
     shown = f", {name}" if name in _CODES or _WORDS.fullmatch(name) else ""
-    start, end = f"{host_of(url)} refused {doing}: ", f" (HTTP {answer.status}{shown})."
-    if name == "RequestTimeout" or answer.status in _PASSING or (answer.status >= 500 and answer.status != 507):
-        return TryAgain(
-            "storage_down", f"{start}it has trouble of its own{end}", "Retry in a while.", after=answer.retry_after
+    start, end = f"{host_of(url)} refused {doing}: ", f" (HTTP {response.status}{shown})."
+    if name == "RequestTimeout" or response.status in _PASSING or (response.status >= 500 and response.status != 507):
+        return TemporaryFailure(
+            "storage_down", f"{start}it has trouble of its own{end}", "Retry in a while.", after=response.retry_after
         )
-    code, what, hint = _meaning(answer, name, doing)
-    if code == "region" and _REGION.fullmatch(region := answer.headers.get("x-amz-bucket-region", "")):
+    code, what, hint = _meaning(response, name, doing)
+    if code == "region" and _REGION.fullmatch(region := response.headers.get("x-amz-bucket-region", "")):
         what = f"the bucket is in the region {region}"
     return Failure(code, f"{start}{what}{end}", hint)
 
 
-def _meaning(answer: Answer, name: str, doing: str) -> tuple[str, str, str]:
+def _meaning(response: Response, name: str, doing: str) -> tuple[str, str, str]:
     meaning = _CODES.get(name)
-    if meaning is None and name == "InvalidArgument" and _NO_ACCESS_KEY.search(answer.body[:_BODY_MAX]):
+    if meaning is None and name == "InvalidArgument" and _NO_ACCESS_KEY.search(response.body[:_BODY_MAX]):
         return _ACCESS_KEY
-    if meaning is None and doing == READING and answer.status in (401, 403):
+    if meaning is None and doing == READING and response.status in (401, 403):
         return _NOT_PUBLIC
-    meaning = meaning or _STATUSES.get(answer.status)
+    meaning = meaning or _STATUSES.get(response.status)
     if meaning is None:
-        return _ELSEWHERE if 300 <= answer.status < 400 else _UNEXPECTED
+        return _ELSEWHERE if 300 <= response.status < 400 else _UNEXPECTED
     if name in ("AccessDenied", "RequestTimeTooSkewed", "AuthenticationFailed"):
-        ahead = _clock_ahead(answer)
+        ahead = _clock_ahead(response)
         if abs(ahead) > CLOCK_SECONDS:
             side = "ahead" if ahead > 0 else "behind"
             return "clock", f"this machine's clock is {abs(ahead) / 60:.0f} minutes {side}", _CLOCK
-        if _LAPSED.search(answer.body[:_BODY_MAX]):
+        if _LAPSED.search(response.body[:_BODY_MAX]):
             return _SAS_LAPSE if name == "AuthenticationFailed" else _LAPSE
     return meaning
 
 
-def _clock_ahead(answer: Answer) -> float:
+def _clock_ahead(response: Response) -> float:
     """By how many seconds this machine's clock is ahead of the server's; 0 where the server does not tell."""
     try:
-        return time.time() - parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+        return time.time() - parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
     except (ValueError, TypeError, OverflowError):
         return 0.0

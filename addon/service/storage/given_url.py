@@ -9,7 +9,7 @@ from typing import ClassVar
 from ...failure import Failure
 from ..eachlabs.client import Eachlabs
 from ..net.transport import Progress, Transport
-from . import SETTINGS_HINT, Published, elsewhere
+from . import SETTINGS_HINT, Published, storage_changed
 
 LENGTH_NOTE = "The video at this address must be as long as the strip and show what it shows, from handle to handle."
 
@@ -52,4 +52,4 @@ class GivenUrl:
     def delete(self, published: Published, *, missing_ok: bool = True) -> None:
         """The clip is the artist's own: it stays. Raises Failure for one that lies in another storage."""
         if published.id:
-            raise elsewhere()
+            raise storage_changed()

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from ...failure import Failure
 from ..eachlabs.client import Eachlabs
 from ..net.transport import Progress, Transport
-from . import CONTENT_TYPE, SETTINGS_HINT, Published, elsewhere, object_name
-from .errors import refusal
+from . import CONTENT_TYPE, SETTINGS_HINT, Published, object_name, storage_changed
+from .errors import storage_error
 
 NAME = "{name}"
 
@@ -93,7 +93,7 @@ class HttpPut:
         if not self._config.delete:
             return
         if not self._is_here(published):
-            raise elsewhere()
+            raise storage_changed()
         missing = self._transport.retry(lambda: self._delete_once(published.id))
         if missing is not None:
             # A server may make a file of an upload that broke off only after it was asked to delete it.
@@ -112,18 +112,18 @@ class HttpPut:
     def _put_once(self, name: str, clip: Path, progress: Progress) -> None:
         url = self._config.upload.replace(NAME, name)
         headers = {"Content-Type": CONTENT_TYPE, **self._headers}
-        answer = self._transport.put_file(url, clip, headers, progress, private_allowed=True)
-        if answer.status not in (200, 201, 204):
-            raise refusal(answer, "the upload", url)
+        response = self._transport.put_file(url, clip, headers, progress, private_allowed=True)
+        if response.status not in (200, 201, 204):
+            raise storage_error(response, "the upload", url)
 
     def _delete_once(self, name: str) -> Failure | None:
         """Returns the refusal where there was nothing to delete."""
         url = self._config.upload.replace(NAME, name)
-        answer = self._transport.send("DELETE", url, headers=self._headers, private_allowed=True)
-        if 200 <= answer.status < 300:
+        response = self._transport.send("DELETE", url, headers=self._headers, private_allowed=True)
+        if 200 <= response.status < 300:
             return None
-        failure = refusal(answer, "the deletion", url)
-        if answer.status not in (404, 410):
+        failure = storage_error(response, "the deletion", url)
+        if response.status not in (404, 410):
             raise failure
         return failure
 

@@ -3,13 +3,13 @@
 
 from collections.abc import Mapping
 
-from . import Config
+from . import StorageConfig
 from .eachlabs import EachlabsConfig
 from .given_url import GivenUrlConfig
 from .http_put import HttpPutConfig
 from .s3 import S3Config
 
-WAYS: Mapping[str, type[Config]] = {
+WAYS: Mapping[str, type[StorageConfig]] = {
     "eachlabs": EachlabsConfig,
     "s3": S3Config,
     "http_put": HttpPutConfig,

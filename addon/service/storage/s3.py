@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from ...failure import Failure
 from ..eachlabs.client import Eachlabs
-from ..net.transport import Answer, Progress, Transport
-from . import CONTENT_TYPE, SETTINGS_HINT, Published, check_life, elsewhere, object_name
-from .errors import refusal
+from ..net.transport import Progress, Response, Transport
+from . import CONTENT_TYPE, SETTINGS_HINT, Published, check_life, object_name, storage_changed
+from .errors import storage_error
 from .presign import LIFE_MOST, Credentials, object_address, presigned
 
 REGION = "us-east-1"
@@ -132,7 +132,7 @@ class S3:
 
     def delete(self, published: Published, *, missing_ok: bool = True) -> None:
         if published.url.partition("?")[0] != self.address(published.id):
-            raise elsewhere()
+            raise storage_changed()
         self._transport.retry(lambda: self._delete_once(published.id, missing_ok=missing_ok))
 
     def address(self, name: str) -> str:
@@ -147,18 +147,18 @@ class S3:
         """A try that is repeated writes the same object once more."""
         headers = {"Content-Type": CONTENT_TYPE}
         url = presigned("PUT", self.address(name), self._key, REQUEST_LIFE_SECONDS, headers)
-        answer = self._transport.put_file(url, clip, headers, progress, private_allowed=True)
-        if answer.status not in (200, 201, 204):
-            raise self._refusal(answer, "the upload")
+        response = self._transport.put_file(url, clip, headers, progress, private_allowed=True)
+        if response.status not in (200, 201, 204):
+            raise self._storage_error(response, "the upload")
 
     def _delete_once(self, name: str, *, missing_ok: bool) -> None:
         url = presigned("DELETE", self.address(name), self._key, REQUEST_LIFE_SECONDS)
-        answer = self._transport.send("DELETE", url, private_allowed=True)
-        if not 200 <= answer.status < 300 and not (answer.status == 404 and missing_ok):
-            raise self._refusal(answer, "the deletion")
+        response = self._transport.send("DELETE", url, private_allowed=True)
+        if not 200 <= response.status < 300 and not (response.status == 404 and missing_ok):
+            raise self._storage_error(response, "the deletion")
 
-    def _refusal(self, answer: Answer, doing: str) -> Failure:
-        failure = refusal(answer, doing, self._config.endpoint)
+    def _storage_error(self, response: Response, doing: str) -> Failure:
+        failure = storage_error(response, doing, self._config.endpoint)
         if self._config.key_of_environment and failure.code in ("storage_key", "storage_denied"):
             failure.hint = "The key is that of AWS_ACCESS_KEY_ID in the environment, since the settings have none."
         return failure
