@@ -11,7 +11,7 @@ from addon.jobs.rate_limit import RateLimit
 
 
 @pytest.mark.parametrize(
-    ("said", "of_flights", "cap"),
+    ("said", "of_concurrency", "cap"),
     [
         ("maximum of 2 concurrent predictions reached", True, 2),
         ("maximum of 10 concurrent predictions reached", True, 10),
