@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """MMAudio for the Sequencer: gives a strip its sound, generated from its picture."""
 
-from . import command, ui
+from . import command, preferences, ui
 
 
 def register() -> None:
+    preferences.register()
     ui.register()
     command.register()
 
@@ -12,3 +13,4 @@ def register() -> None:
 def unregister() -> None:
     command.unregister()
     ui.unregister()
+    preferences.unregister()

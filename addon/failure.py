@@ -1,36 +1,90 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How work ends when it doesn't end well; every room raises these and nothing else. No bpy."""
+"""Base class of failures, and the kinds that several packages raise. No bpy.
+
+Each package defines the other kinds beside the code that raises them.
+"""
 
 import errno
+import logging
 import os
 import unicodedata
+from typing import ClassVar, Self
 
-_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+log = logging.getLogger(__name__)
+
+_BIDI_CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def readable(text: str) -> str:
-    """The text on one line: names may hold line breaks, what steers a terminal, or what turns the rest of a line around."""
-    kinds = {"Cc": " ", "Zl": " ", "Zp": " ", "Cs": "\N{REPLACEMENT CHARACTER}"}
-    return "".join(kinds.get(unicodedata.category(letter), letter) for letter in text if letter not in _TURNS)
+    """Return the text on one line. Names may contain line breaks, terminal control codes and bidirectional controls."""
+    replacements = {"Cc": " ", "Zl": " ", "Zp": " ", "Cs": "\N{REPLACEMENT CHARACTER}"}
+    return "".join(replacements.get(unicodedata.category(char), char) for char in text if char not in _BIDI_CONTROLS)
 
 
 class Failure(Exception):
-    """Something the artist has to know.
+    """Base class of failures that are shown to the user. Each kind is a subclass. Immutable.
 
-    code     one word for scripts, such as "no_key"; the set only grows
-    message  what happened, a whole sentence; never a key, never a full URL
-    hint     what to do about it, a whole sentence, or empty
+    Neither the message nor the hint ever contains a key, or more of a URL than its host.
     """
 
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
+    code: ClassVar[str]
+    """Identifier for scripts, such as "no_key". Codes are only added, never changed or removed."""
+    default_hint: ClassVar[str] = ""
+    """Hint of failures that are created without one."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
-        self.code = code
-        self.message = readable(message)
-        self.hint = readable(hint)
+        self._message = readable(message)
+        self._hint = readable(self.default_hint if hint is None else hint)
+
+    @property
+    def message(self) -> str:
+        """What happened, in a complete sentence."""
+        return self._message
+
+    @property
+    def hint(self) -> str:
+        """What to do about it, in a complete sentence, or empty."""
+        return self._hint
+
+    def reworded(self, message: str | None = None, hint: str | None = None) -> Self:
+        """Return a failure of the same kind with another message or hint."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        Failure.__init__(other, self.message if message is None else message, self.hint if hint is None else hint)
+        return other
+
+
+class RunFailure(Failure):
+    """Failure of a single run. The other runs of the job can continue."""
+
+
+class DiskFailure(Failure):
+    code = "files"
+
+
+class TooLarge(Failure):
+    code = "too_large"
+    default_hint = "Shorten the strip."
+
+
+class InternalFailure(Failure):
+    code = "internal"
+    default_hint = "Please report it."
 
 
 class Cancelled(Exception):
-    """The artist no longer wants it."""
+    """The user cancelled the work, or Blender is closing."""
+
+
+def as_failure(fault: Exception, where: str) -> Failure:
+    """Return any exception as a Failure. Log a bug of the add-on with its traceback; `where` names the work."""
+    if isinstance(fault, Failure):
+        return fault
+    if isinstance(fault, OSError):
+        return disk_failure(fault)
+    log.error("%s", where, exc_info=fault)
+    return InternalFailure(f"An error occurred in the add-on: {type(fault).__name__}.")
 
 
 _UNREACHABLE = "the network drive can't be reached"
@@ -40,10 +94,10 @@ _REASONS = {
     errno.EROFS: "it is read-only",
     errno.EACCES: "access is denied",
     errno.EPERM: "access is denied",
-    errno.EEXIST: "a file is in its way",
-    errno.ENOTDIR: "a file is in its way",
+    errno.EEXIST: "a file is in the way",
+    errno.ENOTDIR: "a file is in the way",
     errno.ENOENT: "there is no such folder or drive",
-    errno.ELOOP: "its links lead in a circle",
+    errno.ELOOP: "its symbolic links are circular",
     errno.ENAMETOOLONG: "its name is too long",
     errno.EIO: "the drive reports an error",
     errno.ENXIO: "the drive is not connected",
@@ -61,10 +115,10 @@ _REASONS = {
         _UNREACHABLE,
     ),
 }
-# Windows' system error codes whose errno says something else: ERROR_NOT_READY; and from ERROR_REM_NOT_LIST over
-# ERROR_BAD_NETPATH to ERROR_HOST_UNREACHABLE those of a network path.
+# Windows' system error codes whose errno is misleading: ERROR_NOT_READY, and those of a network path, from
+# ERROR_REM_NOT_LIST over ERROR_BAD_NETPATH to ERROR_HOST_UNREACHABLE.
 _WINDOWS_ERRORS = {21: errno.ENXIO, **dict.fromkeys((51, 53, 54, 59, 64, 67, 121, 1222, 1231, 1232), errno.ENOTCONN)}
-_WAYS_OUT = {
+_WRITE_HINTS = {
     "the disk is full": "Free some space",
     "it is read-only": "Make it writable",
     "access is denied": "Make it writable",
@@ -72,22 +126,21 @@ _WAYS_OUT = {
     "the drive is not connected": "Connect it",
     _UNREACHABLE: "Connect it again",
 }
-_WAYS_OUT_OF_READING = {**_WAYS_OUT, "access is denied": "Make it readable"}
+_READ_HINTS = {**_WRITE_HINTS, "access is denied": "Make it readable"}
 
 
-def of_disk(fault: Exception, what: str = "", instead: str = "", *, reading: bool = False) -> Failure:
-    """A fault of the disk, in the artist's words; Blender's, too, which have the system's words in them.
+def disk_failure(fault: Exception, what: str = "", alternative: str = "", *, reading: bool = False) -> DiskFailure:
+    """Return the failure for an OSError, or for an exception of Blender's whose text contains the system's error message.
 
-    what     what can't be done and in which folder; what the fault itself names, where that is all there is to say
-    instead  another way out than to mend the folder, as in "or choose another one"
-    reading  whether a file was to be read rather than written
+    `what` says what can't be done, and in which folder; by default it names the exception's file. `alternative` is added to
+    the hint, such as "or choose another one". `reading`: a file was read rather than written.
     """
-    number, said = getattr(fault, "errno", None), str(fault).removeprefix("Error: ").strip(" .\n")
+    number, text = getattr(fault, "errno", None), str(fault).removeprefix("Error: ").strip(" .\n")
     if number is None:
-        number = next((known for known in _REASONS if os.strerror(known) in said), 0)
+        number = next((known for known in _REASONS if os.strerror(known) in text), 0)
     number = _WINDOWS_ERRORS.get(getattr(fault, "winerror", None) or 0, number)
-    reason = _REASONS.get(number) or getattr(fault, "strerror", None) or said
+    reason = _REASONS.get(number) or getattr(fault, "strerror", None) or text
     what = what or f"{getattr(fault, 'filename', None) or 'A file'} can't be written or read"
-    ways_out = _WAYS_OUT_OF_READING if reading else _WAYS_OUT
-    way_out = " ".join(filter(None, (ways_out.get(reason, "Check the folder"), instead)))
-    return Failure("files", f"{what}: {reason}.", f"{way_out}, then retry.")
+    hints = _READ_HINTS if reading else _WRITE_HINTS
+    hint = " ".join(filter(None, (hints.get(reason, "Check the folder"), alternative)))
+    return DiskFailure(f"{what}: {reason}.", f"{hint}, then retry.")

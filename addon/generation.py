@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From strips to jobs, and from finished jobs to sound strips: what the panel and the command line both call.
+"""From strips to jobs, and from finished jobs to sound strips. Called by the panel and by the command line.
 
 Main thread only; nothing here waits.
 """
@@ -12,42 +12,41 @@ from typing import Any
 
 import bpy
 
+from . import session
 from .config import Config
-from .failure import Failure, of_disk
-from .jobs.model.job import Job, JobError, Stage
+from .failure import Failure, InternalFailure, disk_failure
+from .jobs.model.job import Job, PlacedSound
 from .jobs.model.request import Options, Request, Snapshot, Source
-from .jobs.work.context import JobContext
-from .jobs.work.runner import Runner
+from .jobs.model.run import JobError, Stage
 from .media import folder
 from .service.eachlabs import mmaudio
 from .service.eachlabs.mmaudio import Settings
 from .timeline import compat, isolate, place, project, shots, snapshot, strips
+from .timeline.errors import NoStrip
 
 log = logging.getLogger(__name__)
 
-runner = Runner()
-
-# While the artist drags strips about, or Blender renders, the edit is not to be touched.
+# The edit must not be changed while the artist drags strips, or while Blender renders.
 _DRAGGING = ("TRANSFORM_OT_", "SEQUENCER_OT_")
 
-_PLAIN = Options()
-
-_snapshots: set[Snapshot] = set()
-
-# Jobs that were started in a file that is no longer open: their sounds must not land in another one.
-left_behind: set[str] = set()
-
-# Jobs whose sounds are in the edit, but not in its file yet.
-unsaved: set[str] = set()
-
-# Jobs that the artist wants placed even where neither their clip nor their scene is.
-_inserted: set[str] = set()
+_DEFAULT_OPTIONS = Options()
 
 
-def one_address(count: int) -> Failure:
-    """What lies at one address can't be the clip of several strips."""
-    text = f"One address is the clip of one strip, and {count} are chosen."
-    return Failure("one_address", text, "Choose one strip, or another storage in the preferences.")
+class OneClipUrl(Failure):
+    """A clip URL is the clip of one strip only."""
+
+    code = "one_address"
+    default_hint = "Select one strip, or choose another storage in the preferences."
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"A clip URL is for a single strip, but {count} are selected.")
+
+
+class OtherFile(Failure):
+    """The job was started in a file that was never saved and is no longer open."""
+
+    code = "other_file"
+    default_hint = "Insert Result adds it to the edit that is open."
 
 
 def start(
@@ -55,130 +54,114 @@ def start(
     chosen: Sequence[Any],
     settings: Settings,
     config: Config,
-    options: Options = _PLAIN,
+    options: Options = _DEFAULT_OPTIONS,
     *,
     random_seeds: bool = False,
 ) -> list[Job]:
-    """Makes a job of each strip and returns them; a strip that can't be rendered gives a job that has failed.
+    """Start a job for each strip and return the jobs. A strip that can't be rendered gives a job that has failed.
 
-    An effect of one input stands for the strip that it works on, and a sound of ours for its clip. With `random_seeds` each
-    strip but the first has a seed of its own; else all have that of the settings.
+    An effect with one input stands for the strip that it works on, and a generated sound for its clip. With `random_seeds`
+    each strip but the first gets a seed of its own; otherwise all have that of the settings.
 
-    Raises Failure where nothing can be sent at all.
+    Raises Failure if nothing can be sent at all.
     """
     config.check_access()
     chosen = shots.clips(chosen)
     if options.clip_url and len(chosen) > 1:
-        raise one_address(len(chosen))
-    runner.open(config.own)
-    job_context = config.job_context
-    services = _snapshot_to_take(job_context)
+        raise OneClipUrl(len(chosen))
+    session.current.runner.open(config.extension_folder)
+    shared = _new_snapshot(config)
     jobs: list[Job] = []
-    for strip, shown in zip(chosen, shots.shown_by(chosen), strict=True):
+    for strip, shown in zip(chosen, shots.topmost_effects(chosen), strict=True):
         if random_seeds and jobs:
             settings = replace(settings, seed=mmaudio.random_seed())
-        asked = _RequestTemplate(settings, options, services, config)
-        jobs.append(Job.new(asked.of(scene, strip, shown), project.saved_as()))
-    _send_off(jobs, job_context)
-    return [runner.job(job.id) or job for job in jobs]
+        template = _RequestTemplate(settings, options, shared, config)
+        jobs.append(Job.new(template.request(scene, strip, shown), project.saved_as()))
+    _start_jobs(jobs, config)
+    return [session.current.runner.job(job.id) or job for job in jobs]
 
 
 def retry(job: Job, config: Config) -> Job:
-    """Goes on with what there is, which may have been paid for, or else starts anew with the strip as it is now.
+    """Continue with what exists, which may have been paid for, or else start over with the strip as it is now.
 
-    Returns the job that does: the same one, or a new one. Raises Failure, also where another Blender works on it.
+    Returns the job that does it: the same one, or a new one. Raises Failure, also if another Blender works on it.
     """
-    job = runner.taken(job)
+    runner = session.current.runner
+    job = runner.claimed(job)
     if job.stage is Stage.DONE:
-        runner.put(job, keep=False)
         return job
-    # The folder that it was to go to may be what failed: it goes to where sounds go now.
-    request = job.request if job.id in left_behind else replace(job.request, folder=config.folder)
-    again = replace(job, request=request, stage=Stage.QUEUED, progress=None, error=None)
+    # The results folder may be what failed: use the current one.
+    results = config.folder if session.current.belongs_to_open_file(job) else job.request.folder
+    request = replace(job.request, folder=results)
     if job.to_place and all(take.file is not None for take in job.takes):
-        again = replace(again, stage=Stage.PLACING)
-        runner.put(again)
-        return again
+        return runner.update(
+            job.id, lambda job: replace(job, request=request, stage=Stage.PLACING, progress=None, error=None)
+        )
     config.check_access()
-    runner.open(config.own)
+    runner.open(config.extension_folder)
     if job.paid:
-        runner.add([again], config.job_context)
-        return again
+        runner.retry(job.id, request, session.current.job_context(config))
+        return runner.job(job.id) or job
     again = start_over(job, config)
     runner.forget(job.id)
     return again
 
 
 def start_over(job: Job, config: Config, job_id: str = "") -> Job:
-    """The same once more, of the strip as it is now; another job without `job_id`. Raises Failure if the strip is gone.
+    """Start the job again with the strip as it is now, as a new job. Raises Failure if the strip is gone.
 
-    With `job_id` it takes the place of `job`, and sees to the clips that this one left.
+    With `job_id` the new job replaces `job`, and deletes the uploads that this one has left.
     """
     old = job.request
     scene, strip = strips.find_marked(old)
-    if job.id in left_behind or scene is None or strip is None:
-        text = f"The strip “{old.strip}” is not in the file that is open."
-        raise Failure("no_strip", text, "Open its file, or select the strip and generate again.")
-    job_context = config.job_context
-    request = _RequestTemplate(old.settings, old.options, _snapshot_to_take(job_context), config).of(
-        scene, strip, isolate.shown_by(strip)
-    )
-    again = Job.new(request, project.saved_as())
+    if not session.current.belongs_to_open_file(job) or scene is None or strip is None:
+        text = f"The strip “{old.strip}” is not in the open file."
+        raise NoStrip(text, "Open its file, or select the strip and generate again.")
+    template = _RequestTemplate(old.settings, old.options, _new_snapshot(config), config)
+    again = Job.new(template.request(scene, strip, isolate.topmost_effect(strip)), project.saved_as())
     if job_id:
         again = replace(again, id=job_id, stale_uploads=job.uploads)
-    _send_off([again], job_context)
+    _start_jobs([again], config)
     return again
 
 
 def insert(job: Job) -> None:
-    """Has the finished sounds of an ended job placed once more, in the file that is open now."""
-    left_behind.discard(job.id)
-    _inserted.add(job.id)
-    takes = tuple(replace(take, sound=None) for take in job.takes)
-    runner.put(replace(job, stage=Stage.PLACING, takes=takes, error=None))
+    """Place the finished sounds of an ended job once more, in the file that is open now."""
+    session.current.insert(job)
+
+    def unplaced(job: Job) -> Job:
+        takes = tuple(replace(take, sound=None) for take in job.takes)
+        return replace(job, stage=Stage.PLACING, takes=takes, error=None)
+
+    session.current.runner.update(job.id, unplaced)
 
 
 def advance() -> list[Job]:
-    """Takes what the workers say and places at most one finished sound; returns the states gone through, in order."""
-    states = runner.drain()
-    # A job of another saved file waits until that is open.
-    placing = [job for job in runner.jobs if job.stage is Stage.PLACING]
-    waiting = next((job for job in placing if not waits_for_its_file(job)), None)
-    if waiting is not None and not _edit_in_use():
-        _place(waiting)
-        states += [job for job in runner.jobs if job.id == waiting.id]
+    """Place at most one finished sound. Return the versions that jobs went through since the last call, in order."""
+    versions = session.current.runner.drain()
+    job = session.current.next_to_place()
+    if job is not None and not _edit_in_use():
+        _place(job)
+        versions += session.current.runner.drain()
     _drop_snapshots()
-    return states
+    return versions
 
 
-def waits_for_its_file(job: Job) -> bool:
-    """Whether the job belongs to a saved .blend that isn't the open one."""
-    return job.id in left_behind and bool(job.project)
-
-
-def leave(seconds: float) -> None:
-    """Stops working and cancels nothing: the journal has what there is to go on with. Waits at most `seconds`."""
-    runner.leave(seconds)
-    left_behind.clear()
-    unsaved.clear()
-    _inserted.clear()
-
-
-def _snapshot_to_take(job_context: JobContext) -> Snapshot:
-    """Where the snapshot of one click goes; its scene is known once it is taken."""
-    return Snapshot(job_context.work / f"edit-{uuid.uuid4().hex}.blend", "")
+def _new_snapshot(config: Config) -> Snapshot:
+    """Return where the snapshot of a click goes; its scene is known once it is taken."""
+    return Snapshot(config.work / f"edit-{uuid.uuid4().hex}.blend", "")
 
 
 @dataclass(frozen=True)
 class _RequestTemplate:
-    """What one click asks of all its strips."""
+    """What the requests of one click have in common."""
 
     settings: Settings
     options: Options
     snapshot: Snapshot
     config: Config
 
-    def of(self, scene: bpy.types.Scene, strip: Any, shown: Any) -> Request:
+    def request(self, scene: bpy.types.Scene, strip: Any, shown: Any) -> Request:
         return Request(
             scene=scene.name,
             strip=strip.name,
@@ -190,23 +173,26 @@ class _RequestTemplate:
             snapshot=self.snapshot,
             folder=self.config.folder,
             channel=strip.channel,
-            mark=strips.mark(strip) if strips.keeps_marks(scene) else "",
-            scene_mark=strips.mark_scene(scene) if strips.keeps_marks(scene) else "",
+            mark=strips.ensure_mark(strip) if strips.is_local(scene) else "",
+            scene_mark=strips.ensure_scene_mark(scene) if strips.is_local(scene) else "",
             offset=self.config.offset,
             options=self.options,
         )
 
 
-def _send_off(jobs: Sequence[Job], job_context: JobContext) -> None:
-    """Refuses what can't be done; takes one snapshot for the rest, where they are to be rendered, and starts them."""
+def _start_jobs(jobs: Sequence[Job], config: Config) -> None:
+    """Let jobs fail whose strips can't be used; start the others, with one snapshot of the edit if they are rendered."""
+    runner, job_context = session.current.runner, session.current.job_context(config)
     ready: list[Job] = []
     for job in jobs:
         try:
-            there = strips.find(job.request.scene, job.request.strip)
-            strips.check(*there, rendered=not job.request.options.clip_url)
+            found = strips.find(job.request.scene, job.request.strip)
+            strips.check(*found, rendered=not job.request.options.clip_url)
             ready.append(job)
         except Failure as failure:
-            runner.put(replace(job, stage=Stage.FAILED, error=JobError(failure.code, failure.message, failure.hint)))
+            error = JobError(failure.code, failure.message, failure.hint)
+            runner.show([job], job_context)
+            _fail(job, error)
     if not ready:
         return
     first = ready[0].request
@@ -216,35 +202,41 @@ def _send_off(jobs: Sequence[Job], job_context: JobContext) -> None:
         return
     names = None if first.options.source is Source.TIMELINE else [job.request.shown for job in ready]
     try:
-        taken = snapshot.take(bpy.data.scenes[first.scene], names, first.snapshot.blend)
+        taken = snapshot.write(bpy.data.scenes[first.scene], names, first.snapshot.blend)
     except (OSError, RuntimeError) as fault:
-        raise of_disk(fault, f"The edit for the background render can't be written to {job_context.work}") from fault
-    _snapshots.add(taken)
+        raise disk_failure(fault, f"The edit for the background render can't be written to {config.work}") from fault
+    session.current.snapshots.add(taken)
     runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in ready], job_context)
 
 
 def _place(job: Job) -> None:
     try:
-        if job.id in left_behind:
-            text = f"The edit that it belongs to was never saved; the sound is kept in {job.request.folder}."
-            raise Failure("other_file", text, "Insert Result puts it into the edit that is open.")
-        sounds, note = place.place(job, anywhere=job.id in _inserted)
+        if not session.current.belongs_to_open_file(job):
+            raise OtherFile(f"Its edit was never saved. The sound is kept in {job.request.folder}.")
+        sounds, note = place.place(job, anywhere=session.current.may_be_placed_anywhere(job))
     except Failure as failure:
-        runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
+        _fail(job, JobError.of(failure, job.request.strip))
         return
     except Exception as fault:
-        # It would otherwise stand in the way of every finished sound behind it.
+        # It would otherwise block every finished sound behind it.
         log.exception("placing job %s", job.id)
-        failure = Failure("internal", f"The sound could not be placed: {fault}", f"It is kept in {job.request.folder}.")
-        runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
+        failure = InternalFailure(f"The sound could not be placed: {fault}", f"It is kept in {job.request.folder}.")
+        _fail(job, JobError.of(failure, job.request.strip))
         return
-    for number, sound in sounds.items():
-        job = job.with_take(number, sound=sound, note=f"{job.takes[number].note} {note}".strip())
-    unsaved.add(job.id)
-    # The journal hears of it when the file is saved: until then a crash would take the strip away.
-    runner.put(replace(job, stage=Stage.FAILED if job.fault else Stage.DONE, error=job.fault), keep=False)
+    session.current.runner.update(job.id, lambda job: _with_sounds(job, sounds, note), placed_unsaved=True)
     if not bpy.app.background:
         bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.strip}")
+
+
+def _with_sounds(job: Job, sounds: dict[int, PlacedSound], note: str) -> Job:
+    for number, sound in sounds.items():
+        notes = dict.fromkeys(filter(None, (job.takes[number].note, note)))
+        job = job.with_take(number, sound=sound, note=" ".join(notes))
+    return replace(job, stage=Stage.FAILED if job.first_error else Stage.DONE, error=job.first_error)
+
+
+def _fail(job: Job, error: JobError) -> None:
+    session.current.runner.update(job.id, lambda job: replace(job, stage=Stage.FAILED, error=error))
 
 
 def _edit_in_use() -> bool:
@@ -258,9 +250,9 @@ def _drop_snapshots() -> None:
     # A retry may render what is still missing of a job that has begun to cost.
     needed = {
         job.request.snapshot
-        for job in runner.jobs
+        for job in session.current.runner.jobs
         if job.stage in (Stage.QUEUED, Stage.EXPORTING) or (job.paid and job.stage in (Stage.FAILED, Stage.CANCELLED))
     }
-    for unused in _snapshots - needed:
-        snapshot.drop(unused)
-        _snapshots.discard(unused)
+    for unused in session.current.snapshots - needed:
+        snapshot.delete(unused)
+        session.current.snapshots.discard(unused)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Goes on with what was under way when Blender was closed, or killed. Main thread only; nothing here waits.
+"""Continues jobs that were under way when Blender was closed, or killed. Main thread only; nothing here waits.
 
-A file that is opened takes its jobs up again; those of other files wait for theirs.
+A file that is opened continues its own jobs; those of other files wait until theirs is opened.
 """
 
 import contextlib
@@ -14,11 +14,11 @@ from typing import Any
 
 import bpy
 
-from . import generation
+from . import generation, session
 from .config import Config
 from .failure import Failure
-from .generation import left_behind, runner, unsaved
-from .jobs.model.job import Job, JobError, PlacedSound, Stage
+from .jobs.model.job import Job, PlacedSound
+from .jobs.model.run import JobError, Stage
 from .timeline import compat, project, strips
 
 log = logging.getLogger(__name__)
@@ -26,108 +26,105 @@ log = logging.getLogger(__name__)
 # What another Blender has just begun to write may not be in the journal yet.
 _LEFTOVER_SECONDS = 3600.0
 
-other_projects: list[str] = []
-"""The .blend files that have jobs waiting for them, as the journal had it when a file was opened last."""
-held_up: dict[str, str] = {}
-"""The strips of the open file whose jobs wait until something can be sent, with what keeps them."""
 
+def file_opened(config: Config) -> list[Job]:
+    """Continue the jobs of the open file. Call it when Blender has opened a file, or when the add-on was enabled.
 
-def opened(config: Config) -> list[Job]:
-    """To be called when Blender has opened a file, or the add-on was enabled: goes on with the file's jobs.
-
-    Returns those that go on. Raises Failure where nothing can be sent; then they wait for `go_on`.
+    Returns the jobs that continue. Raises Failure if nothing can be sent; they then wait for `resume_jobs`.
     """
-    mark_left_behind()
+    assign_jobs_to_files()
     _place_again()
-    journal = runner.open(config.own).journal
+    current = session.current
+    journal = current.runner.open(config.extension_folder).journal
     file = project.saved_as()
-    other_projects[:] = sorted({job.project for job in journal.others(file) if job.project})
-    known = {job.id for job in runner.jobs}
+    current.other_projects[:] = sorted({job.project for job in journal.others(file) if job.project})
+    known = {job.id for job in current.runner.jobs}
     ended = [job for job in journal.ended(file) if job.paid and job.stage is not Stage.DONE]
-    runner.show([job for job in ended if job.id not in known], config.job_context)
-    _clear_storage(config)
-    held_up.clear()
-    held_up.update((job.request.strip, "") for job in journal.interrupted(file))
-    return go_on(config)
+    current.runner.show([job for job in ended if job.id not in known], current.job_context(config))
+    _delete_uploads(config)
+    current.waiting_for_access.clear()
+    current.waiting_for_access.update((job.request.strip, "") for job in journal.interrupted(file))
+    return resume_jobs(config)
 
 
-def go_on(config: Config) -> list[Job]:
-    """Takes up the open file's jobs that nobody works on. Raises Failure where nothing can be sent."""
-    if not held_up:
+def resume_jobs(config: Config) -> list[Job]:
+    """Continue the jobs of the open file that no Blender works on. Raises Failure if nothing can be sent."""
+    current = session.current
+    waiting = current.waiting_for_access
+    if not waiting:
         return []
     try:
         config.check_access()
     except Failure as failure:
-        held_up.update(dict.fromkeys(held_up, failure.message))
+        waiting.update(dict.fromkeys(waiting, failure.message))
         raise
-    claimed = runner.open(config.own).journal.claim(project.saved_as())
-    held_up.clear()
-    return [job for known in claimed if (job := _go_on(known, config)) is not None]
+    claimed = current.runner.open(config.extension_folder).journal.claim(project.saved_as())
+    waiting.clear()
+    return [job for known in claimed if (job := _resume_job(known, config)) is not None]
 
 
-def _clear_storage(config: Config) -> None:
-    """Deletes clips of the open file's ended jobs: Blender was closed before, or could not. Where nothing can be sent they
-    wait for another time."""
-    left = [job for job in runner.open(config.own).journal.ended(project.saved_as()) if job.deletable_uploads]
+def _delete_uploads(config: Config) -> None:
+    """Delete uploads of the open file's ended jobs that are left, if anything can be sent at the moment."""
+    current = session.current
+    ended = current.runner.open(config.extension_folder).journal.ended(project.saved_as())
     with contextlib.suppress(Failure):
         config.check_access()
-        for job in left:
-            runner.clear_up(runner.taken(job), config.job_context)
+        for job in ended:
+            if job.deletable_uploads:
+                current.runner.clean_up(current.runner.claimed(job), current.job_context(config))
 
 
-def mark_left_behind() -> None:
-    """Blender has opened a file: jobs of another one keep their sound until theirs is open again."""
-    for job in runner.jobs:
-        is_of_this_file = job.project == project.saved_as() if job.project else _is_of_this_edit(job)
-        if is_of_this_file:
-            left_behind.discard(job.id)
-        else:
-            left_behind.add(job.id)
+def assign_jobs_to_files() -> None:
+    """Note which jobs belong to the file that Blender has opened: the sounds of the others wait for theirs."""
+    for job in session.current.runner.jobs:
+        is_of_open_file = job.project == project.saved_as() if job.project else _is_of_open_edit(job)
+        session.current.set_belongs_to_open_file(job, is_of_open_file)
 
 
-def saving(target: str, config: Config) -> None:
-    """To be called when Blender is about to save the open file at `target`: sounds of one that had no place come along."""
+def file_saving(target: str, config: Config) -> None:
+    """Bring sounds along that were made before the file was ever saved. Call it before Blender saves it at `target`."""
     if is_own_copy(target, config) or project.is_temporary(target):
         return
-    project.bring_sounds(config.temporary_folders, config.folder_for(target))
+    project.copy_sounds(config.temporary_folders, config.folder_for(target))
 
 
-def saved(target: str, config: Config) -> None:
-    """To be called when Blender has saved the open file at `target`: under this name or another, or a copy of it."""
+def file_saved(target: str, config: Config) -> None:
+    """Note that placed sounds are safe. Call it when Blender has saved the open file, or a copy of it, at `target`."""
     if not target or target != project.saved_as():
-        # A copy, or the startup file: in the open file nothing is safe yet.
+        # A copy, or the startup file: nothing in the open file is safe yet.
         return
-    here = [_with_files_in(job, config) for job in runner.jobs if job.id not in left_behind]
-    unsaved.difference_update(job.id for job in here)
-    runner.saved(here, target)
+    runner = session.current.runner
+    jobs = [job for job in runner.jobs if session.current.belongs_to_open_file(job)]
+    for job in jobs:
+        runner.update(job.id, lambda job: replace(_with_files_brought(job, config), project=target), placed_unsaved=False)
+    runner.move([job.id for job in jobs], target)
 
 
 def is_own_copy(target: str, config: Config) -> bool:
-    """Whether a file is one that the add-on saves for its background render."""
-    return Path(target).parent == config.job_context.work
+    """Return whether a file is one that the add-on saves for its background render."""
+    return Path(target).parent == config.work
 
 
-def _with_files_in(job: Job, config: Config) -> Job:
-    """The job with its sounds where `saving` has brought them."""
+def _with_files_brought(job: Job, config: Config) -> Job:
+    """Return the job with its sounds where `file_saving` has brought them."""
     results = config.folder
     for number, take in enumerate(job.takes):
         if take.file is not None and take.file.parent in config.temporary_folders:
-            job = job.with_take(number, file=project.copied(take.file, results))
+            job = job.with_take(number, file=project.copy_to(take.file, results))
     in_temporary = job.request.folder in config.temporary_folders
     return replace(job, request=replace(job.request, folder=results)) if in_temporary else job
 
 
-def clear_leftovers(config: Config) -> None:
-    """Removes work files that no job of the journal needs any more: those of Blenders that were killed."""
-    work = config.job_context.work
-    entries = runner.open(config.own).journal.all()
+def remove_leftovers(config: Config) -> None:
+    """Remove work files that no job in the journal needs: those of Blenders that were killed."""
+    entries = session.current.runner.open(config.extension_folder).journal.all()
     if any(entry.job is None for entry in entries):
         return
     snapshots = {entry.job.request.snapshot.blend.name for entry in entries if entry.job is not None}
     needed = {entry.id for entry in entries} | snapshots
-    # There may be no such folder yet, or no access to it.
+    # The folder may not exist yet, or not be accessible.
     with contextlib.suppress(OSError):
-        for path in work.iterdir():
+        for path in config.work.iterdir():
             if path.name not in needed:
                 _remove_if_old(path)
 
@@ -143,28 +140,29 @@ def _remove_if_old(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _go_on(job: Job, config: Config) -> Job | None:
-    """Takes one job up where it was; None where nothing is left of it."""
-    if not job.project and not _is_of_this_edit(job):
-        # That edit was never saved, and is gone.
+def _resume_job(job: Job, config: Config) -> Job | None:
+    """Continue one job where it was; return None if nothing is left of it."""
+    current = session.current
+    job_context = current.job_context(config)
+    if not job.project and not _is_of_open_edit(job):
+        # Its edit was never saved, and is gone.
         if not job.paid:
-            _forget(job, config)
+            current.runner.show([replace(job, stage=Stage.CANCELLED)], job_context)
+            current.runner.forget(job.id)
             return None
-        left_behind.add(job.id)
-    job_context = config.job_context
-    job = _with_what_is_there(job)
-    if job.stage is Stage.PLACING:
-        job = replace(job, stage=Stage.PLACING if job.to_place else Stage.DONE)
-        runner.show([job], job_context)
-        runner.put(job)
-        if job.deletable_uploads:
-            runner.clear_up(job, job_context)
-        return job
-    if not job.paid and not _has_snapshot(job):
+        current.set_belongs_to_open_file(job, False)
+    job = _with_placed_sounds(job)
+    if job.stage is not Stage.PLACING and not job.paid and not _has_snapshot(job):
         return _start_over(job, config)
-    again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
-    runner.add([again], job_context)
-    return again
+    current.runner.show([job], job_context)
+    if job.stage is Stage.PLACING:
+        stage = Stage.PLACING if job.to_place else Stage.DONE
+        job = current.runner.update(job.id, lambda job: replace(job, stage=stage))
+        if job.deletable_uploads:
+            current.runner.clean_up(job, job_context)
+        return job
+    current.runner.retry(job.id, job.request, job_context)
+    return current.runner.job(job.id)
 
 
 def _has_snapshot(job: Job) -> bool:
@@ -175,39 +173,38 @@ def _has_snapshot(job: Job) -> bool:
         return False
 
 
-def _is_of_this_edit(job: Job) -> bool:
-    """Whether the open file has the job's clip, whose mark no other has: so after the add-on was disabled for a while."""
+def _is_of_open_edit(job: Job) -> bool:
+    """Return whether the open file has the job's clip, which its mark identifies: so after the add-on was disabled."""
     _, clip = strips.find_marked(job.request)
     return clip is not None and clip.get(strips.MARK) == job.request.mark
 
 
 def _place_again() -> None:
-    """Takes up what was placed in a file that was then opened again without having been saved."""
-    for job in runner.jobs:
-        if job.id in unsaved and job.id not in left_behind and (there := _with_what_is_there(job)).to_place:
-            runner.put(replace(there, stage=Stage.PLACING))
+    """Place sounds again that were placed in a file which was then opened again without having been saved."""
+    for job in session.current.runner.jobs:
+        if not session.current.is_unsaved(job) or not session.current.belongs_to_open_file(job):
+            continue
+        found = _with_placed_sounds(job)
+        if found.to_place:
+            session.current.runner.update(job.id, lambda job: replace(_with_placed_sounds(job), stage=Stage.PLACING))
 
 
 def _start_over(job: Job, config: Config) -> Job | None:
     try:
         return generation.start_over(job, config, job_id=job.id)
     except Failure as failure:
-        runner.show([job], config.job_context)
-        runner.put(replace(job, stage=Stage.FAILED, error=JobError.of(failure, job.request.strip)))
-        return runner.job(job.id)
+        runner = session.current.runner
+        error = JobError.of(failure, job.request.strip)
+        runner.show([job], session.current.job_context(config))
+        return runner.update(job.id, lambda job: replace(job, stage=Stage.FAILED, error=error))
 
 
-def _forget(job: Job, config: Config) -> None:
-    runner.show([replace(job, stage=Stage.CANCELLED)], config.job_context)
-    runner.forget(job.id)
-
-
-def _with_what_is_there(job: Job) -> Job:
-    """The job with those takes placed that the open file has: it may have been saved since they were, or not."""
+def _with_placed_sounds(job: Job) -> Job:
+    """Return the job with those takes placed whose sound strips are in the open file."""
     job = replace(job, takes=tuple(replace(take, sound=None) for take in job.takes))
     edits: list[Any] = [scene.sequence_editor for scene in bpy.data.scenes if scene.sequence_editor is not None]
     for strip in (strip for edit in edits for strip in edit.strips_all):
-        kept = strips.made_with(strip)
+        kept = strips.metadata(strip)
         for number in job.to_place:
             take = job.takes[number]
             if kept.get("job") == job.id and kept.get("seed") == take.settings.seed and take.file is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Texts of more than one line: Blender's labels don't wrap by themselves."""
+"""Text of several lines: Blender's labels don't wrap."""
 
 import textwrap
 from typing import Any
@@ -9,11 +9,11 @@ import bpy
 from .failure import readable
 
 _CHARACTER_WIDTH = 6.6
-"""Pixels of an average letter in Blender's interface font, at scale 1."""
+"""Average width of a letter in Blender's interface font, in pixels at scale 1."""
 
 
 def draw_text(layout: Any, text: str, context: bpy.types.Context, icon: str = "NONE", share: float = 1.0) -> None:
-    """A text over as many lines as its `share` of the region's width asks for."""
+    """Draw a text, wrapped to its `share` of the width of the region."""
     scale = context.preferences.system.ui_scale
     region: Any = context.region
     width = max(12, int((region.width / scale - 60) * share / _CHARACTER_WIDTH))

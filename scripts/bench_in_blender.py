@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bench's half inside Blender: python bench_in_blender.py EXTENSION.zip FOLDER (ROUNDS | long); leaves seen.json."""
+"""Part of the benchmark that runs in Blender; writes FOLDER/measured.json.
+
+Usage: python bench_in_blender.py EXTENSION.zip FOLDER (ROUNDS | long)
+"""
 
 import json
 import resource
@@ -14,34 +17,34 @@ import in_blender
 def main(extension: str, folder: Path, what: str) -> None:
     in_blender.install(extension)
     strip = in_blender.make_edit(folder / "clip.mp4", "clip", folder / "edit.blend")
-    seen = _long(strip) if what == "long" else [_round(strip) for _ in range(int(what))]
-    (folder / "seen.json").write_text(json.dumps(seen))
+    measured = _long(strip) if what == "long" else [_round(strip) for _ in range(int(what))]
+    (folder / "measured.json").write_text(json.dumps(measured))
 
 
 def _round(strip: Any) -> float:
-    """Seconds from the click until the sound strip is there."""
-    began = time.monotonic()
+    """Return the seconds from the click until the sound strip is placed."""
+    start = time.monotonic()
     in_blender.generate(strip, lambda job: None)
-    took = time.monotonic() - began
+    total = time.monotonic() - start
     in_blender.finish()
-    return took
+    return total
 
 
 def _long(strip: Any) -> dict[str, float]:
-    """Seconds from the click until the last clip is rendered, and until the strip is there; MB of memory at the most."""
+    """Return the seconds from click to last rendered clip and from click to placed strip, and the peak memory in MB."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.monotonic()
+    start = time.monotonic()
     rendered: list[float] = []
 
-    def seen(job: Any) -> None:
+    def note_rendering(job: Any) -> None:
         if job.stage == "exporting":
-            rendered[:] = [time.monotonic() - began]
+            rendered[:] = [time.monotonic() - start]
 
-    in_blender.generate(strip, seen)
-    took = time.monotonic() - began
+    in_blender.generate(strip, note_rendering)
+    total = time.monotonic() - start
     in_blender.finish()
     own, render = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {"rendered": rendered[0], "took": took, "more_mb": (own - before) / 1024, "render_mb": render / 1024}
+    return {"rendered": rendered[0], "total": total, "added_mb": (own - before) / 1024, "render_mb": render / 1024}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo's half inside Blender: python demo_in_blender.py EXTENSION.zip FOLDER"""
+"""Part of the demo that runs in Blender: python demo_in_blender.py EXTENSION.zip FOLDER"""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ import in_blender
 def main(extension: str, folder: Path) -> int:
     in_blender.install(extension)
     strip = in_blender.make_edit(folder / "bigbuckbunny.mp4", "Bunny", folder / "bunny.blend")
-    # Trimmed a little on the left.
+    # Trim the strip, so that its sound has to begin at the handle.
     strip.left_handle += 5
     scene: Any = bpy.context.scene
     scene.frame_start, scene.frame_end = strip.left_handle, strip.right_handle - 1
@@ -26,7 +26,7 @@ def main(extension: str, folder: Path) -> int:
 
 
 def _render(target: Path) -> None:
-    """The edit with its new sound, as a film."""
+    """Render the edit and its new sound to a video file."""
     scene: Any = bpy.context.scene
     render = scene.render
     render.image_settings.media_type = "VIDEO"

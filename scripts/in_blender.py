@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the scripts that run inside Blender share: the installed extension, an edit with footage, jobs to their end."""
+"""Helpers for the scripts that run in Blender: install the extension, make an edit, run jobs."""
 
 import sys
 import time
@@ -19,12 +19,12 @@ def install(extension: str) -> None:
 
 
 def part(name: str) -> Any:
-    """A module of the installed extension."""
+    """Return a module of the installed extension."""
     return sys.modules[f"{MODULE}.{name}"]
 
 
 def make_edit(clip: Path, name: str, project: Path) -> Any:
-    """An edit of 25 frames a second, saved as `project`, with the clip on channel 2, without its own sound; the strip."""
+    """Make an edit at 25 fps with the clip, without its sound, on channel 2; save it as `project` and return the strip."""
     bpy.ops.wm.read_homefile(use_empty=True)
     scene: Any = bpy.context.scene
     scene.render.fps = 25
@@ -35,25 +35,25 @@ def make_edit(clip: Path, name: str, project: Path) -> Any:
     return strip
 
 
-def generate(strip: Any, seen: Callable[[Any], None]) -> Any:
-    """Gives the strip its sound; `seen` is told each state. Returns the job when its sound is placed."""
+def generate(strip: Any, on_state: Callable[[Any], None]) -> Any:
+    """Generate the strip's sound, calling `on_state` with each state of the job; return the job once its sound is placed."""
     generation = part("generation")
     settings = part("service.eachlabs.mmaudio").Settings("", "music", 1)
     config = part("preferences.page").config(bpy.context)
     (job,) = generation.start(bpy.context.scene, [strip], settings, config)
-    while not generation.runner.job(job.id).stage.ended:
+    while not part("session").current.runner.job(job.id).stage.ended:
         for state in generation.advance():
-            seen(state)
+            on_state(state)
         time.sleep(0.01)
-    ended = generation.runner.job(job.id)
+    ended = part("session").current.runner.job(job.id)
     if ended.stage != "done":
         sys.exit(str(ended.error))
     return ended
 
 
 def finish() -> None:
-    """Waits until the threads have cleared up."""
+    """Wait until the worker threads have finished, including their cleanup."""
     generation = part("generation")
-    while generation.runner.busy:
+    while part("session").current.runner.busy:
         generation.advance()
         time.sleep(0.01)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Import this before `addon`: then the source's modules that run without Blender can be imported one by one.
+"""Makes the modules of `addon` that don't need Blender importable; import this before `addon`.
 
-`addon/__init__.py` imports the rooms that need Blender, and fake-bpy-module has type stubs alone. So the package is made
-bare here: its modules are found by its path.
+`addon/__init__.py` imports the packages that need Blender, and fake-bpy-module consists of type stubs only. So an empty
+`addon` package is registered here, with the path at which its modules are found.
 """
 
 import importlib.util
@@ -14,6 +14,6 @@ if "addon" not in sys.modules:
     package = ModuleType("addon")
     package.__path__ = [str(Path(__file__).parents[1] / "addon")]
     sys.modules["addon"] = package
-# The same goes for `aud`, which decodes the result: without Blender it only has a name.
+# `aud`, which decodes results, is also part of Blender: without it, an empty module is enough to import the add-on.
 if "aud" not in sys.modules and importlib.util.find_spec("aud") is None:
     sys.modules["aud"] = ModuleType("aud")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Footage for tests, and a look at pictures: `python -m tests.footage flashes|images|look …`.
+"""Makes footage for tests and reads the properties of videos: `python -m tests.footage flashes|images|look …`.
 
-Runs in a process of its own, so that PyAV's ffmpeg and Blender's never meet.
+PyAV is used in a separate process, so that its ffmpeg libraries and Blender's are never loaded together.
 """
 
 import argparse
@@ -18,42 +18,42 @@ ROOT = Path(__file__).parents[1]
 
 
 def flashes(target: Path, *, fps: str = "24", frames: int, at: Sequence[int], size: tuple[int, int] = (1280, 720)) -> Path:
-    """An H.264 clip of a bar that moves over grey, white on the frames `at`, with a tone on its own sound track."""
+    """Make an H.264 clip of a bar moving over gray, white on the frames `at`, with a tone on its audio track."""
     _run("flashes", target, "--fps", fps, "--frames", frames, "--size", *size, "--at", *at)
     return target
 
 
 def images(folder: Path, *, frames: int, at: Sequence[int]) -> list[Path]:
-    """The same as numbered PNG files."""
+    """Make the same footage as numbered PNG files."""
     _run("images", folder, "--frames", frames, "--at", *at)
     return sorted(folder.glob("*.png"))
 
 
 def plain(target: Path, *, frames: int, color: tuple[int, int, int]) -> Path:
-    """An H.264 clip of one color, 24 frames a second."""
+    """Make an H.264 clip of one color, at 24 frames per second."""
     _run("plain", target, "--frames", frames, "--color", *color)
     return target
 
 
 def remux(source: Path, target: Path, options: Mapping[str, str] = MappingProxyType({})) -> Path:
-    """The same coded frames in a container of another kind, or with other options of the container's."""
+    """Copy the encoded streams to another container format, or to the same with other options."""
     _run("remux", target, "--source", source, "--options", json.dumps(dict(options)))
     return target
 
 
 def unusual(target: Path) -> Path:
-    """Two seconds of footage that is fine, but of a kind that its name tells of."""
+    """Make two seconds of valid footage of an unusual kind, which the file name selects; see `_UNUSUAL`."""
     _run("unusual", target)
     return target
 
 
 def flash_times(clip: Path) -> list[float]:
-    """Seconds at which the picture of a video becomes bright, first frame of each flash."""
+    """Return the time in seconds of the first frame of each flash."""
     return look(clip)["flashes"]
 
 
 def look(clip: Path) -> dict[str, Any]:
-    """What a video is, see `tests.standin.model.describe`."""
+    """Return the properties of a video; see `tests.standin.model.describe`."""
     return json.loads(_run("look", clip))
 
 
@@ -123,15 +123,15 @@ def _write_plain(target: Path, frames: int, color: tuple[int, int, int]) -> None
 def _remux(source: Path, target: Path, options: Mapping[str, str]) -> None:
     import av
 
-    with av.open(str(source)) as before, av.open(str(target), "w", options=dict(options)) as after:
-        streams = {stream.index: after.add_stream_from_template(stream) for stream in before.streams}
-        for packet in before.demux():
+    with av.open(str(source)) as original, av.open(str(target), "w", options=dict(options)) as copy:
+        streams = {stream.index: copy.add_stream_from_template(stream) for stream in original.streams}
+        for packet in original.demux():
             if packet.dts is not None:
                 packet.stream = streams[packet.stream.index]
-                after.mux(packet)
+                copy.mux(packet)
 
 
-# Name -> codec, pixel format, options of the codec, frames, seconds at which it starts, seconds of sound.
+# File name: codec, pixel format, codec options, number of frames, start time in seconds, length of the sound in seconds.
 _UNUSUAL = {
     "variable rate.mp4": ("libx264", "yuv420p", {}, 48, 0.0, 0.0),
     "start time.ts": ("libx264", "yuv420p", {}, 48, 100.0, 0.0),
@@ -154,8 +154,8 @@ def _write_unusual(target: Path) -> None:
         video.codec_context.time_base = Fraction(1, 24_000)
         audio = file.add_stream("aac", rate=48_000, layout="mono") if sound else None
         for number, frame in enumerate(_pictures(frames, (), (320, 180))):
-            late = 300 * (number % 3) if target.name.startswith("variable") else 0
-            frame.pts, frame.time_base = round(start * 24_000) + number * 1000 + late, Fraction(1, 24_000)
+            delay = 300 * (number % 3) if target.name.startswith("variable") else 0
+            frame.pts, frame.time_base = round(start * 24_000) + number * 1000 + delay, Fraction(1, 24_000)
             file.mux(video.encode(frame))
         file.mux(video.encode(None))
         if audio is not None:
@@ -167,7 +167,7 @@ def _write_unusual(target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("flashes", "images", "plain", "remux", "unusual", "look"))
+    parser.add_argument("action", choices=("flashes", "images", "plain", "remux", "unusual", "look"))
     parser.add_argument("path", type=Path)
     parser.add_argument("--fps", type=Fraction, default=Fraction(24))
     parser.add_argument("--frames", type=int, default=48)
@@ -177,15 +177,15 @@ def main() -> None:
     parser.add_argument("--source", type=Path)
     parser.add_argument("--options", type=json.loads, default={})
     options = parser.parse_args()
-    if options.what == "flashes":
+    if options.action == "flashes":
         _write_flashes(options.path, options.fps, options.frames, options.at, options.size)
-    elif options.what == "images":
+    elif options.action == "images":
         _write_images(options.path, options.frames, options.at)
-    elif options.what == "plain":
+    elif options.action == "plain":
         _write_plain(options.path, options.frames, options.color)
-    elif options.what == "remux":
+    elif options.action == "remux":
         _remux(options.source, options.path, options.options)
-    elif options.what == "unusual":
+    elif options.action == "unusual":
         _write_unusual(options.path)
     else:
         from tests.standin import model

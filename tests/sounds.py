@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sounds for tests, and a look at sounds; as files in many codings: `python -m tests.sounds ORDERS.json`.
+"""Makes and analyzes sounds for tests, and encodes them in many formats: `python -m tests.sounds JOBS.json`.
 
-That runs in a process of its own, so that PyAV's ffmpeg and Blender's never meet.
+PyAV is used in a separate process, so that its ffmpeg libraries and Blender's are never loaded together.
 """
 
 import json
@@ -25,41 +25,40 @@ Samples = NDArray[np.float32]
 
 RATE = 44_100
 CLICK = 16
-"""Samples."""
+"""Length of a click in samples."""
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How a sound is written.
-
-    tool     "PyAV", or "ffmpeg" for the program
-    hidden   samples by which PyAV's packets are moved, so that the file doesn't tell of the encoder's delay
-    options  of the ffmpeg program, before its output
-    late     seconds by which the ffmpeg program lets the sound begin after the picture
-    through  the ending of a file that the ffmpeg program writes first and copies from
-    picture  there is a video track beside the sound
-    """
+    """Encoder, codec and container of a sound file."""
 
     tool: str
+    """"PyAV", or "ffmpeg" for the program."""
     codec: str
     ending: str
+    """File name extension, which selects the container."""
     rate: int = 44_100
     channels: int = 2
     hidden: int = 0
+    """Samples by which PyAV's packets are shifted, so that the file doesn't signal the encoder delay."""
     options: tuple[str, ...] = ()
+    """Output options of the ffmpeg program."""
     late: float = 0.0
+    """Seconds from the start of the picture to the start of the sound, with the ffmpeg program."""
     through: str = ""
+    """Extension of an intermediate file that the ffmpeg program writes first and then remuxes."""
     picture: bool = True
+    """The file has a video track."""
 
     def __str__(self) -> str:
-        facts = (*self.options, f"hidden {self.hidden}" * bool(self.hidden), f"late {self.late}" * bool(self.late))
-        copied = f"through {self.through}" * bool(self.through)
-        form = f"{self.codec} in {self.ending}, {self.rate} Hz, {self.channels} ch"
-        return ", ".join(filter(None, (f"{self.tool}: {form}", *facts, copied)))
+        details = (*self.options, f"hidden {self.hidden}" * bool(self.hidden), f"late {self.late}" * bool(self.late))
+        intermediate = f"through {self.through}" * bool(self.through)
+        file_format = f"{self.codec} in {self.ending}, {self.rate} Hz, {self.channels} ch"
+        return ", ".join(filter(None, (f"{self.tool}: {file_format}", *details, intermediate)))
 
 
 def write_wav(target: Path, samples: Samples, rate: int) -> Path:
-    """16 bits a sample."""
+    """Write 16-bit PCM."""
     with wave.open(str(target), "wb") as file:
         file.setnchannels(samples.shape[1])
         file.setsampwidth(2)
@@ -76,9 +75,9 @@ def read_wav(path: Path) -> tuple[Samples, int]:
 
 
 def noise(seconds: float, *, seed: int, level: float = 0.1, rate: int = RATE, channels: int = 2) -> Samples:
-    """Steady white noise of the same loudness throughout; `level` is its RMS."""
-    one = np.random.default_rng(seed).uniform(-1, 1, (round(seconds * rate), 1)) * level * math.sqrt(3)
-    return np.repeat(one, channels, axis=1).astype(np.float32)
+    """Return white noise of constant loudness; `level` is its RMS."""
+    mono = np.random.default_rng(seed).uniform(-1, 1, (round(seconds * rate), 1)) * level * math.sqrt(3)
+    return np.repeat(mono, channels, axis=1).astype(np.float32)
 
 
 def add_clicks(samples: Samples, *seconds: float, rate: int = RATE) -> Samples:
@@ -89,14 +88,14 @@ def add_clicks(samples: Samples, *seconds: float, rate: int = RATE) -> Samples:
 
 
 def heard_clicks(samples: Samples, *, above: float = 0.4, rate: int = RATE) -> list[float]:
-    """Seconds at which clicks begin, as close to each other as 4 ms."""
+    """Return the start times of the clicks in seconds; clicks at least 4 ms apart are separated."""
     loud = np.flatnonzero(np.abs(samples).max(axis=1) > above)
     starts = loud[np.diff(loud, prepend=-rate) > rate // 250]
     return [float(start) / rate for start in starts]
 
 
 def faded(samples: Samples, rate: int) -> Samples:
-    """With the 5 ms at both ends that a placed sound is faded in and out."""
+    """Return the samples with the 5 ms fade-in and fade-out that a placed sound has."""
     fade = min(round(0.005 * rate), len(samples) // 2)
     gain = np.ones((len(samples), 1), np.float32)
     gain[:fade, 0] = (np.arange(fade) + 0.5) / max(fade, 1)
@@ -105,29 +104,29 @@ def faded(samples: Samples, rate: int) -> Samples:
 
 
 def decibels(samples: Samples, rate: int = RATE) -> "np.ndarray":
-    """The level of each 50 ms, against full scale."""
+    """Return the level of each block of 50 ms, in dBFS."""
     block = round(0.05 * rate)
     blocks = samples[: len(samples) // block * block].reshape(-1, block * samples.shape[1]).astype(np.float64)
     return 10 * np.log10(np.square(blocks).mean(axis=1) + 1e-12)
 
 
-def encode(orders: Iterable[tuple[Path, Coding, Path]]) -> None:
-    """Encodes each WAV, of the coding's own rate and channels, to its target."""
-    written = [(str(source), asdict(coding), str(target)) for source, coding, target in orders]
-    listed = Path(written[0][2]).with_suffix(".json")
-    listed.write_text(json.dumps(written), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "tests.sounds", str(listed)], cwd=ROOT, check=True)
+def encode(jobs: Iterable[tuple[Path, Coding, Path]]) -> None:
+    """Encode each WAV file, which must have the coding's rate and channels, to its target."""
+    encodings = [(str(source), asdict(coding), str(target)) for source, coding, target in jobs]
+    job_file = Path(encodings[0][2]).with_suffix(".json")
+    job_file.write_text(json.dumps(encodings), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "tests.sounds", str(job_file)], cwd=ROOT, check=True)
 
 
 def _with_program(source: Path, coding: Coding, target: Path) -> None:
     picture = ["-f", "lavfi", "-i", f"color=s=64x64:r=25:d={_seconds(source)}"] if coding.picture else []
-    late = ["-itsoffset", str(coding.late)] if coding.late else []
+    delay = ["-itsoffset", str(coding.late)] if coding.late else []
     codec = ["-c:a", coding.codec]
     if coding.through:
-        first = target.with_suffix(f".first.{coding.through}")
-        _ffmpeg("-i", source, *codec, first)
-        source, codec = first, ["-c:a", "copy"]
-    _ffmpeg(*picture, *late, "-i", source, *codec, *coding.options, target)
+        intermediate = target.with_suffix(f".first.{coding.through}")
+        _ffmpeg("-i", source, *codec, intermediate)
+        source, codec = intermediate, ["-c:a", "copy"]
+    _ffmpeg(*picture, *delay, "-i", source, *codec, *coding.options, target)
 
 
 def _ffmpeg(*arguments: object) -> None:
@@ -141,7 +140,7 @@ def _seconds(source: Path) -> float:
 
 
 def _with_library(source: Path, coding: Coding, target: Path) -> None:
-    import av  # noqa: PLC0415  # stays out of the process that asks
+    import av  # noqa: PLC0415  # not to be loaded in the calling process
 
     with av.open(str(target), "w") as file:
         video: Any = file.add_stream("libx264", rate=25) if coding.picture else None
@@ -158,8 +157,8 @@ def _with_library(source: Path, coding: Coding, target: Path) -> None:
 
 
 def _frames(source: Path, audio: Any) -> Iterator[Any]:
-    """The whole sound as frames that the encoder takes, and the None that ends it."""
-    import av  # noqa: PLC0415  # stays out of the process that asks
+    """Yield the sound in frames of the encoder's size, then None, which flushes the encoder."""
+    import av  # noqa: PLC0415  # not to be loaded in the calling process
 
     samples, rate = read_wav(source)
     layout = audio.codec_context.layout.name
@@ -171,8 +170,8 @@ def _frames(source: Path, audio: Any) -> Iterator[Any]:
 
 
 def main() -> None:
-    for source, facts, target in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
-        coding = Coding(**facts)
+    for source, fields, target in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
+        coding = Coding(**fields)
         write = _with_library if coding.tool == "PyAV" else _with_program
         write(Path(source), coding, Path(target))
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clips out, sounds in, as files."""
+"""Media files: rendering of clips to send, and joining of the sounds that come back."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the service's results to one sound that fits to the sample. Decodes with Blender's own `aud`; no bpy."""
+"""Conforming of the service's results to one sound that is exact to the sample. Decodes with Blender's own `aud`; no bpy."""
 
 import wave
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,220 +16,228 @@ from . import mp4
 from .folder import unwritable
 from .join import Samples, Segment, join
 
-# `aud` keeps Python's lock while it decodes, 2 to 6 ms a second of sound, and the interface would feel more than this.
 _SEGMENT_SECONDS = 8
-_WHOLE_MAX_SECONDS = 2 * _SEGMENT_SECONDS
-# Longer than the cross-fade and the margins around it, in which a decoder settles after a seek: AAC's takes 1024 samples.
-# Half seconds, since `aud` is told of times and rounds them down to samples: these are whole at all usual rates.
+"""`aud` holds the GIL while it decodes, 2 to 6 ms per second of sound. Longer segments would block the interface."""
+_UNSEGMENTED_MAX_SECONDS = 2 * _SEGMENT_SECONDS
 _SEGMENT_OVERLAP_SECONDS = 0.5
-# How alike a stretch that was sought has to be to the one that was decoded. Noise in AAC is filled in anew each time, so
-# that 0.94 was measured where the place is right; Opus, which lands 312 samples off, stayed below 0.01 with noise.
-_ALIKE_MIN = 0.8
-# A hum or wind that is cut off at a strip's edge pops; this is too short to be heard as a fade.
+"""Longer than the cross-fade and its margins, in which a decoder settles after a seek: AAC takes 1024 samples. Half seconds,
+since `aud` takes times and rounds them down to samples: half seconds are whole samples at all usual rates."""
+_SIMILARITY_MIN = 0.8
+"""Lowest normalized correlation of a segment read after a seek with the same segment decoded from the start. AAC synthesizes
+noise anew each time: 0.94 was measured at the right position. Opus, which seeks 312 samples off, stayed below 0.01 with
+noise."""
 _EDGE_FADE_SECONDS = 0.005
+"""Prevents the pop of a hum or wind that is cut off at a strip's edge. Too short to be audible as a fade."""
 _BLOCK_SAMPLES = 1 << 18
 _SAMPLE_BYTES = 2
 
-# The stubs don't know it for an exception.
+# The type stubs don't declare it as an exception.
 _AudError: type[Exception] = getattr(aud, "error", RuntimeError)
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One run's result: `start` is where its first sample belongs, in seconds from the sound's own beginning."""
+class RunResult:
+    """Result of one run of the model."""
 
     file: Path
     start: Fraction
+    """Position of its first sample, in seconds from the start of the whole sound."""
 
 
 @dataclass(frozen=True)
 class Conformed:
-    """What was written: `missing` is for how many seconds the results had no sound."""
+    """Properties of the file that `conform` has written."""
 
     rate: int
-    missing: float
+    missing_seconds: float
+    """Duration for which the results had no sound."""
 
 
-class NoSound(Failure):
-    """A result that can't be heard; `piece` is its place among those that were given, from 0."""
+class NoSound(mp4.NoSoundTrack):
+    """A result without readable sound."""
 
-    def __init__(self, message: str, piece: int) -> None:
-        super().__init__("no_sound", message, "Generate the sound again, or with another prompt.")
-        self.piece = piece
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message)
+        self.index = index
+        """Index of the result among those passed to `conform`."""
+
+
+class SoundsDiffer(Failure):
+    code = "sounds_differ"
+    default_hint = "Generate the sound again."
 
 
 @dataclass(frozen=True)
-class _Result:
-    """A piece that has been opened, with figures in samples; `delay` is by how much `sound` brings its own late."""
+class _OpenResult:
+    """Run result opened for decoding. All figures are in samples."""
 
-    piece: int
+    index: int
+    """Index of the result among those passed to `conform`."""
     start: int
     sound: Any
+    """The `aud.Sound`."""
     rate: int
     channels: int
     delay: int
+    """Number of samples that `sound` has before the start of the actual sound. Negative if it starts early."""
 
 
 def conform(
-    pieces: Sequence[Piece],
+    results: Sequence[RunResult],
     length: Fraction,
     target: Path,
     check_cancel: Callable[[], None],
     *,
     offset: Fraction = Fraction(0),
 ) -> Conformed:
-    """Writes `length` seconds of the pieces' sound to `target`, a 16-bit WAV of just that many samples, at least one.
+    """Write `length` seconds of the results' sound to `target`, a 16-bit WAV of exactly that many samples, at least one.
 
-    Its first and its last 5 ms are faded.
+    `results` must have at least one result and be ordered by start. Results that overlap are cross-faded. `offset` delays
+    the sound by that many seconds; a negative one plays it earlier. The first and the last 5 ms are faded.
 
-    pieces  at least one, in the order of their starts; where one overlaps the next, they are cross-faded
-    offset  lets the sound come that many seconds later, or earlier below 0
-
-    However long, only some stretches of 8 s are in memory at a time. Raises NoSound, and Failure for results that can't be
-    joined and for a folder that can't be written to.
+    Only some segments of 8 s are in memory at a time, however long the sound is. Raise NoSound, or Failure if the results
+    can't be joined or the folder can't be written to.
     """
-    results = [_open(piece, number) for number, piece in enumerate(pieces)]
-    rate, channels = _common(results)
-    wanted = max(1, round(length * rate))
+    opened = [_open(result, index) for index, result in enumerate(results)]
+    rate, channels = _common_format(opened)
+    count = max(1, round(length * rate))
     shift = round(offset * rate)
-    # Of the sound itself: what an offset pushes out at the end is not missing, nor what it would need beyond the end.
-    due = max(wanted - max(shift, 0), 0)
+    # Counted before the shift: neither what it pushes beyond the end is missing, nor what a negative one lacks at the end.
+    due = max(count - max(shift, 0), 0)
     missing = due
 
-    def segments() -> Iterator[Segment]:
+    def shifted_segments() -> Iterator[Segment]:
         nonlocal missing
-        heard = _heard(results, channels, wanted - min(shift, 0))
-        for segment in join(heard, rate, wanted - shift):
+        for segment in join(_segments(opened, channels, count - min(shift, 0)), rate, count - shift):
             missing -= len(segment.between(0, due))
             yield Segment(segment.start + shift, segment.samples)
 
     try:
-        blocks = _with_faded_edges(_filled(segments(), wanted, channels), wanted, rate)
-        _write(blocks, rate, channels, target, check_cancel)
+        blocks = _fade_edges(_fill_gaps(shifted_segments(), count, channels), count, rate)
+        _write_wav(blocks, rate, channels, target, check_cancel)
     except OSError as fault:
         raise unwritable(target.parent, fault) from fault
     return Conformed(rate, missing / rate)
 
 
-def _open(piece: Piece, number: int) -> _Result:
+def _open(result: RunResult, index: int) -> _OpenResult:
+    """Open a result for decoding. Raise NoSound if it has no readable sound."""
     try:
-        delay = mp4.unsignalled_delay(piece.file)
-        sound: Any = aud.Sound(str(piece.file))  # pyright: ignore[reportCallIssue]  # the stubs know no constructor
+        delay = mp4.unsignaled_delay(result.file)
+        sound: Any = aud.Sound(str(result.file))  # pyright: ignore[reportCallIssue]  # the stubs know no constructor
         rate, channels = sound.specs
-    except Failure as fault:
-        raise NoSound(fault.message, number) from fault
+    except mp4.NoSoundTrack as fault:
+        raise NoSound(fault.message, index) from fault
     except _AudError as fault:
-        raise NoSound("The result holds no sound that Blender can read.", number) from fault
-    return _Result(number, round(piece.start * int(rate)), sound, int(rate), int(channels), delay)
+        raise NoSound("The result contains no sound that Blender can read.", index) from fault
+    return _OpenResult(index, round(result.start * int(rate)), sound, int(rate), int(channels), delay)
 
 
-def _common(results: Sequence[_Result]) -> tuple[int, int]:
-    """The sample rate and the number of channels that the whole gets; a mono result is copied to all channels."""
+def _common_format(results: Sequence[_OpenResult]) -> tuple[int, int]:
+    """Return the sample rate and the number of channels of the whole sound. A mono result is copied to all channels."""
     rates = {result.rate for result in results}
     channels = max(result.channels for result in results)
     if len(rates) > 1 or any(result.channels not in (1, channels) for result in results):
         forms = ", ".join(sorted({f"{result.rate} Hz with {result.channels} channels" for result in results}))
-        raise Failure(
-            "sounds_differ",
-            f"The parts of the sound came back in different forms and can't be joined: {forms}.",
-            "Generate the sound again.",
+        raise SoundsDiffer(
+            f"The windows of the sound have different audio formats and can't be joined: {forms}.",
         )
     return rates.pop(), channels
 
 
-def _heard(results: Sequence[_Result], channels: int, end: int) -> Iterator[Segment]:
-    """The sound of each result at its place, up to `end` at least, in samples."""
+def _segments(results: Sequence[_OpenResult], channels: int, end: int) -> Iterator[Segment]:
+    """Yield each result's sound at its position, at least up to `end`, in samples."""
     for result in results:
         origin = result.start - result.delay
-        nothing = True
-        for first, samples in _decoded(result, end - origin):
-            early = max(result.start - origin - first, 0)
-            if len(samples) > early:
-                nothing = False
-                heard = samples[early:]
-                wide = heard if heard.shape[1] == channels else np.repeat(heard, channels, axis=1)
-                yield Segment(origin + first + early, wide)
-        if nothing:
-            raise NoSound("The sound of the result is empty.", result.piece)
+        empty = True
+        for first, samples in _decode(result, end - origin):
+            delay = max(result.start - origin - first, 0)
+            if len(samples) > delay:
+                empty = False
+                sound = samples[delay:]
+                wide = sound if sound.shape[1] == channels else np.repeat(sound, channels, axis=1)
+                yield Segment(origin + first + delay, wide)
+        if empty:
+            raise NoSound("The sound of the result is empty.", result.index)
 
 
-def _decoded(result: _Result, needed: int) -> Iterator[tuple[int, Samples]]:
-    """What `aud` makes of the result, as (first sample, samples); a long one in stretches that overlap."""
-    if result.sound.length <= _WHOLE_MAX_SECONDS * result.rate or not _seeks_exactly(result):
+def _decode(result: _OpenResult, count: int) -> Iterator[tuple[int, Samples]]:
+    """Yield at least `count` decoded samples as (first sample, samples), overlapping segments in case of a long result."""
+    if result.sound.length <= _UNSEGMENTED_MAX_SECONDS * result.rate or not _seeks_exactly(result):
         yield 0, _read(result, result.sound)
         return
     step = round((_SEGMENT_SECONDS - _SEGMENT_OVERLAP_SECONDS) * result.rate)
-    for first in range(0, max(needed, 1), step):
-        samples = _sought(result, first, _SEGMENT_SECONDS * result.rate)
+    for first in range(0, max(count, 1), step):
+        samples = _read_range(result, first, _SEGMENT_SECONDS * result.rate)
         if not len(samples):
             return
         yield first, samples
 
 
-def _seeks_exactly(result: _Result) -> bool:
-    """Whether `aud` gets to a sample by seeking; it does in AAC, mp3, FLAC and PCM in mp4, but not in all else.
+def _seeks_exactly(result: _OpenResult) -> bool:
+    """Return whether `aud` seeks to the exact sample. It does in AAC, mp3, FLAC and PCM in mp4, but not in every codec.
 
-    Measured in 4.5.15 and 5.2.3. Where it doesn't, a long sound has to be decoded whole.
+    Measured in 4.5.15 and 5.2.3. A long sound in any other codec must be decoded at once.
     """
     half = _SEGMENT_SECONDS * result.rate // 2
-    decoded, sought = _sought(result, 0, 2 * half)[half:], _sought(result, half, half)
-    both = min(len(decoded), len(sought))
-    decoded, sought = decoded[:both], sought[:both]
+    decoded, sought = _read_range(result, 0, 2 * half)[half:], _read_range(result, half, half)
+    common_length = min(len(decoded), len(sought))
+    decoded, sought = decoded[:common_length], sought[:common_length]
     common, *powers = (float(np.vdot(*pair)) for pair in ((decoded, sought), (decoded, decoded), (sought, sought)))
-    return common > _ALIKE_MIN * float(np.sqrt(powers[0] * powers[1]))
+    return common > _SIMILARITY_MIN * float(np.sqrt(powers[0] * powers[1]))
 
 
-def _sought(result: _Result, first: int, count: int) -> Samples:
+def _read_range(result: _OpenResult, first: int, count: int) -> Samples:
     limited = result.sound.limit(first / result.rate, (first + count) / result.rate)
     return _read(result, limited)
 
 
-def _read(result: _Result, sound: Any) -> Samples:
+def _read(result: _OpenResult, sound: Any) -> Samples:
     try:
         return sound.data()
     except _AudError as fault:
-        raise NoSound("The result holds no sound that Blender can read.", result.piece) from fault
+        raise NoSound("The result contains no sound that Blender can read.", result.index) from fault
 
 
-def _filled(segments: Iterable[Segment], wanted: int, channels: int) -> Iterator[Samples]:
-    """The stretches one after another, with silence where there are none; `wanted` samples in all."""
+def _fill_gaps(segments: Iterable[Segment], count: int, channels: int) -> Iterator[Samples]:
+    """Yield the segments' samples in order, with silence in the gaps, `count` samples in all."""
     written = 0
     for segment in segments:
-        silence = min(max(segment.start - written, 0), wanted - written)
-        yield _silence(silence, channels)
-        heard = segment.between(written + silence, wanted)
-        yield heard
-        written += silence + len(heard)
-    yield _silence(wanted - written, channels)
+        gap = min(max(segment.start - written, 0), count - written)
+        yield _silence(gap, channels)
+        samples = segment.between(written + gap, count)
+        yield samples
+        written += gap + len(samples)
+    yield _silence(count - written, channels)
 
 
-def _with_faded_edges(blocks: Iterable[Samples], wanted: int, rate: int) -> Iterator[Samples]:
-    """Fades the sound in and out at its ends, `wanted` samples apart."""
-    fade = min(round(_EDGE_FADE_SECONDS * rate), wanted // 2)
+def _fade_edges(blocks: Iterable[Samples], count: int, rate: int) -> Iterator[Samples]:
+    """Fade the sound of `count` samples in at its start and out at its end."""
+    fade = min(round(_EDGE_FADE_SECONDS * rate), count // 2)
     start = 0
     for block in blocks:
-        edges = (min(max(edge - start, 0), len(block)) for edge in (fade, wanted - fade))
+        edges = (min(max(edge - start, 0), len(block)) for edge in (fade, count - fade))
         for part in np.split(block, list(edges)):
             end = start + len(part)
-            if start < fade or end > wanted - fade:
-                middles = np.arange(start, end)[:, None] + 0.5
-                yield part * (np.minimum(middles, wanted - middles) / fade).astype(np.float32)
+            if start < fade or end > count - fade:
+                centers = np.arange(start, end)[:, None] + 0.5
+                yield part * (np.minimum(centers, count - centers) / fade).astype(np.float32)
             else:
                 yield part
             start = end
 
 
 def _silence(count: int, channels: int) -> Samples:
-    """Takes no memory, however long."""
+    """Return silence of `count` samples, as a view that takes no memory."""
     return np.broadcast_to(np.float32(0), (count, channels))
 
 
-def _write(blocks: Iterable[Samples], rate: int, channels: int, target: Path, check_cancel: Callable[[], None]) -> None:
-    """Holds neither memory nor Python's lock for long; the name appears when the file is whole."""
+def _write_wav(blocks: Iterable[Samples], rate: int, channels: int, target: Path, check_cancel: Callable[[], None]) -> None:
+    """Write the blocks to a WAV file, which gets its name when it is complete. No step holds the GIL or much memory."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
-        # Opened here: `wave` complains a second time of a file that it could not open.
+        # Given a path that it can't open, `wave` raises a second time, in its destructor.
         with part.open("wb") as raw, wave.open(raw, "wb") as file:
             file.setnchannels(channels)
             file.setsampwidth(_SAMPLE_BYTES)

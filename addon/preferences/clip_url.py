@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The address of the clip that the artist has published by hand: one a scene, until Blender closes.
+"""URL of the clip that the artist has published: one for each scene, kept until Blender closes.
 
-Whoever has it can read the clip, so no file has it. What is typed into a field of a scene Blender tells in its crash text;
-of a field of the preferences it says nothing.
+Anyone who has the URL can read the clip, so it is saved in no file. Its property belongs to the preferences, not to the
+scene: Blender writes values that are typed into properties of a scene to its crash text, but not those of the preferences.
 """
 
 from typing import Any
@@ -10,35 +10,34 @@ from typing import Any
 import bpy
 from bpy.props import StringProperty
 
+from .. import session
 from ..timeline import compat
-
-_by_scene: dict[int, str] = {}
 
 
 def of(scene: bpy.types.Scene) -> str:
-    return _by_scene.get(scene.session_uid, "")
+    return session.current.clip_urls.get(scene.session_uid, "")
 
 
-def give(scene: bpy.types.Scene, url: str) -> None:
-    _by_scene[scene.session_uid] = url.strip()
+def set_url(scene: bpy.types.Scene, url: str) -> None:
+    session.current.clip_urls[scene.session_uid] = url.strip()
 
 
 def field() -> Any:
-    """That of the scene that is being edited, as the artist sees it; a property of the preferences."""
+    """Return a property of the preferences for the URL of the edited scene."""
     return StringProperty(
-        name="Address of the Clip",
-        description="The public https address of an mp4 that shows what the strip shows. It is kept until Blender closes",
-        get=_shown,
-        set=_typed,
+        name="Clip URL",
+        description="Public https URL of an mp4 that shows what the strip shows. It is kept until Blender closes",
+        get=_get,
+        set=_set,
     )
 
 
-def _shown(_: Any) -> str:
+def _get(_: Any) -> str:
     scene = compat.edited_scene(bpy.context)
     return "" if scene is None else of(scene)
 
 
-def _typed(_: Any, value: str) -> None:
+def _set(_: Any, value: str) -> None:
     scene = compat.edited_scene(bpy.context)
     if scene is not None:
-        give(scene, value)
+        set_url(scene, value)

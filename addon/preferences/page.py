@@ -1,81 +1,66 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The key, the service's address, the folder for results; and what storage_preferences.py adds."""
+"""Page of the add-on in Blender's preferences, and the configuration that results from it and the environment."""
+# Blender reads properties from annotations.
+# pyright: reportInvalidTypeForm=false
 
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bpy
-from bpy.props import FloatProperty, StringProperty
+from bpy.props import EnumProperty, FloatProperty, StringProperty
 
 from ..config import Config
 from ..service.eachlabs import client
-from . import secrets, storage_fields, storage_page
-from .storage_fields import StorageFields
+from . import secrets, storages, webhook
 
 ADDON = (__package__ or "").rpartition(".")[0]
 
 _KEY_VARIABLE = "EACHLABS_API_KEY"
-_ADDRESS_VARIABLE = "EACHLABS_BASE_URL"
+_URL_VARIABLE = "EACHLABS_BASE_URL"
 
 
-class MMAUDIO_AP_preferences(StorageFields, bpy.types.AddonPreferences):
+class MMAUDIO_AP_preferences(
+    *(storage.Properties for storage in storages.STORAGES.values()),
+    webhook.Properties,
+    bpy.types.AddonPreferences,
+):
     bl_idname = ADDON
 
-    if TYPE_CHECKING:
-        key: str
-        remember: bool
-        base_url: str
-        results: str
-        offset_ms: float
-    else:
-        key: secrets.shown("key", "API Key", "The key of your Eachlabs account. It is sent to the service's address only")
-        stored_key: secrets.stored()
-        remember: secrets.remember()
-        base_url: StringProperty(
-            name="Service Address",
-            description=f"Where the service is. The variable {_ADDRESS_VARIABLE} goes before it",
-            default=client.BASE_URL,
-        )
-        results: StringProperty(
-            name="Results",
-            description="The folder for finished sounds. // is the folder of the .blend; "
-            "a project that is not saved yet uses the extension's own folder",
-            default="//mmaudio/",
-            subtype="DIR_PATH",
-            options={"PATH_SUPPORTS_BLEND_RELATIVE"},
-        )
-        offset_ms: FloatProperty(
-            name="Sound Offset",
-            description="By how many milliseconds sounds come later than their picture; below 0, earlier",
-            default=0.0,
-            min=-200.0,
-            max=200.0,
-            precision=1,
-            step=100,
-        )
+    key: secrets.masked("key", "API Key", "Key of your Eachlabs account. It is sent to the service URL only")
+    stored_key: secrets.stored()
+    remember: secrets.remember()
+    base_url: StringProperty(
+        name="Service URL",
+        description=f"URL of the Eachlabs API. The variable {_URL_VARIABLE} takes precedence over the preference",
+        default=client.BASE_URL,
+    )
+    results: StringProperty(
+        name="Results Folder",
+        description="Folder for finished sounds. // is the folder of the .blend file; "
+        "a project that is not saved yet uses the extension's own folder",
+        default="//mmaudio/",
+        subtype="DIR_PATH",
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"},
+    )
+    offset_ms: FloatProperty(
+        name="Sound Offset (ms)",
+        description="Delay of the sound relative to the picture, in milliseconds. Negative values play it earlier",
+        default=0.0,
+        min=-200.0,
+        max=200.0,
+        precision=1,
+        step=100,
+    )
+    storage: EnumProperty(
+        name="Upload To",
+        description="Storage that holds clips while Eachlabs reads them",
+        items=storages.ENUM_ITEMS,
+    )
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout: Any = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        column = layout.column()
-        if os.environ.get(_KEY_VARIABLE):
-            column.label(text=f"The key is taken from {_KEY_VARIABLE}", icon="CHECKMARK")
-        row = column.row(align=True)
-        row.active = not os.environ.get(_KEY_VARIABLE)
-        row.prop(self, "key")
-        row.operator("wm.url_open", text="", icon="URL").url = client.KEYS_URL
-        column.prop(self, "remember")
-        column.label(text=secrets.where(self), icon="INFO")
-        column.separator()
-        if os.environ.get(_ADDRESS_VARIABLE):
-            column.label(text=f"The address is taken from {_ADDRESS_VARIABLE}", icon="CHECKMARK")
-        column.prop(self, "base_url")
-        column.prop(self, "results")
-        column.prop(self, "offset_ms", text="Sound Offset (ms)")
-        storage_page.draw(layout, self, context)
+        draw(self.layout, self, context)
 
 
 CLASSES = (MMAUDIO_AP_preferences,)
@@ -87,14 +72,53 @@ def of(context: bpy.types.Context) -> MMAUDIO_AP_preferences:
 
 
 def config(context: bpy.types.Context) -> Config:
-    """The key, address and folders that hold now; variables go before preferences."""
+    """Return the current configuration. Environment variables take precedence over the preferences."""
     preferences = of(context)
     return Config(
         key=os.environ.get(_KEY_VARIABLE, "").strip() or preferences.key,
-        base_url=os.environ.get(_ADDRESS_VARIABLE, "").strip() or preferences.base_url.strip() or client.BASE_URL,
-        own=Path(bpy.utils.extension_path_user(ADDON, path="", create=False)),
+        base_url=os.environ.get(_URL_VARIABLE, "").strip() or preferences.base_url.strip() or client.BASE_URL,
+        extension_folder=Path(bpy.utils.extension_path_user(ADDON, path="", create=False)),
         results=preferences.results,
         offset=Fraction(round(preferences.offset_ms * 1000), 1_000_000),
-        storage=storage_fields.storage_config(preferences),
-        webhook=storage_fields.webhook_config(preferences),
+        storage=storages.selected(preferences).config(preferences),
+        webhook=webhook.config(preferences),
     )
+
+
+def draw(layout: Any, preferences: MMAUDIO_AP_preferences, context: bpy.types.Context) -> None:
+    column = _fields(layout)
+    _draw_service(column, preferences)
+    column.prop(preferences, "results")
+    column.prop(preferences, "offset_ms")
+    header, body = layout.panel("mmaudio_storage")
+    header.label(text="Storage")
+    if body:
+        column = _fields(body)
+        column.prop(preferences, "storage")
+        storages.selected(preferences).draw(column, preferences, context)
+    header, body = layout.panel("mmaudio_webhook", default_closed=True)
+    webhook.draw(header, _fields(body) if body else None, preferences, context)
+
+
+def _draw_service(column: Any, preferences: MMAUDIO_AP_preferences) -> None:
+    if os.environ.get(_KEY_VARIABLE):
+        column.label(text=f"The API key is taken from {_KEY_VARIABLE}", icon="CHECKMARK")
+    row = column.row(align=True)
+    row.active = not os.environ.get(_KEY_VARIABLE)
+    row.prop(preferences, "key")
+    row.operator("wm.url_open", text="", icon="URL").url = client.KEYS_URL
+    column.prop(preferences, "remember")
+    column.label(text=secrets.where(preferences), icon="INFO")
+    column.separator()
+    if os.environ.get(_URL_VARIABLE):
+        column.label(text=f"The service URL is taken from {_URL_VARIABLE}", icon="CHECKMARK")
+    row = column.row()
+    row.active = not os.environ.get(_URL_VARIABLE)
+    row.prop(preferences, "base_url")
+
+
+def _fields(layout: Any) -> Any:
+    """Return a column with labels on the left, as in Blender's own preferences."""
+    column = layout.column()
+    column.use_property_split, column.use_property_decorate = True, False
+    return column

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secrets in the preferences: on disk only where the artist wants them remembered, otherwise gone with Blender.
+"""Properties for secrets, which are saved with Blender's preferences only if the artist wants that.
 
-A property with its own get and set is not written to userpref.blend; the one beside it named `stored_…` is.
+A property with get and set functions is not written to userpref.blend; its companion `stored_NAME` is. So a secret takes two
+properties: `NAME: secrets.masked("NAME", …)` and `stored_NAME: secrets.stored()`.
 """
 
 from typing import Any, Protocol
@@ -9,26 +10,27 @@ from typing import Any, Protocol
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
+from .. import session
 
-class Holder(Protocol):
-    """The preferences that secrets are part of."""
+
+class HasSecrets(Protocol):
+    """Preferences that contain secrets."""
 
     remember: bool
 
 
-# What is not to be remembered lives here, by the property's name.
-_of_session: dict[str, str] = {}
 _names: list[str] = []
 
 
-def shown(name: str, label: str, description: str) -> Any:
-    """The property `name` as the artist sees it: dots. `stored_<name>` belongs beside it."""
-    return _entry(name, label, description, subtype="PASSWORD")
+def masked(name: str, label: str, description: str) -> Any:
+    """Return the property `name`, which is displayed as dots."""
+    return _property(name, label, description, subtype="PASSWORD")
 
 
-def address(name: str, label: str, description: str) -> Any:
-    """An address, to be read while it is written. A login, a token or a signature may be anywhere in it."""
-    return _entry(name, label, description, subtype="NONE")
+def url(name: str, label: str, description: str) -> Any:
+    """Return the property `name` for a URL. It is displayed as text but kept as a secret, since it may contain a login, a
+    token or a signature."""
+    return _property(name, label, description, subtype="NONE")
 
 
 def stored() -> Any:
@@ -36,27 +38,27 @@ def stored() -> Any:
 
 
 def remember() -> Any:
-    """The one choice for all of them."""
+    """Return the property that decides for all secrets whether they are saved."""
     return BoolProperty(
-        name="Remember",
-        description="Keep the key, all other secrets and the addresses that may hold some in Blender's preferences. "
-        "When off, they are forgotten when Blender closes",
+        name="Remember Secrets",
+        description="Save the API key, all other secrets and the URLs that may contain some in Blender's preferences. "
+        "If off, they are discarded when Blender closes",
         default=True,
         update=_remember_changed,
     )
 
 
-def where(holder: Holder) -> str:
-    """What becomes of them, in words."""
-    return "Stored unencrypted in Blender's userpref.blend" if holder.remember else "Forgotten when Blender closes"
+def where(holder: HasSecrets) -> str:
+    """Return a text that says where the secrets are kept."""
+    return "Stored unencrypted in Blender's userpref.blend" if holder.remember else "Discarded when Blender closes"
 
 
-def _entry(name: str, label: str, description: str, *, subtype: Any) -> Any:
+def _property(name: str, label: str, description: str, *, subtype: Any) -> Any:
     _names.append(name)
 
     def get(self: Any) -> str:
-        kept: str = getattr(self, f"stored_{name}")
-        return kept if self.remember else _of_session.get(name, kept)
+        saved: str = getattr(self, f"stored_{name}")
+        return saved if self.remember else session.current.secrets.get(name, saved)
 
     def put(self: Any, value: str) -> None:
         _keep(self, name, value.strip())
@@ -64,14 +66,14 @@ def _entry(name: str, label: str, description: str, *, subtype: Any) -> Any:
     return StringProperty(name=label, description=description, subtype=subtype, get=get, set=put)
 
 
-def _keep(holder: Holder, name: str, value: str) -> None:
-    _of_session[name] = value
+def _keep(holder: HasSecrets, name: str, value: str) -> None:
+    session.current.secrets[name] = value
     setattr(holder, f"stored_{name}", value if holder.remember else "")
 
 
 def _remember_changed(self: Any, context: bpy.types.Context) -> None:
     for name in _names:
-        kept: str = getattr(self, f"stored_{name}")
-        _keep(self, name, _of_session.get(name, kept) if self.remember else kept)
-    # A userpref.blend that was saved with them still has them: have Blender write it again.
+        saved: str = getattr(self, f"stored_{name}")
+        _keep(self, name, session.current.secrets.get(name, saved) if self.remember else saved)
+    # A userpref.blend that was saved with the secrets still contains them, so have Blender write it again.
     context.preferences.is_dirty = True

@@ -1,144 +1,58 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Test Connection: a test of the storage on a thread of its own, and what is shown of it."""
+"""Test Connection: draws the button, and the result of the latest test of the storage settings."""
 
-import threading
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import bpy
 
+from .. import session
 from ..config import Config
-from ..failure import Cancelled, Failure
-from ..jobs.work.state import as_failure
-from ..service.storage import Storage, StorageConfig
-from ..service.storage.check import check_storage
+from ..service.storage import StorageConfig
 from ..text import draw_text
 
-TEST = "mmaudio.test_storage"
-"""The operator that starts one, and ends one that runs."""
+OPERATOR = "mmaudio.test_storage"
+"""Operator that starts a test, or cancels the running one."""
 
-_LOOK_SECONDS = 0.1
-# A test that has failed or was cancelled deletes its file first; nobody waits longer for a server that says nothing.
-_CLEARING_SECONDS = 10.0
-# How long the add-on's removal waits for that, and then for threads that were told to leave it.
-_FAREWELL_SECONDS = 2.0
-_LEAVING_SECONDS = 0.5
-
-
-class Test:
-    """One test. `said` is how it went, once it has; `failure` what failed, with the step in its message."""
-
-    def __init__(self, storage: StorageConfig, config: Config) -> None:
-        self.storage = storage
-        self.said = ""
-        self.failure: Failure | None = None
-        self._job_context = config.job_context
-        self._cancel = threading.Event()
-        self._leave = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="mmaudio storage test", daemon=True)
-        self._thread.start()
-
-    @property
-    def running(self) -> bool:
-        return self._thread.is_alive()
-
-    @property
-    def cancelled(self) -> bool:
-        return self._cancel.is_set()
-
-    def cancel(self) -> None:
-        """Its file is still deleted."""
-        self._cancel.set()
-
-    def leave(self) -> None:
-        """Ends it within a tenth of a second, whatever it leaves behind."""
-        self._cancel.set()
-        self._leave.set()
-
-    def join(self, seconds: float) -> None:
-        self._thread.join(seconds)
-
-    def _go(self) -> None:
-        try:
-            with self._job_context.connect(self.storage, self._cancel) as connections:
-                self.said = check_storage(connections.storage, connections.transport, self._clearing)
-        except Cancelled:
-            self.said = "The test was cancelled."
-        except Exception as fault:
-            self.failure = as_failure(fault, "storage test")
-
-    @contextmanager
-    def _clearing(self) -> Generator[Storage]:
-        """The storage over a line that a cancel doesn't end."""
-        limit = threading.Timer(_CLEARING_SECONDS, self._leave.set)
-        limit.daemon = True
-        limit.start()
-        try:
-            with self._job_context.connect(self.storage, self._leave) as connections:
-                yield connections.storage
-        finally:
-            limit.cancel()
-
-
-# The latest, and before it those that still clear up.
-_tests: list[Test] = []
-
-
-def latest() -> Test | None:
-    return _tests[-1] if _tests else None
+_POLL_SECONDS = 0.1
 
 
 def start(storage: StorageConfig, config: Config) -> None:
-    """Tests these settings; one that still runs is ended."""
-    for test in _tests:
-        test.cancel()
-    _tests[:] = [*(test for test in _tests if test.running), Test(storage, config)]
-    if not bpy.app.timers.is_registered(_look):
-        bpy.app.timers.register(_look, first_interval=_LOOK_SECONDS, persistent=True)
+    """Start a test of `storage` and cancel those that are still running."""
+    session.current.start_storage_test(storage, config)
+    if not bpy.app.timers.is_registered(_redraw_when_ended):
+        bpy.app.timers.register(_redraw_when_ended, first_interval=_POLL_SECONDS, persistent=True)
 
 
 def detach() -> None:
-    if bpy.app.timers.is_registered(_look):
-        bpy.app.timers.unregister(_look)
-    for test in _tests:
-        test.cancel()
-    end = time.monotonic() + _FAREWELL_SECONDS
-    for test in _tests:
-        test.join(max(0.0, end - time.monotonic()))
-    for test in _tests:
-        test.leave()
-    for test in _tests:
-        test.join(_LEAVING_SECONDS)
-    _tests.clear()
+    if bpy.app.timers.is_registered(_redraw_when_ended):
+        bpy.app.timers.unregister(_redraw_when_ended)
 
 
 def draw(layout: Any, storage: StorageConfig, context: bpy.types.Context, text: str = "Test Connection") -> None:
-    """The button, and how the last test of these very settings went."""
-    test = latest()
+    """Draw the button, and the result of the latest test if it was of the same settings."""
+    test = session.current.latest_storage_test
     if test is not None and test.storage != storage:
         test = None
     if test is not None and test.running:
         if test.cancelled:
-            layout.label(text="Deleting the file of the test…", icon="SORTTIME")
+            layout.label(text="Deleting the test file…", icon="SORTTIME")
         else:
-            layout.operator(TEST, text="Testing… (Click to Cancel)", icon="CANCEL")
+            layout.operator(OPERATOR, text="Testing… (Click to Cancel)", icon="CANCEL")
         return
-    layout.operator(TEST, text=text, icon="URL")
+    layout.operator(OPERATOR, text=text, icon="URL")
     if test is None:
         return
     if test.failure is not None:
         draw_text(layout, test.failure.message, context, icon="ERROR")
         draw_text(layout, test.failure.hint, context, icon="BLANK1")
     else:
-        draw_text(layout, test.said, context, icon="CHECKMARK")
+        draw_text(layout, test.result, context, icon="CHECKMARK")
 
 
-def _look() -> float | None:
-    """Draws anew where a test is shown, once it has ended."""
-    if any(test.running for test in _tests):
-        return _LOOK_SECONDS
+def _redraw_when_ended() -> float | None:
+    """Redraw the preferences and the sidebars once all tests have ended. A timer function."""
+    if any(test.running for test in session.current.storage_tests):
+        return _POLL_SECONDS
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             for region in area.regions:

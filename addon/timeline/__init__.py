@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The edit, as Blender holds it."""
+"""Access to the edit in Blender's data."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that knows Blender's versions, 4.5 LTS to 5.2 LTS. Frames are timeline frames.
+"""Differences between Blender 4.5 LTS and 5.2 LTS. No other module reads Blender's version. Frames are timeline frames.
 
-Strips come as Any: fake-bpy-module describes one version, and here several meet.
+Strips are typed as Any, since fake-bpy-module describes a single version.
 """
 
 from collections.abc import Sequence
@@ -9,75 +9,78 @@ from typing import Any
 
 import bpy
 
-# 5.2 renamed the handles and the content, with warnings on the old names, which go in 6.0.
-_HANDLES_NAMED = bpy.app.version >= (5, 2, 0)
-# 5.0 gave the Sequencer a scene of its own beside the window's.
-_OWN_SCENE = bpy.app.version >= (5, 0, 0)
+_SINCE_5_2 = bpy.app.version >= (5, 2, 0)
+"""5.2 renamed the properties of handles and content. The old names raise warnings until they are removed in 6.0."""
+_SINCE_5_0 = bpy.app.version >= (5, 0, 0)
+"""5.0 gave the Sequencer a scene of its own beside the window's, and changed compositor nodes and output settings."""
 
 
 def edited_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
-    """The scene whose edit the Sequencer shows; None where the workspace has none."""
-    if _OWN_SCENE:
-        # A context without a window has no such member at all.
+    """Return the scene whose edit the Sequencer shows, or None if the workspace has none."""
+    if _SINCE_5_0:
+        # A context without a window lacks this member.
         return getattr(context, "sequencer_scene", None)
     return context.scene
 
 
 def scene_without_window(context: bpy.types.Context) -> bpy.types.Scene | None:
-    """The scene to work in where there is no Sequencer: the one that was edited when the file was saved."""
+    """Return the scene to work in without a Sequencer: the one that was edited when the file was saved."""
     workspaces: list[Any] = [window.workspace for window in context.window_manager.windows]
-    chosen = [getattr(workspace, "sequencer_scene", None) for workspace in workspaces]
-    return next((scene for scene in chosen if scene is not None), context.scene)
+    scenes = [getattr(workspace, "sequencer_scene", None) for workspace in workspaces]
+    return next((scene for scene in scenes if scene is not None), context.scene)
 
 
 def left_handle(strip: Any) -> int:
-    return int(strip.left_handle if _HANDLES_NAMED else strip.frame_final_start)
+    return int(strip.left_handle if _SINCE_5_2 else strip.frame_final_start)
 
 
 def right_handle(strip: Any) -> int:
-    """The first frame that the strip no longer shows."""
-    return int(strip.right_handle if _HANDLES_NAMED else strip.frame_final_end)
+    """Return the first frame after the strip."""
+    return int(strip.right_handle if _SINCE_5_2 else strip.frame_final_end)
 
 
 def set_right_handle(strip: Any, frame: int) -> None:
-    setattr(strip, "right_handle" if _HANDLES_NAMED else "frame_final_end", frame)
+    setattr(strip, "right_handle" if _SINCE_5_2 else "frame_final_end", frame)
 
 
 def set_handles(strip: Any, left: int, right: int) -> None:
-    # The right one first: a left handle stops at the right one.
+    # The right one first, since Blender clamps the left handle to it.
     set_right_handle(strip, right)
-    setattr(strip, "left_handle" if _HANDLES_NAMED else "frame_final_start", left)
+    setattr(strip, "left_handle" if _SINCE_5_2 else "frame_final_start", left)
 
 
 def content_start(strip: Any) -> float:
-    """Where the strip's content begins, trimmed or not: moving changes it; trimming doesn't, nor a cut, soft or hard."""
-    start = float(strip.content_start if _HANDLES_NAMED else strip.frame_start)
-    return start - trimmed_start(strip)
+    """Return the frame at which the strip's untrimmed content begins.
+
+    Moving the strip changes it. Trimming doesn't, nor does a cut, soft or hard.
+    """
+    start = float(strip.content_start if _SINCE_5_2 else strip.frame_start)
+    return start - content_trim_start(strip)
 
 
-def trimmed_start(strip: Any) -> int:
-    """How many frames a hard cut has taken away from the content's start; stills and effects have nothing of the kind."""
-    return int(getattr(strip, "content_trim_start" if _HANDLES_NAMED else "animation_offset_start", 0))
+def content_trim_start(strip: Any) -> int:
+    """Return the number of frames that a hard cut has removed from the content's start. 0 for stills and effects."""
+    return int(getattr(strip, "content_trim_start" if _SINCE_5_2 else "animation_offset_start", 0))
 
 
-def content_length(strip: Any) -> int:
-    """How many frames the strip's content has, without those that a hard cut has taken away."""
-    return int(strip.content_duration if _HANDLES_NAMED else strip.frame_duration)
+def content_duration(strip: Any) -> int:
+    """Return the number of frames of the strip's content, without those that a hard cut has removed."""
+    return int(strip.content_duration if _SINCE_5_2 else strip.frame_duration)
 
 
 def move_content(strip: Any, frames: int) -> None:
-    """Moves the strip with its content."""
-    name = "content_start" if _HANDLES_NAMED else "frame_start"
+    """Move the strip together with its content."""
+    name = "content_start" if _SINCE_5_2 else "frame_start"
     setattr(strip, name, getattr(strip, name) + frames)
 
 
-def connected(strip: Any) -> Sequence[Any]:
-    """The strips that are selected along with it, such as a movie's own sound; before 5.0 nothing tells of them."""
+def connected_strips(strip: Any) -> Sequence[Any]:
+    """Return the strips that are selected together with the strip, such as a movie's sound. Before 5.0 they are unknown."""
     return getattr(strip, "connections", ())
 
 
 def is_animated(strip: Any, *names: str) -> bool:
-    """Whether keys or drivers change one of these properties of the strip, or one within it."""
+    """Return whether keyframes or drivers animate one of these properties of the strip, or a property within them."""
     animation = strip.id_data.animation_data
     if animation is None:
         return False
@@ -88,38 +91,38 @@ def is_animated(strip: Any, *names: str) -> bool:
 
 
 def has_compositor(scene: Any) -> bool:
-    """Whether nodes work on what the scene renders."""
-    return bool(scene.compositing_node_group if _OWN_SCENE else scene.use_nodes)
+    """Return whether compositor nodes process the scene's render."""
+    return bool(scene.compositing_node_group if _SINCE_5_0 else scene.use_nodes)
 
 
-def choose_video(image_settings: Any) -> None:
-    """Makes a render write a video instead of images."""
-    if _OWN_SCENE:
+def set_video_output(image_settings: Any) -> None:
+    """Set a render's output to a video."""
+    if _SINCE_5_0:
         image_settings.media_type = "VIDEO"
     image_settings.file_format = "FFMPEG"
 
 
-def choose_image(image_settings: Any, file_format: str) -> None:
-    """Makes a render write images of that format."""
-    if _OWN_SCENE:
+def set_image_output(image_settings: Any, file_format: str) -> None:
+    """Set a render's output to images of that format."""
+    if _SINCE_5_0:
         image_settings.media_type = "IMAGE"
     image_settings.file_format = file_format
 
 
 def set_render_path(render: Any, path: str) -> None:
-    """Makes a render write to exactly that path: in `filepath`, Blender since 4.5 expands {templates}, and {{ is a brace.
+    """Set the render's output path. Braces are doubled, since Blender 4.5 and later expand {templates} in `filepath`.
 
-    No other path that the add-on gives to Blender is expanded (checked by `is_path_supports_templates` in 4.5.15 and 5.2.3).
-    A relative path would not do: 5.2 refuses one without a folder.
+    Blender expands no other path that the add-on sets (checked with `is_path_supports_templates` in 4.5.15 and 5.2.3).
+    The path must be absolute: 5.2 rejects a relative one without a folder.
     """
     render.filepath = path.replace("{", "{{").replace("}", "}}")
 
 
 def make_writable(scene: Any) -> None:
-    """Lets `bpy.data.libraries.write` take the scene.
+    """Prepare the scene for `bpy.data.libraries.write`.
 
-    5.2 (seen in 5.2.3) crashes on a scene that has never been shown, since its view layers are not built yet; asking
-    for their active object builds them, in no time.
+    5.2 (observed in 5.2.3) crashes on a scene that was never shown, because its view layers are not built yet. Reading their
+    active object builds them, in negligible time.
     """
     for layer in scene.view_layers:
         _ = layer.objects.active

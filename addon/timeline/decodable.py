@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds media that Blender can't decode, in whose place it shows a color. Runs inside the background Blender, see
-`render_clip.py`, so it imports nothing of other rooms.
+"""Detection of media that Blender can't decode, in whose place it renders a color.
 
-Found by decoding, since real footage may have the placeholder's color. Measured with Blender 4.5.15 and 5.2.3, which give
-no other sign: a strip keeps the size and length of a file that has changed since, and a movie that fails prints nothing.
+Runs inside the background Blender (see `render_clip.py`), so it imports no other package of the add-on.
+
+Files are decoded for this, since real footage may have the placeholder's color. Measured with Blender 4.5.15 and 5.2.3,
+which give no other sign: a strip keeps the size and length of a file that has changed since, and a movie that fails prints
+nothing.
 """
 
 import re
@@ -23,33 +25,35 @@ _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _MATROSKA_START, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 _HEADER_BYTES = 4096
 _SAFE_SHARE = 0.8
+"""Share of the frames expected in a truncated file that counts as present, since frames differ in size."""
 _NUMBER = re.compile(r"\d+")
 
 
 class Undecodable(Exception):
-    """What a strip shows can't be decoded. Its text names the strip and the file."""
+    """A file that a strip plays can't be decoded. The message names the strip and the file."""
 
 
-def check(parts: Iterable[isolate.VisiblePart], *, textures: bool) -> None:
-    """Raises Undecodable for the first of the parts whose file can't be decoded where it is seen.
+def check(dependencies: Iterable[isolate.StripRange], *, textures: bool) -> None:
+    """Raise Undecodable for the first strip with a file that can't be decoded in the strip's frame range.
 
-    textures  whether 3D scenes are rendered as they are, with their image textures
+    `textures` states whether 3D scenes are rendered with their image textures.
     """
-    for strip, first, end in parts:
+    for strip, first, end in dependencies:
         for path, problem in _problems(strip, first, end, textures):
             raise Undecodable(f"“{strip.name}” {problem}: {path}")
 
 
 def _problems(strip: Any, first: int, end: int, textures: bool) -> Iterator[tuple[str, str]]:
+    """Yield (path, problem) for each file that can't be decoded."""
     library = strip.id_data.library
     match strip.type:
         case "MOVIE":
             path = bpy.path.abspath(strip.filepath, library=library)
-            yield from _movie_problems(path, _last_shown(strip))
-            if _shows_beyond(strip, _movie_frames(path)):
+            yield from _movie_problems(path, _frames_needed(strip))
+            if _exceeds_movie(strip, _movie_frames(path)):
                 yield path, "plays a movie that is shorter than it was when the strip was added"
         case "IMAGE":
-            yield from _image_problems(map(str, media_files.seen(strip, first, end)))
+            yield from _image_problems(map(str, media_files.of_strip(strip, first, end)))
         case "MOVIECLIP" if strip.clip is not None:
             path = bpy.path.abspath(strip.clip.filepath, library=strip.clip.library)
             if strip.clip.source == "MOVIE":
@@ -64,16 +68,15 @@ def _problems(strip: Any, first: int, end: int, textures: bool) -> Iterator[tupl
             pass
 
 
-def _movie_problems(path: str, shown: int | None) -> Iterator[tuple[str, str]]:
-    """`shown` is how many of the movie's frames are needed, from its start; None for all."""
+def _movie_problems(path: str, needed: int | None) -> Iterator[tuple[str, str]]:
+    """Yield problems of a movie. `needed` is the number of frames needed from its start, or None for all."""
     frames = _movie_frames(path)
     if not frames:
         yield path, "plays a movie that can't be decoded"
         return
-    there = share_there(Path(path))
-    # Blender goes on showing the last frame that it could decode, or whatever is in its memory. Frames differ in size: what
-    # is well before the end of the file is there.
-    if there < 1 and (shown is None or shown > frames * there * _SAFE_SHARE):
+    share = available_share(Path(path))
+    # In the place of missing frames Blender shows the last one that it could decode, or arbitrary memory.
+    if share < 1 and (needed is None or needed > frames * share * _SAFE_SHARE):
         yield path, "plays a movie whose file ends too early"
 
 
@@ -90,50 +93,50 @@ def _texture_problems(scene: Any) -> Iterator[tuple[str, str]]:
             yield path, "shows a texture that can't be decoded"
 
 
-def _last_shown(strip: Any) -> int | None:
-    """How many of the movie's frames the strip needs, from its start; None where they may be in any order."""
+def _frames_needed(strip: Any) -> int | None:
+    """Return the number of frames that the strip needs from the movie's start, or None if it plays them in another order."""
     if strip.use_reverse_frames or len(strip.retiming_keys):
         return None
     return int(compat.right_handle(strip) - compat.content_start(strip))
 
 
-def _numbered(path: str, later: int) -> str:
-    """The path of an image some frames later in its sequence."""
+def _numbered(path: str, offset: int) -> str:
+    """Return the path of the image that is `offset` frames later in the sequence."""
     numbers = list(_NUMBER.finditer(Path(path).stem))
     if not numbers:
         return path
     stem, (start, end) = Path(path).stem, numbers[-1].span()
-    number = str(int(stem[start:end]) + later).zfill(end - start)
+    number = str(int(stem[start:end]) + offset).zfill(end - start)
     return str(Path(path).with_stem(stem[:start] + number + stem[end:]))
 
 
 @cache
 def _movie_frames(path: str) -> int:
-    """How many frames a movie has, 0 for what can't be opened or decoded: as a new strip finds it, read from the file."""
+    """Return the number of frames of a movie, or 0 if it can't be opened or decoded. A new strip reads it from the file."""
     scratch: Any = bpy.data.scenes.new("mmaudio")
     try:
         strip = scratch.sequence_editor_create().strips.new_movie(name="", filepath=path, channel=1, frame_start=1)
-        return compat.content_length(strip) if strip.elements[0].orig_width else 0
+        return compat.content_duration(strip) if strip.elements[0].orig_width else 0
     except RuntimeError:
         return 0
     finally:
         bpy.data.scenes.remove(scratch)
 
 
-def _shows_beyond(strip: Any, frames: int) -> bool:
-    """Whether the strip shows frames that its file of so many frames hasn't got: not those that it holds at its ends.
+def _exceeds_movie(strip: Any, frames: int) -> bool:
+    """Return whether the strip plays frames beyond the `frames` that its file has. Held frames at its ends don't count.
 
-    A movie of another rate is played at its own rate or frame by frame, and the strip doesn't tell which: it has to be
-    too short either way.
+    A movie of another frame rate is played either at its own rate or frame by frame, and no property tells which: the file
+    must be too short in both cases.
     """
     if strip.use_reverse_frames or len(strip.retiming_keys):
         return False
     render = strip.id_data.render
-    faster = render.fps / render.fps_base / strip.fps if strip.fps else 1.0
-    trimmed = compat.trimmed_start(strip)
-    there = (frames - trimmed) * max(1.0, faster) + (faster != 1)
-    until = compat.right_handle(strip) - compat.content_start(strip) - trimmed
-    return there < min(compat.content_length(strip), until)
+    rate_ratio = render.fps / render.fps_base / strip.fps if strip.fps else 1.0
+    trimmed = compat.content_trim_start(strip)
+    available = (frames - trimmed) * max(1.0, rate_ratio) + (rate_ratio != 1)
+    needed = compat.right_handle(strip) - compat.content_start(strip) - trimmed
+    return available < min(compat.content_duration(strip), needed)
 
 
 @cache
@@ -141,7 +144,7 @@ def _is_image(path: str) -> bool:
     file = Path(path)
     try:
         if _is_complete_png(file):
-            # To decode each image of a sequence takes as long as to render it.
+            # Decoding every image of a sequence would take as long as rendering it.
             return True
         imbuf.load(path).free()
     except (ValueError, OSError):
@@ -150,21 +153,21 @@ def _is_image(path: str) -> bool:
 
 
 def _is_complete_png(file: Path) -> bool:
-    """Whether each chunk of the file has the checksum that it should have, up to the last one."""
+    """Return whether the file has all chunks of a PNG up to the last one, each with a correct checksum."""
     with file.open("rb") as data:
         if data.read(len(_PNG_START)) != _PNG_START:
             return False
         while head := data.read(8):
-            body, told = data.read(int.from_bytes(head[:4], "big")), data.read(4)
-            if zlib.crc32(body, zlib.crc32(head[4:])) != int.from_bytes(told, "big") or len(told) < 4:
+            body, checksum = data.read(int.from_bytes(head[:4], "big")), data.read(4)
+            if zlib.crc32(body, zlib.crc32(head[4:])) != int.from_bytes(checksum, "big") or len(checksum) < 4:
                 return False
             if head[4:] == b"IEND":
                 return True
     return False
 
 
-def share_there(file: Path) -> float:
-    """How much there is of an mp4, mov or Matroska file by its own headers, from 0 to 1; 1 for any other."""
+def available_share(file: Path) -> float:
+    """Return which share of an mp4, mov or Matroska file is present by its own headers, from 0 to 1. 1 for other files."""
     size = file.stat().st_size
     with file.open("rb") as data:
         header = data.read(_HEADER_BYTES)
@@ -180,25 +183,25 @@ def share_there(file: Path) -> float:
             if (not position and kind not in _MP4_BOXES) or length < 8:
                 return 1.0
             if position + length > size:
-                # Other boxes that reach too far have nothing of the movie in them.
+                # Other boxes that exceed the file contain nothing of the movie.
                 return (size - position) / length if kind in (b"mdat", b"moov") else 1.0
             position += length
     return 1.0
 
 
 def _matroska_size(header: bytes) -> int:
-    """How large the file should be, by the length of its segment; 0 where none is given, as in a live recording."""
+    """Return the file size implied by the length of its segment, or 0 if that is unknown, as in a live recording."""
     start = header.find(_SEGMENT)
     if start < 0 or start + 12 > len(header):
         return 0
     start += len(_SEGMENT)
     length = 9 - header[start].bit_length()
-    told = int.from_bytes(header[start : start + length], "big") & ((1 << 7 * length) - 1)
-    return start + length + told if told < (1 << 7 * length) - 1 else 0
+    size = int.from_bytes(header[start : start + length], "big") & ((1 << 7 * length) - 1)
+    return start + length + size if size < (1 << 7 * length) - 1 else 0
 
 
 def _textures(scene: Any) -> Iterator[Any]:
-    """The images with files of their own that the scene's visible objects, also of instances, and its world wear."""
+    """Yield the unpacked images in the materials of the scene's visible objects, also of instances, and in its world."""
     collections, items = [scene.collection], dict[Any, None]()
     while collections:
         for item in collections.pop().all_objects:
@@ -207,12 +210,12 @@ def _textures(scene: Any) -> Iterator[Any]:
                 collections += [item.instance_collection] if item.instance_collection else []
     trees = [slot.material.node_tree for item in items for slot in item.material_slots if slot.material]
     trees += [scene.world.node_tree] if scene.world else []
-    done: list[Any] = []
+    visited: list[Any] = []
     while trees:
         tree = trees.pop()
-        if tree is None or tree in done:
+        if tree is None or tree in visited:
             continue
-        done.append(tree)
+        visited.append(tree)
         for node in tree.nodes:
             if any(socket.is_linked for socket in node.outputs):
                 trees.append(getattr(node, "node_tree", None))

@@ -1,91 +1,91 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a strip's picture is made of. Also used in the background Blender, so it imports nothing of the other rooms."""
+"""What a strip's picture depends on. Also used in the background Blender, so it imports no other package of the add-on."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from . import compat
 
-VisiblePart = tuple[Any, int, int]
-"""A strip, and the frames of its own scene in which it is seen: the first, and the first in which it isn't any more."""
+StripRange = tuple[Any, int, int]
+"""A strip and a range of frames of its own scene: the first frame, and the frame after the last."""
 
 
-def level(strip: Any) -> Any:
-    """What holds the strip: the meta strip around it, or else the edit itself; both have strips and channels."""
+def container(strip: Any) -> Any:
+    """Return the meta strip around the strip, or else its edit. Both have strips and channels."""
     return strip.parent_meta() or strip.id_data.sequence_editor
 
 
-def metas(strip: Any) -> list[Any]:
-    """The meta strips around the strip that share its timeline frames, the innermost first.
+def enclosing_metas(strip: Any) -> list[Any]:
+    """Return the meta strips around the strip that share its timeline frames, the innermost first.
 
-    A reversed meta strip shows its contents at other frames than those where they lie: it is left out, with all around it.
+    A reversed meta strip shows its contents at other frames: it is left out, together with all meta strips around it.
     """
-    around = strip.parent_meta()
-    if around is None or around.use_reverse_frames:
+    meta = strip.parent_meta()
+    if meta is None or meta.use_reverse_frames:
         return []
-    return [around, *metas(around)]
+    return [meta, *enclosing_metas(meta)]
 
 
 def inputs(strip: Any) -> list[Any]:
-    """The strips that an effect works on."""
+    """Return the input strips of an effect."""
     both = (getattr(strip, "input_1", None), getattr(strip, "input_2", None))
     return [strip for strip in both if strip is not None]
 
 
-def handles(strip: Any) -> tuple[int, int]:
-    """The strip's first frame, and the frame after its last."""
+def frame_range(strip: Any) -> tuple[int, int]:
+    """Return the strip's first frame, and the frame after its last."""
     return compat.left_handle(strip), compat.right_handle(strip)
 
 
-def effects_in(around: Any) -> dict[Any, list[Any]]:
-    """The effects of one input that are seen in a meta strip or an edit, by the strip that they work on."""
-    found: dict[Any, list[Any]] = {}
-    for strip in around.strips:
+def single_input_effects(parent: Any) -> dict[Any, list[Any]]:
+    """Return the unmuted effects of one input in a meta strip or an edit, by their input."""
+    effects: dict[Any, list[Any]] = {}
+    for strip in parent.strips:
         below = inputs(strip) if hasattr(strip, "input_count") else []
         if len(below) == 1 and not is_muted(strip):
-            found.setdefault(below[0], []).append(strip)
-    return found
+            effects.setdefault(below[0], []).append(strip)
+    return effects
 
 
-def shown_by(strip: Any, effects: dict[Any, list[Any]] | None = None) -> Any:
-    """The topmost effect of one input that works on the strip, or else the strip itself.
+def topmost_effect(strip: Any, effects: dict[Any, list[Any]] | None = None) -> Any:
+    """Return the topmost effect of one input that is applied to the strip, or the strip itself if there is none.
 
-    effects  `effects_in` what holds the strip, if that is at hand
+    `effects` may pass the `single_input_effects` of the strip's container, if known.
     """
-    effects = effects_in(level(strip)) if effects is None else effects
+    effects = single_input_effects(container(strip)) if effects is None else effects
     if strip not in effects:
         return strip
-    return shown_by(max(effects[strip], key=lambda effect: effect.channel), effects)
+    return topmost_effect(max(effects[strip], key=lambda effect: effect.channel), effects)
 
 
 def is_muted(strip: Any) -> bool:
-    return strip.mute or level(strip).channels[strip.channel].mute
+    return strip.mute or container(strip).channels[strip.channel].mute
 
 
-def shown_with(strip: Any) -> list[Any]:
-    """The strip, and what lies below it, or below an input of it, where that works on the picture below."""
-    shown: list[Any] = []
+def with_strips_below(strip: Any) -> list[Any]:
+    """Return the strip, preceded by the strips that it or an input of it processes below, as an adjustment strip does."""
+    below: list[Any] = []
     pending = [strip]
     while pending:
         part = pending.pop()
-        shown += [below for below in _below(part) if below not in shown]
+        below += [other for other in _processed_below(part) if other not in below]
         pending += inputs(part)
-    return [*shown, strip]
+    return [*below, strip]
 
 
-def _below(strip: Any) -> list[Any]:
-    """What an adjustment or multicam strip works on: what can be seen below it, or on its source, within its range."""
+def _processed_below(strip: Any) -> list[Any]:
+    """Return the visible strips that an adjustment or multicam strip processes: below it, or up to its source channel."""
     if strip.type not in ("ADJUSTMENT", "MULTICAM"):
         return []
     top = strip.channel - 1 if strip.type == "ADJUSTMENT" else min(strip.multicam_source, strip.channel - 1)
-    return [other for other in visible(level(strip), *handles(strip)) if other.channel <= top]
+    return [other for other in visible_strips(container(strip), *frame_range(strip)) if other.channel <= top]
 
 
-def visible(around: Any, first: int, end: int) -> list[Any]:
-    """The strips of a meta strip or an edit that can be seen from one frame to another."""
+def visible_strips(parent: Any, first: int, end: int) -> list[Any]:
+    """Return the unmuted strips with a picture in a meta strip or an edit, in the frames from `first` up to `end`."""
     return [
         strip
-        for strip in around.strips
+        for strip in parent.strips
         if strip.type != "SOUND"
         and not is_muted(strip)
         and compat.left_handle(strip) < end
@@ -93,36 +93,37 @@ def visible(around: Any, first: int, end: int) -> list[Any]:
     ]
 
 
-def made_of(strip: Any, first: int, end: int) -> Iterator[VisiblePart]:
-    """All that the strip's picture needs from one frame to another: the strip, inputs of effects, masks of modifiers, the
-    contents of meta strips and of other scenes' edits.
+def dependencies(strip: Any, first: int, end: int) -> Iterator[StripRange]:
+    """Yield everything that the strip's picture depends on in the frames from `first` up to `end`.
+
+    This is the strip itself, inputs of effects, masks of modifiers, and contents of meta strips and of other scenes' edits.
     """
-    found: set[VisiblePart] = set()
-    pending = [(strip, first, end), *((mask, first, end) for meta in metas(strip) for mask in _masks(meta))]
+    found: set[StripRange] = set()
+    pending = [(strip, first, end), *((mask, first, end) for meta in enclosing_metas(strip) for mask in _masks(meta))]
     while pending:
         part, first, end = pending.pop()
         if part.type == "SPEED":
-            # It shows its input's frames at other times.
-            first, end = handles(part)
-        left, right = handles(part)
-        seen = (part, max(first, left), min(end, right))
-        if seen in found or seen[1] >= seen[2]:
+            # It shows frames of its input at other times.
+            first, end = frame_range(part)
+        left, right = frame_range(part)
+        dependency = (part, max(first, left), min(end, right))
+        if dependency in found or dependency[1] >= dependency[2]:
             continue
-        found.add(seen)
-        yield seen
-        pending += [(other, first, end) for other in (*_below(part), *inputs(part), *_masks(part))]
-        pending += contents(*seen)
+        found.add(dependency)
+        yield dependency
+        pending += [(other, first, end) for other in (*_processed_below(part), *inputs(part), *_masks(part))]
+        pending += contents(*dependency)
 
 
-def contents(strip: Any, first: int, end: int) -> list[VisiblePart]:
-    """What is seen within a meta strip, or a scene strip that shows another edit, from one frame to another."""
+def contents(strip: Any, first: int, end: int) -> list[StripRange]:
+    """Return the visible contents of a meta strip, or of a scene strip that shows an edit, from `first` up to `end`."""
     if strip.type == "META":
-        shown = handles(strip) if strip.use_reverse_frames else (first, end)
-        return [(part, *shown) for part in visible(strip, *shown)]
+        shown = frame_range(strip) if strip.use_reverse_frames else (first, end)
+        return [(part, *shown) for part in visible_strips(strip, *shown)]
     if strip.type == "SCENE" and strip.scene_input == "SEQUENCER" and strip.scene and strip.scene.sequence_editor:
-        later = strip.scene.frame_start - int(compat.content_start(strip))
-        shown = (first + later, end + later)
-        return [(part, *shown) for part in visible(strip.scene.sequence_editor, *shown)]
+        offset = strip.scene.frame_start - int(compat.content_start(strip))
+        shown = (first + offset, end + offset)
+        return [(part, *shown) for part in visible_strips(strip.scene.sequence_editor, *shown)]
     return []
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which media files a strip plays where it is seen, and whether they are there. Also used in the background Blender, so it
-imports nothing of the other rooms.
+"""Media files that a strip plays, and replacement of missing images.
+
+Also used in the background Blender, so it imports no other package of the add-on.
 """
 
 import errno
@@ -14,12 +15,12 @@ import bpy
 
 from . import isolate
 
-# Windows: the drive is empty, the name or the link is not valid. Python makes other errors of them.
 _MISSING_WINDOWS_ERRORS = (21, 123, 1921)
+"""Windows: no medium in the drive, invalid name, unresolvable link. Python doesn't raise FileNotFoundError for these."""
 
 
-def seen(strip: Any, first: int, end: int) -> list[Path]:
-    """The media files that the strip plays from one frame to another, as absolute paths, each once."""
+def of_strip(strip: Any, first: int, end: int) -> list[Path]:
+    """Return the absolute paths of the media files that the strip plays from the frame `first` up to `end`, each once."""
     library = strip.id_data.library
     match strip.type:
         case "MOVIE":
@@ -27,7 +28,7 @@ def seen(strip: Any, first: int, end: int) -> list[Path]:
         case "MOVIECLIP" if strip.clip is not None:
             return [Path(bpy.path.abspath(strip.clip.filepath, library=strip.clip.library))]
         case "IMAGE":
-            # Before and after its images a strip holds the first and the last of them.
+            # Before its first image and after its last one, the strip holds that image.
             elements = (strip.strip_elem_from_frame(frame) for frame in range(first, end))
             names = dict.fromkeys(element.filename for element in elements if element is not None)
             return [_folder(strip) / name for name in names]
@@ -35,8 +36,8 @@ def seen(strip: Any, first: int, end: int) -> list[Path]:
             return []
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is a file of that name. Raises OSError where that can't be told, or the file can't be read."""
+def exists(path: Path) -> bool:
+    """Return whether the file exists. Raise OSError if that can't be determined, or if the file can't be read."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -50,31 +51,30 @@ def is_there(path: Path) -> bool:
     return True
 
 
-def fill_gaps(parts: Iterable[isolate.VisiblePart]) -> list[str]:
-    """Puts the nearest image that is there in the place of each one that is missing from a sequence; returns a note for each
-    strip that misses some where it is seen.
+def fill_gaps(dependencies: Iterable[isolate.StripRange]) -> list[str]:
+    """Replace each missing image of a sequence by the nearest existing one, since Blender 4.5 (observed in 4.5.15) crashes.
 
-    Blender 4.5 (seen in 4.5.15) crashes on a missing image. A strip none of whose images can be read stays as it is.
+    Return a note for each strip that has missing images in its range. A strip without any readable image is left unchanged.
     """
-    numbers: dict[Any, set[int]] = {}
-    for strip, first, end in parts:
+    indices: dict[Any, set[int]] = {}
+    for strip, first, end in dependencies:
         if strip.type == "IMAGE":
-            numbers.setdefault(strip, set()).update(_element_numbers(strip, first, end))
-    notes = (_fill(strip, sorted(shown)) for strip, shown in numbers.items())
+            indices.setdefault(strip, set()).update(_visible_indices(strip, first, end))
+    notes = (_fill(strip, sorted(visible)) for strip, visible in indices.items())
     return [note for note in notes if note]
 
 
-def _fill(strip: Any, shown: list[int]) -> str:
-    """`shown` are the numbers of the images that are seen, from 0."""
+def _fill(strip: Any, visible: list[int]) -> str:
+    """Fill the gaps of one strip, and return a note or an empty string. `visible` has the indices of the visible images."""
     folder, names = _folder(strip), [element.filename for element in strip.elements]
-    there = [number for number in shown if _is_readable(folder / names[number])]
-    missing = {names[number] for number in shown} - {names[number] for number in there}
-    if not there:
+    existing = [index for index in visible if _is_readable(folder / names[index])]
+    missing = {names[index] for index in visible} - {names[index] for index in existing}
+    if not existing:
         return ""
-    for number, element in enumerate(strip.elements):
-        # Also those that are not seen by these frames: an effect may show others.
-        if names[number] in missing or (number not in shown and not _is_readable(folder / names[number])):
-            element.filename = names[there[max(bisect(there, number) - 1, 0)]]
+    for index, element in enumerate(strip.elements):
+        # Images outside the range are filled in too: an effect may show them.
+        if names[index] in missing or (index not in visible and not _is_readable(folder / names[index])):
+            element.filename = names[existing[max(bisect(existing, index) - 1, 0)]]
     if not missing:
         return ""
     if len(missing) == 1:
@@ -84,16 +84,16 @@ def _fill(strip: Any, shown: list[int]) -> str:
 
 def _is_readable(path: Path) -> bool:
     try:
-        return is_there(path)
+        return exists(path)
     except OSError:
         return False
 
 
-def _element_numbers(strip: Any, first: int, end: int) -> set[int]:
-    """The places of the images that are seen from one frame to another, from 0."""
-    places = {element.as_pointer(): number for number, element in enumerate(strip.elements)}
+def _visible_indices(strip: Any, first: int, end: int) -> set[int]:
+    """Return the indices of the strip's images that are visible from the frame `first` up to `end`."""
+    indices = {element.as_pointer(): index for index, element in enumerate(strip.elements)}
     elements = (strip.strip_elem_from_frame(frame) for frame in range(first, end))
-    return {places[element.as_pointer()] for element in elements if element is not None}
+    return {indices[element.as_pointer()] for element in elements if element is not None}
 
 
 def _folder(strip: Any) -> Path:

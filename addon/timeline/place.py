@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts finished sounds into the edit, beside the picture that they were made for. Main thread."""
+"""Placement of finished sounds in the edit, next to the picture they were generated for. Main thread."""
 
 import os
 from collections.abc import Sequence
@@ -9,36 +9,35 @@ from typing import Any
 
 import bpy
 
-from ..failure import Failure, of_disk
+from ..failure import disk_failure
 from ..jobs.model.job import Job, PlacedSound, Take
 from ..jobs.model.request import Request, Span
 from . import compat, isolate, media_files, project, strips
+from .errors import NoChannel, NoFile, NoScene
 
 _CHANNELS = range(1, 129)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """One place for sounds.
+class _Placement:
+    """Position in the edit for the sounds of a clip."""
 
-    level  what the sounds go into: the edit, or the meta strip around the clip
-    clip   the strip whose picture is heard there, None where that is gone
-    at     where the whole sound belongs
-    heard  what of it is heard: its clip may have been trimmed, or cut in two
-    """
-
-    level: Any
+    container: Any
+    """The edit, or the meta strip around the clip."""
     clip: Any
-    at: Span
-    heard: Span
+    """The strip whose picture the sounds belong to, or None if it is gone."""
+    span: Span
+    """Span of the whole sound."""
+    visible: Span
+    """Part of the span that the clip shows. The clip may have been trimmed or cut."""
 
 
 def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], str]:
-    """Adds the job's waiting takes as sound strips, the first of them heard.
+    """Add sound strips for the job's takes that are ready to be placed, the first of them unmuted.
 
-    Returns them by the take's number from 0, and what the artist should know of it, as a rule nothing. A clip that was cut
-    has its sounds under each part that was moved away, too. With `anywhere` they go into the edit that is open if neither
-    their clip nor their scene is there. Changes nothing where it raises Failure. The caller pushes the undo step.
+    Return them by take number, from 0, and a note for the user, usually empty. If a clip was cut, each part that was moved
+    away gets the sounds too. With `anywhere`, they go into the open edit if neither their clip nor their scene exists.
+    Raise Failure if they can't be placed, with the edit unchanged. The caller pushes the undo step.
     """
     request = job.request
     scene, clip = strips.find_marked(request)
@@ -46,75 +45,76 @@ def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], 
         scene = compat.edited_scene(bpy.context) or compat.scene_without_window(bpy.context)
     if scene is None:
         text = f"Neither its clip nor the scene “{request.scene}” is in this file."
-        hint = f"The sound is kept in {request.folder}. Insert Result puts it into the edit that is open."
-        raise Failure("no_scene", text, hint)
+        hint = f"The sound is kept in {request.folder}. Insert Result adds it to the edit that is open."
+        raise NoScene(text, hint)
     takes = {number: job.takes[number] for number in job.to_place}
     for take in takes.values():
-        if not _is_there(take):
-            raise Failure("no_file", "The finished sound is no longer on disk.", "Generate the sound again.")
-    places = _places(request, scene, clip)
-    channels = _channels(places, request, len(takes))
-    added = [_add_takes(job, scene, spot, chosen) for spot, chosen in zip(places, channels, strict=True)]
+        if not _has_file(take):
+            raise NoFile("The finished sound is no longer on disk.")
+    placements = _placements(request, scene, clip)
+    channels = _free_channels(placements, request, len(takes))
+    added = [_add_takes(job, placement, free) for placement, free in zip(placements, channels, strict=True)]
     placed = {
         number: PlacedSound(sound.name, sound.channel, compat.left_handle(sound), compat.right_handle(sound), file)
         for number, sound in added[0].items()
         if (file := takes[number].file) is not None
     }
-    return placed, "" if clip is not None else "The clip is gone; its sound is where it was."
+    return placed, "" if clip is not None else "The clip no longer exists; its sound was placed where the clip was."
 
 
-def _is_there(take: Take) -> bool:
+def _has_file(take: Take) -> bool:
     try:
-        return take.file is not None and media_files.is_there(take.file)
+        return take.file is not None and media_files.exists(take.file)
     except OSError as fault:
-        raise of_disk(fault, f"The finished sound {take.file} can't be read", reading=True) from fault
+        raise disk_failure(fault, f"The finished sound {take.file} can't be read", reading=True) from fault
 
 
-def _add_takes(job: Job, scene: bpy.types.Scene, spot: _Place, channels: Sequence[int]) -> dict[int, Any]:
-    """Adds the waiting takes at one place; returns their strips by the take's number from 0."""
-    before = strips.takes_of(scene, spot.clip, spot.heard) if spot.clip is not None else []
-    first_number = max((int(strips.made_with(sound).get("take", 0)) for sound in before), default=0) + 1
+def _add_takes(job: Job, placement: _Placement, channels: Sequence[int]) -> dict[int, Any]:
+    """Add the takes at one placement, and return their strips by take number, from 0."""
+    earlier = strips.takes_of(placement.clip, placement.visible) if placement.clip is not None else []
+    first_number = max((int(strips.metadata(sound).get("take", 0)) for sound in earlier), default=0) + 1
     sounds: dict[int, Any] = {}
-    for count, (number, channel) in enumerate(zip(job.to_place, channels, strict=True), first_number):
+    for take_number, (number, channel) in enumerate(zip(job.to_place, channels, strict=True), first_number):
         take = job.takes[number]
-        sounds[number] = _add(spot, channel, take, _name(job.request, count))
-        sounds[number][strips.PROPERTY] = _made_with(job, take, count)
-    hear([*before, *sounds.values()], next(iter(sounds.values())))
-    if job.request.options.mute_own_sound and spot.clip is not None:
-        for sound in own_sounds(spot.level, spot.clip):
+        sounds[number] = _add(placement, channel, take, _name(job.request, take_number))
+        sounds[number][strips.METADATA_PROPERTY] = _metadata(job, take, take_number)
+    activate_take([*earlier, *sounds.values()], next(iter(sounds.values())))
+    if job.request.options.mute_own_sound and placement.clip is not None:
+        for sound in own_sounds(placement.container, placement.clip):
             sound.mute = True
     return sounds
 
 
-def hear(takes: Sequence[Any], heard: Any) -> None:
-    """Mutes all the takes but one."""
+def activate_take(takes: Sequence[Any], active: Any) -> None:
+    """Mute all takes except the active one."""
     for sound in takes:
-        sound.mute = sound != heard
+        sound.mute = sound != active
 
 
-def hear_next(takes: Sequence[Any]) -> None:
-    """Hears the take after the first one that is heard now; after the last comes the first."""
-    now = next((number for number, sound in enumerate(takes) if not sound.mute), -1)
-    hear(takes, takes[(now + 1) % len(takes)])
+def activate_next_take(takes: Sequence[Any]) -> None:
+    """Activate the take after the first unmuted one. The first take follows the last."""
+    current = next((number for number, sound in enumerate(takes) if not sound.mute), -1)
+    activate_take(takes, takes[(current + 1) % len(takes)])
 
 
-def own_sounds(level: Any, clip: Any) -> list[Any]:
-    """The sound strips that the clip came with: those of its own file at the same place, or, if any of them are connected
-    to it, these alone.
+def own_sounds(container: Any, clip: Any) -> list[Any]:
+    """Return the sound strips that were added with the clip: those of its own file that overlap it.
+
+    If any of them are connected to the clip, return these alone.
     """
     if clip.type != "MOVIE":
         return []
     file, shown = bpy.path.abspath(clip.filepath), strips.span(clip)
     own = [
         strip
-        for strip in level.strips
+        for strip in container.strips
         if strip.type == "SOUND"
-        and not strips.made_with(strip)
+        and not strips.metadata(strip)
         and strips.span(strip).common(shown).frames
         and strip.sound
-        and _same_file(bpy.path.abspath(strip.sound.filepath), file)
+        and _is_same_file(bpy.path.abspath(strip.sound.filepath), file)
     ]
-    connected = list(compat.connected(clip))
+    connected = list(compat.connected_strips(clip))
     return [strip for strip in own if strip in connected] or own
 
 
@@ -122,77 +122,82 @@ def _name(request: Request, number: int) -> str:
     return f"{request.strip} (MMAudio)" if number == 1 else f"{request.strip} (MMAudio {number})"
 
 
-def _add(spot: _Place, channel: int, take: Take, name: str) -> Any:
-    sound = spot.level.strips.new_sound(name=name, filepath=str(take.file), channel=channel, frame_start=spot.at.start)
-    # Blender derives the length from the file and may round by a frame.
-    compat.set_right_handle(sound, spot.at.end)
-    # The rest is still there, behind the sound's own handles.
-    compat.set_handles(sound, spot.heard.start, spot.heard.end)
+def _add(placement: _Placement, channel: int, take: Take, name: str) -> Any:
+    """Add the sound strip of one take."""
+    new_sound = placement.container.strips.new_sound
+    sound = new_sound(name=name, filepath=str(take.file), channel=channel, frame_start=placement.span.start)
+    # Blender derives the length from the file and may round it by a frame.
+    compat.set_right_handle(sound, placement.span.end)
+    # Trimmed rather than shortened: the rest of the sound remains available beyond the handles.
+    compat.set_handles(sound, placement.visible.start, placement.visible.end)
     if sound.channel != channel:
-        # Where it was longer for a moment, another strip was in its way.
+        # Before it was trimmed, it may have overlapped another strip, and Blender has moved it away.
         sound.channel = channel
     sound.show_waveform = True
-    # The artist's selection stays what it was.
+    # Keeps the user's selection.
     sound.select = False
     if project.saved_as() and bpy.context.preferences.filepaths.use_relative_paths:
         sound.sound.filepath = _relative(str(take.file))
     return sound
 
 
-def _channels(places: Sequence[_Place], request: Request, count: int) -> list[list[int]]:
-    """For each place, `count` channels that are free there, unlocked and heard: below the clip first, or above it, the
-    nearest ones, and on its other side when there are no more.
+def _free_channels(placements: Sequence[_Placement], request: Request, count: int) -> list[list[int]]:
+    """Return `count` channels for each placement that are free there, unlocked and unmuted.
+
+    The nearest ones below the clip come first, or above it if so requested, then those on the other side.
     """
     above = request.options.above
     chosen: list[list[int]] = []
-    for spot in places:
-        channels = spot.level.channels
-        others = [(strip.channel, strips.span(strip)) for strip in spot.level.strips]
-        for other, numbers in zip(places, chosen, strict=False):
-            others += [(number, other.heard) for number in numbers if other.level == spot.level]
-        beside = spot.clip.channel if spot.clip is not None else request.channel
-        here = {beside, *(channel for channel, span in others if span.common(spot.heard).frames)}
+    for placement in placements:
+        channels = placement.container.channels
+        others = [(strip.channel, strips.span(strip)) for strip in placement.container.strips]
+        for other, numbers in zip(placements, chosen, strict=False):
+            others += [(number, other.visible) for number in numbers if other.container == placement.container]
+        beside = placement.clip.channel if placement.clip is not None else request.channel
+        occupied = {beside, *(channel for channel, span in others if span.common(placement.visible).frames)}
         nearest = sorted(_CHANNELS, key=lambda number: ((number > beside) != above, abs(number - beside)))
         usable = [number for number in nearest if not channels[number].lock and not channels[number].mute]
-        free = [number for number in usable if number not in here][:count]
+        free = [number for number in usable if number not in occupied][:count]
         if len(free) < count:
-            raise Failure("no_channel", "All channels are taken or locked there.", "Free or unlock a channel, then Retry.")
+            raise NoChannel("No channel is free and unlocked there.")
         chosen.append(free)
     return chosen
 
 
-def _places(request: Request, scene: bpy.types.Scene, clip: Any) -> list[_Place]:
-    """Where the picture that was scored is now, the clip's own place first.
+def _placements(request: Request, scene: bpy.types.Scene, clip: Any) -> list[_Placement]:
+    """Return where the picture that the sounds were generated for is now, the clip's own position first.
 
-    It may have been moved since, and its sound goes with it; it may have been trimmed, or cut, and its parts moved.
+    The clip may have been moved, trimmed or cut since, and its parts may have been moved: the sound follows the picture.
     """
     if clip is None:
-        return [_Place(scene.sequence_editor_create(), None, request.span, request.span)]
+        return [_Placement(scene.sequence_editor_create(), None, request.span, request.span)]
 
-    def moved(piece: Any) -> int:
-        return strips.moved(piece, request.span, request.content_start)
+    def frames_moved(part: Any) -> int:
+        return strips.frames_moved(part, request.span, request.content_start)
 
-    places: list[_Place] = []
-    pieces = strips.pieces_of(scene, clip)
-    for piece in sorted(pieces, key=lambda piece: (moved(piece), compat.left_handle(piece))):
-        at = request.span.moved(moved(piece))
-        heard = at.common(strips.span(piece))
-        level, last = isolate.level(piece), places[-1] if places else None
-        if last is not None and (last.level, last.at, last.heard.end) == (level, at, heard.start):
-            both = Span(last.heard.start, heard.end)
-            places[-1] = _Place(level, clip if piece == clip else last.clip, at, both)
-        elif heard.frames:
-            places.append(_Place(level, piece, at, heard))
-    at = request.span.moved(moved(clip))
-    return sorted(places, key=lambda spot: spot.clip != clip) or [_Place(isolate.level(clip), clip, at, at)]
+    placements: list[_Placement] = []
+    parts = strips.cut_parts(scene, clip)
+    for part in sorted(parts, key=lambda part: (frames_moved(part), compat.left_handle(part))):
+        span = request.span.moved(frames_moved(part))
+        visible = span.common(strips.span(part))
+        container, last = isolate.container(part), placements[-1] if placements else None
+        if last is not None and (last.container, last.span, last.visible.end) == (container, span, visible.start):
+            # Parts that still adjoin share a sound.
+            both = Span(last.visible.start, visible.end)
+            placements[-1] = _Placement(container, clip if part == clip else last.clip, span, both)
+        elif visible.frames:
+            placements.append(_Placement(container, part, span, visible))
+    span = request.span.moved(frames_moved(clip))
+    own_first = sorted(placements, key=lambda placement: placement.clip != clip)
+    return own_first or [_Placement(isolate.container(clip), clip, span, span)]
 
 
-def _same_file(one: str, other: str) -> bool:
+def _is_same_file(one: str, other: str) -> bool:
     try:
-        # Path.resolve raises on links that lead in a circle in Python 3.11.
+        # Not Path.resolve, which raises RuntimeError on circular links in Python 3.11.
         return Path(os.path.realpath(one)) == Path(os.path.realpath(other))
     except OSError:
-        # Windows: a network drive that is gone.
+        # Windows: a disconnected network drive.
         return Path(one) == Path(other)
 
 
@@ -200,11 +205,12 @@ def _relative(path: str) -> str:
     try:
         return bpy.path.relpath(path)
     except ValueError:
-        # Windows: another drive than the project's.
+        # Windows: a drive other than the project's.
         return path
 
 
-def _made_with(job: Job, take: Take, number: int) -> dict[str, str | int | float | list[str]]:
+def _metadata(job: Job, take: Take, number: int) -> dict[str, str | int | float | list[str]]:
+    """Return the metadata of a sound strip. `number` is the take's number among all takes of the clip, from 1."""
     settings = take.settings
     cost = {} if take.cost is None else {"cost_usd": take.cost}
     return {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which strips are shots, as a viewer would count them, and which strip shows each. Main thread."""
+"""Detection of shots, as a viewer would count them, and of the strip that displays each. Main thread."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,126 +8,130 @@ from typing import Any
 import bpy
 
 from ..jobs.model.request import Span
-from . import compat, isolate, opaque, strips
+from . import compat, isolate, opacity, strips
 from .strips import has_picture, span
 
 _REASONS = {
-    **dict.fromkeys(opaque.TRANSITIONS, "a transition"),
+    **dict.fromkeys(opacity.TRANSITIONS, "a transition"),
     "TEXT": "a title",
     "COLOR": "a plain color",
     "ADJUSTMENT": "an adjustment layer",
     "MASK": "a mask",
 }
-"""Why strips of these types are no shots."""
+"""Why strips of these types aren't shots."""
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A strip that is no shot, and why: words that follow "it is"."""
+class ExcludedStrip:
+    """Strip with a picture that isn't a shot."""
 
     strip: str
+    """Name of the strip."""
     reason: str
+    """Words that follow "it is"."""
 
 
-def clips(chosen: Iterable[Any]) -> list[Any]:
-    """The strips that sounds for the chosen ones belong to, each once. A sound of ours stands for its clip."""
+def clips(selected: Iterable[Any]) -> list[Any]:
+    """Return the clips of the selected strips, each once: the clip of a generated sound, or the base strip of an effect."""
     found: list[Any] = []
-    for strip in chosen:
-        clip = clip_under(strips.clip_of(strip) or strip)
+    for strip in selected:
+        clip = base_strip(strips.clip_of(strip) or strip)
         if clip not in found:
             found.append(clip)
     return found
 
 
-def clip_under(strip: Any) -> Any:
-    """The strip that an effect of one input works on, such as a Speed effect; any other strip itself."""
+def base_strip(strip: Any) -> Any:
+    """Return the strip below all effects of one input, such as a Speed effect. Any other strip is its own base."""
     below = isolate.inputs(strip)
-    return clip_under(below[0]) if len(below) == 1 else strip
+    return base_strip(below[0]) if len(below) == 1 else strip
 
 
-def shown_by(shots: Iterable[Any]) -> list[Any]:
-    """The strip that shows each of them: the topmost effect of one input that works on it, or itself."""
+def topmost_effects(clips: Iterable[Any]) -> list[Any]:
+    """Return the strip that displays each clip: the topmost effect of one input applied to it, or the clip itself."""
     effects: dict[Any, dict[Any, list[Any]]] = {}
     shown: list[Any] = []
-    for clip in shots:
-        around = isolate.level(clip)
-        if around not in effects:
-            effects[around] = isolate.effects_in(around)
-        shown.append(isolate.shown_by(clip, effects[around]))
+    for clip in clips:
+        parent = isolate.container(clip)
+        if parent not in effects:
+            effects[parent] = isolate.single_input_effects(parent)
+        shown.append(isolate.topmost_effect(clip, effects[parent]))
     return shown
 
 
-def every(scene: bpy.types.Scene) -> tuple[list[Any], list[LeftOut]]:
-    """The shots on the edit's top level from left to right, and what else has a picture there."""
+def find_shots(scene: bpy.types.Scene) -> tuple[list[Any], list[ExcludedStrip]]:
+    """Return the shots on the top level of the edit from left to right, and the other strips with a picture."""
     if not scene.sequence_editor:
         return [], []
-    edit = _Level(scene.sequence_editor)
+    edit = _PictureStrips(scene.sequence_editor)
     shots: list[Any] = []
-    left_out: list[LeftOut] = []
+    excluded: list[ExcludedStrip] = []
     for strip in sorted(edit.spans, key=lambda strip: (edit.spans[strip].start, strip.channel)):
-        if clip_under(strip) != strip:
+        if base_strip(strip) != strip:
             continue
         reason = edit.reason_against(strip)
         if reason:
-            left_out.append(LeftOut(strip.name, reason))
+            excluded.append(ExcludedStrip(strip.name, reason))
         else:
             shots.append(strip)
-    return shots, left_out
+    return shots, excluded
 
 
-class _Level:
-    """The strips with a picture of an edit or a meta strip, with what is asked of them again and again."""
+class _PictureStrips:
+    """Strips with a picture in an edit or a meta strip, with cached properties."""
 
-    def __init__(self, around: Any) -> None:
-        self._effects = isolate.effects_in(around)
-        strips = [strip for strip in around.strips if has_picture(strip)]
+    def __init__(self, parent: Any) -> None:
+        self._effects = isolate.single_input_effects(parent)
+        strips = [strip for strip in parent.strips if has_picture(strip)]
         self.spans = {strip: span(strip) for strip in strips}
         self._unmuted = [strip for strip in strips if not isolate.is_muted(strip)]
-        self._inputs = {strip: _deep_inputs(strip) for strip in strips}
-        self._hidden_below: dict[Any, list[Span]] = {}
+        self._inputs = {strip: _all_inputs(strip) for strip in strips}
+        self._opaque_spans: dict[Any, list[Span]] = {}
 
     def reason_against(self, clip: Any) -> str:
-        """Why the strip is no shot; empty for one that is."""
-        shown = isolate.shown_by(clip, self._effects)
+        """Return why the strip isn't a shot, or an empty string if it is one."""
+        shown = isolate.topmost_effect(clip, self._effects)
         if clip.type in _REASONS:
             return _REASONS[clip.type]
         if shown not in self._unmuted or (shown.blend_alpha == 0 and not compat.is_animated(shown, "blend_alpha")):
             return "muted or transparent"
-        if clip.type == "META" and not any(_Level(clip).is_shot(part) for part in clip.strips if has_picture(part)):
+        if clip.type == "META" and not any(_PictureStrips(clip).is_shot(part) for part in clip.strips if has_picture(part)):
             return "a meta strip without a shot"
-        if not self.seen(shown):
+        if not self._visible_spans(shown):
             return "hidden by other strips"
-        longer = next((part for part in self._inputs[clip] if self.is_shot(part)), None)
-        return f"a part of “{longer.name}”" if longer is not None else ""
+        shot = next((part for part in self._inputs[clip] if self.is_shot(part)), None)
+        return f"a part of “{shot.name}”" if shot is not None else ""
 
     def is_shot(self, strip: Any) -> bool:
         return not self.reason_against(strip)
 
-    def seen(self, shown: Any) -> list[Span]:
-        """In which frames the strip isn't wholly covered; none where it always is."""
-        left = [self.spans[shown]]
+    def _visible_spans(self, strip: Any) -> list[Span]:
+        """Return the spans in which the strip isn't wholly covered."""
+        visible = [self.spans[strip]]
         for cover in self._unmuted:
-            if left and cover.channel > shown.channel and self.spans[cover].common(self.spans[shown]).frames:
-                for piece in self._covered_by(cover, shown):
-                    left = [rest for part in left for rest in part.without(piece)]
-        return left
+            if visible and cover.channel > strip.channel and self.spans[cover].common(self.spans[strip]).frames:
+                for covered in self._covered_spans(cover, strip):
+                    visible = [rest for part in visible for rest in part.without(covered)]
+        return visible
 
-    def _covered_by(self, cover: Any, strip: Any) -> list[Span]:
+    def _covered_spans(self, cover: Any, strip: Any) -> list[Span]:
+        """Return the spans in which `cover` hides the strip below it."""
         if strip in self._inputs[cover]:
-            # A transition still shows the shot; a composite is a shot of its own, made of its inputs.
-            return [] if cover.type in opaque.TRANSITIONS else [self.spans[cover]]
-        if cover not in self._hidden_below:
-            self._hidden_below[cover] = self._rendered(cover, [Span(*part) for part in opaque.hides_below(cover)])
-        return self._hidden_below[cover]
+            # A transition still shows the shot. A composite is a shot of its own, made of its inputs.
+            return [] if cover.type in opacity.TRANSITIONS else [self.spans[cover]]
+        if cover not in self._opaque_spans:
+            self._opaque_spans[cover] = self._displayed(cover, [Span(*part) for part in opacity.opaque_ranges(cover)])
+        return self._opaque_spans[cover]
 
-    def _rendered(self, strip: Any, pieces: list[Span]) -> list[Span]:
-        """The frames of these in which the strip is seen by itself, not by an effect that works on it."""
+    def _displayed(self, strip: Any, spans: list[Span]) -> list[Span]:
+        """Return the parts of the spans in which the strip is displayed itself, rather than through an effect."""
         for effect in self._unmuted:
             if strip in self._inputs[effect] and effect.channel > strip.channel:
-                pieces = [rest for piece in pieces for rest in piece.without(self.spans[effect])]
-        return pieces
+                spans = [rest for part in spans for rest in part.without(self.spans[effect])]
+        return spans
 
 
-def _deep_inputs(strip: Any) -> list[Any]:
+def _all_inputs(strip: Any) -> list[Any]:
+    """Return the inputs of an effect at any depth."""
     direct = isolate.inputs(strip)
-    return [*direct, *(deeper for below in direct for deeper in _deep_inputs(below))]
+    return [*direct, *(deeper for below in direct for deeper in _all_inputs(below))]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carries baked simulations of 3D scenes into the background Blender. Also used there, so it imports nothing of the other
-rooms.
+"""Transfer of baked simulations of 3D scenes to the background Blender. Also used there, so it imports no other package of
+the add-on.
 
 Measured with Blender 4.5.15 and 5.2.3: `libraries.write` loses point caches in memory and the folders of node bakes on
-disk; a point cache on disk lies in a folder that is called after the .blend. What is packed, rigid bodies and linked
-objects come along by themselves.
+disk. A point cache on disk is in a folder named after the .blend. Packed bakes, rigid bodies and linked objects need no
+special treatment.
 """
 
 from collections.abc import Iterator
@@ -14,27 +14,26 @@ from typing import Any
 
 import bpy
 
-PROPERTY = "mmaudio_bakes"
-"""Where the scene in the small .blend keeps what of its bakes lies on disk, for `restore`."""
+BAKES_PROPERTY = "mmaudio_bakes"
+"""Custom property of the scene in a snapshot that holds its bakes on disk, for `restore`."""
 
 
 @dataclass(frozen=True)
 class Bakes:
-    """Baked simulations that `libraries.write` would lose.
-
-    in_memory   whether there are point caches that only a copy of the whole file has
-    caches      point caches on disk: object, path of the cache from there, folder, name, index
-    directories of node bakes on disk: object, path of the property from there, folder
-    """
+    """Baked simulations that `libraries.write` would lose."""
 
     in_memory: bool = False
+    """There are point caches that only a copy of the whole file contains."""
     caches: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Point caches on disk. Keys: object, path (of the cache, from the object), folder, name, index."""
     directories: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Folders of node bakes on disk. Keys: object, path (of the property, from the object), folder."""
 
 
-def find() -> Bakes:
-    """The bakes of the file's own objects: which of them a scene shows, only Blender can tell for sure. What is linked
-    stays where it is, and is left out.
+def find_bakes() -> Bakes:
+    """Return the bakes of all local objects, since only Blender knows for certain which of them a scene shows.
+
+    Linked objects are left out: their bakes are found where they are.
     """
     in_memory = False
     caches: list[dict[str, Any]] = []
@@ -47,8 +46,8 @@ def find() -> Bakes:
             if not cache.is_baked or cache.use_external:
                 continue
             if cache.use_disk_cache:
-                folder = str(folder_beside(project))
-                # An unnamed one is called after its object, byte by byte.
+                folder = str(cache_folder(project))
+                # Blender names an unnamed cache after its object, byte by byte.
                 name = cache.name or item.name.encode().hex().upper()
                 caches.append({"object": item.name, "path": path, "folder": folder, "name": name, "index": cache.index})
             else:
@@ -58,52 +57,56 @@ def find() -> Bakes:
     return Bakes(in_memory, caches, directories)
 
 
-def keep(scene: Any, bakes: Bakes) -> None:
-    """Stores the bakes on disk in the scene, for `restore`."""
-    scene[PROPERTY] = asdict(bakes)
+def store(scene: Any, bakes: Bakes) -> None:
+    """Store the bakes in the scene, for `restore`."""
+    scene[BAKES_PROPERTY] = asdict(bakes)
 
 
-def folder_beside(blend: Path) -> Path:
-    """Where Blender keeps the point caches of a file on disk."""
+def cache_folder(blend: Path) -> Path:
+    """Return the folder in which Blender keeps a file's point caches on disk."""
     return blend.with_name(f"blendcache_{blend.stem}")
 
 
 def restore(scene: Any, blend: Path) -> None:
-    """Points the opened copy at `blend` to the bakes on disk. Must be called before any frame is set.
+    """Connect the opened copy at `blend` to the bakes on disk. Must be called before any frame is set.
 
-    What isn't baked is written beside the copy, never into the artist's own folders.
+    Unbaked simulations are cached next to the copy, never in the user's own folders.
     """
-    unbaked_folder = folder_beside(blend)
-    bakes = Bakes(**scene[PROPERTY].to_dict()) if PROPERTY in scene else Bakes()
-    # An object of the file's own is asked for by its name and None; the stubs know names alone.
+    bakes = Bakes(**scene[BAKES_PROPERTY].to_dict()) if BAKES_PROPERTY in scene else Bakes()
+    # The key (name, None) finds local objects only. The type stubs know no keys but names.
     objects: Any = bpy.data.objects
-    for kept in bakes.caches:
-        owner = objects.get((kept["object"], None))
-        if owner is None:
-            # The edit doesn't need it.
-            continue
-        cache = owner.path_resolve(kept["path"])
-        cache.use_external = True
-        cache.index, cache.filepath, cache.name = kept["index"], kept["folder"], kept["name"]
-    for kept in bakes.directories:
-        owner = objects.get((kept["object"], None))
+    for stored in bakes.caches:
+        owner = objects.get((stored["object"], None))
+        # Objects that the edit doesn't need are not in the copy.
         if owner is not None:
-            path, name = kept["path"].rsplit(".", 1)
-            setattr(owner.path_resolve(path), name, kept["folder"])
+            cache = owner.path_resolve(stored["path"])
+            cache.use_external = True
+            cache.index, cache.filepath, cache.name = stored["index"], stored["folder"], stored["name"]
+    for stored in bakes.directories:
+        owner = objects.get((stored["object"], None))
+        if owner is not None:
+            path, name = stored["path"].rsplit(".", 1)
+            setattr(owner.path_resolve(path), name, stored["folder"])
+    _redirect_unbaked(cache_folder(blend))
+
+
+def _redirect_unbaked(folder: Path) -> None:
+    """Let fluids and external point caches that aren't baked write to `folder`."""
+    objects: Any = bpy.data.objects
     for item in objects:
         for _, cache in _point_caches(item):
             if cache.use_external:
-                # Blender reads what is there, and takes it for baked, only when it is told of the folder again.
+                # Blender reads the folder, and detects that the cache is baked, only when the path is set.
                 cache.filepath = str(cache.filepath)
                 if not cache.is_baked:
-                    cache.filepath = str(unbaked_folder)
+                    cache.filepath = str(folder)
         for modifier in item.modifiers:
             if modifier.type == "FLUID" and modifier.domain_settings and not _is_baked_fluid(modifier.domain_settings):
-                modifier.domain_settings.cache_directory = str(unbaked_folder)
+                modifier.domain_settings.cache_directory = str(folder)
 
 
 def _point_caches(item: Any) -> Iterator[tuple[str, Any]]:
-    """The object's point caches, each with its path from there."""
+    """Yield (path from the object, point cache) for each point cache of the object."""
     for modifier in item.modifiers:
         path = f'modifiers["{bpy.utils.escape_identifier(modifier.name)}"]'
         if modifier.type in ("CLOTH", "SOFT_BODY"):
@@ -116,7 +119,7 @@ def _point_caches(item: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _node_bakes(item: Any) -> Iterator[tuple[str, str]]:
-    """The folders of the object's node bakes, each with the path of its property from there."""
+    """Yield (path of the property from the object, folder) for each of the object's node bakes."""
     for modifier in item.modifiers:
         if modifier.type == "NODES" and len(modifier.bakes):
             path = f'modifiers["{bpy.utils.escape_identifier(modifier.name)}"]'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A copy of the edit as a small .blend, for the background render. Main thread, milliseconds."""
+"""Copies of the edit as small .blend files, for the background render. Main thread, milliseconds."""
 
 import shutil
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -12,85 +12,85 @@ import bpy
 from ..jobs.model.request import Snapshot
 from . import compat, isolate, simulations
 
-# Strips that bring datablocks along, which may weigh gigabytes. Every other strip weighs next to nothing.
-_HEAVY = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
+_TYPES_WITH_DATA = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
+"""Types of strips that refer to datablocks, which may take gigabytes. All other strips take next to nothing."""
 
 
-def take(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Snapshot:
-    """Writes `scene`'s edit to `blend`, with all that the named strips' pictures need, or, without names, the whole of it.
+def write(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Snapshot:
+    """Write the scene's edit to `blend`: what the pictures of the named strips depend on, or everything without names.
 
-    The scene stays as it is. Where simulations are baked in memory, the whole project is written.
+    The scene stays unchanged. If simulations are baked in memory, the whole project is written.
     """
-    # Scene strips bring their scenes along, and those may bring others.
+    # Scene strips refer to other scenes, and these to further ones.
     for other in bpy.data.scenes:
         compat.make_writable(other)
     copy: Any = scene.copy()
     try:
-        _leave_behind(copy, names)
+        _remove_unneeded(copy, names)
         shows_scenes = any(strip.type == "SCENE" for strip in copy.sequence_editor.strips_all)
-        bakes = simulations.find() if shows_scenes else simulations.Bakes()
-        simulations.keep(copy, bakes)
+        bakes = simulations.find_bakes() if shows_scenes else simulations.Bakes()
+        simulations.store(copy, bakes)
         blend.parent.mkdir(parents=True, exist_ok=True)
         if bakes.in_memory:
             _save_whole_project(copy, blend)
         else:
-            with _without_hidden(copy):
-                # A media file that lies beside the project is named by its whole path, since the copy lies elsewhere.
+            with _without_hidden_objects(copy):
+                # The copy is in another folder than the project, so paths of media files must be absolute.
                 bpy.data.libraries.write(str(blend), {copy}, path_remap="ABSOLUTE")
         return Snapshot(blend, copy.name, bakes.in_memory)
     finally:
         bpy.data.scenes.remove(copy)
 
 
-def drop(taken: Snapshot) -> None:
-    """Removes the copy, with what the simulations in it have written."""
-    # Where it can't be removed, `clear_leftovers` finds it later.
+def delete(snapshot: Snapshot) -> None:
+    """Delete the snapshot, with the caches that simulations in it have written."""
+    # If that fails, `clear_leftovers` does so later.
     with suppress(OSError):
-        taken.blend.unlink(missing_ok=True)
-    shutil.rmtree(simulations.folder_beside(taken.blend), ignore_errors=True)
+        snapshot.blend.unlink(missing_ok=True)
+    shutil.rmtree(simulations.cache_folder(snapshot.blend), ignore_errors=True)
 
 
 def scenes_in(strips: Iterable[Any]) -> list[Any]:
-    """The 3D scenes that the strips show, at any depth."""
-    parts = [part for strip in strips for part, _, _ in isolate.made_of(strip, *isolate.handles(strip))]
+    """Return the 3D scenes that the strips show, at any depth."""
+    parts = [part for strip in strips for part, _, _ in isolate.dependencies(strip, *isolate.frame_range(strip))]
     found = [part.scene for part in parts if part.type == "SCENE" and part.scene and part.scene_input == "CAMERA"]
     return list(dict.fromkeys(found))
 
 
 @contextmanager
-def _without_hidden(copy: Any) -> Generator[None]:
-    """Lets the copy's strips show scenes without what is hidden in renders, which may be most of their data.
+def _without_hidden_objects(copy: Any) -> Generator[None]:
+    """Let the copy's strips show scenes without the objects hidden in renders, which may be most of the scenes' data.
 
-    What a visible object refers to is written all the same.
+    Objects that a visible one refers to are written nevertheless.
     """
-    slim: dict[Any, Any] = {}
+    reduced: dict[Any, Any] = {}
     for strip in copy.sequence_editor.strips_all:
         scene = strip.scene if strip.type == "SCENE" and strip.scene_input == "CAMERA" else None
-        if scene is None or not _may_be_copied(scene):
+        if scene is None or not _is_copyable(scene):
             continue
-        if scene not in slim and _hidden(scene):
-            slim[scene] = scene.copy()
-            compat.make_writable(slim[scene])
-            for unlink, item in _hidden(slim[scene]):
+        if scene not in reduced and _removable(scene):
+            reduced[scene] = scene.copy()
+            compat.make_writable(reduced[scene])
+            for unlink, item in _removable(reduced[scene]):
                 unlink(item)
-        strip.scene = slim.get(scene, scene)
+        strip.scene = reduced.get(scene, scene)
     try:
         yield
     finally:
-        for scene in slim.values():
+        for scene in reduced.values():
             bpy.data.scenes.remove(scene)
 
 
-def _may_be_copied(scene: Any) -> bool:
-    """Whether a copy of the scene shows the same: nothing refers to the scene itself, as drivers of its objects may."""
+def _is_copyable(scene: Any) -> bool:
+    """Return whether a copy of the scene renders the same. It may not if anything refers to the scene, such as a driver."""
     if scene.library or scene.rigidbody_world or scene.animation_data or compat.has_compositor(scene):
         return False
     users = bpy.data.user_map(subset=[scene])[scene]
     return all(user.id_type in ("SCENE", "WORKSPACE", "WINDOWMANAGER", "SCREEN") for user in users)
 
 
-def _hidden(scene: Any) -> list[tuple[Callable[[Any], None], Any]]:
-    """Objects and collections at the top of the scene that no render shows, each with what takes it out of there."""
+def _removable(scene: Any) -> list[tuple[Callable[[Any], None], Any]]:
+    """Return the top-level objects and collections that no render shows, each preceded by the function that unlinks it."""
     root = scene.collection
     layers = [layer.layer_collection for layer in scene.view_layers if layer.use]
     found = [(root.objects.unlink, item) for item in root.objects if item.hide_render and _is_inert(item)]
@@ -103,17 +103,17 @@ def _hidden(scene: Any) -> list[tuple[Callable[[Any], None], Any]]:
 
 
 def _is_inert(item: Any) -> bool:
-    """Whether an object that isn't seen has no part in what is: it moves nothing, and isn't shown later."""
-    acts = item.modifiers or item.particle_systems or item.rigid_body or item.animation_data
-    return not acts and (item.field is None or item.field.type == "NONE")
+    """Return whether a hidden object can't affect the render: it influences no other object, and isn't shown later."""
+    is_active = item.modifiers or item.particle_systems or item.rigid_body or item.animation_data
+    return not is_active and (item.field is None or item.field.type == "NONE")
 
 
 def _save_whole_project(copy: Any, blend: Path) -> None:
-    """Saves a copy of the project, which keeps point caches; `libraries.write` loses them."""
+    """Save a copy of the whole project, which includes the point caches that `libraries.write` loses."""
     copy.use_fake_user = True
     paths, data = bpy.context.preferences.filepaths, bpy.data
     preview, autopack = paths.file_preview_type, data.use_autopack
-    # Neither a picture of the window in the system's folder, nor the artist's media in the project.
+    # No preview image in the system's folder, and no media packed into the user's project.
     paths.file_preview_type, data.use_autopack = "NONE", False
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(blend), copy=True, relative_remap=True, check_existing=False)
@@ -121,19 +121,19 @@ def _save_whole_project(copy: Any, blend: Path) -> None:
         paths.file_preview_type, data.use_autopack = preview, autopack
 
 
-def _leave_behind(copy: Any, names: Sequence[str] | None) -> None:
-    """Takes out of the copy what drags data along that isn't shown."""
+def _remove_unneeded(copy: Any, names: Sequence[str] | None) -> None:
+    """Remove strips and objects from the copy that aren't shown, but refer to data."""
     edit = copy.sequence_editor
     if names is None:
         shown = {strip.name for strip in edit.strips_all if strip.type != "SOUND"}
     else:
         strips = [edit.strips_all[name] for name in names]
-        parts = [part for strip in strips for part in isolate.made_of(strip, *isolate.handles(strip))]
+        parts = [part for strip in strips for part in isolate.dependencies(strip, *isolate.frame_range(strip))]
         shown = {part.name for part, _, _ in parts if part.id_data == copy}
-    for name in [strip.name for strip in edit.strips_all if strip.type in _HEAVY and strip.name not in shown]:
+    for name in [strip.name for strip in edit.strips_all if strip.type in _TYPES_WITH_DATA and strip.name not in shown]:
         strip = edit.strips_all.get(name)
         if strip is not None:
-            isolate.level(strip).strips.remove(strip)
+            isolate.container(strip).strips.remove(strip)
     for item in list(copy.collection.objects):
         copy.collection.objects.unlink(item)
     for item in list(copy.collection.children):

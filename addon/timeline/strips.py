@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which strips can be given a sound, and which frames of them are seen."""
+"""Strips to generate sound for, their visible frames, and the marks by which clips and their sounds are found again."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,20 @@ from typing import Any
 
 import bpy
 
-from ..failure import Failure, of_disk
+from ..failure import disk_failure
 from ..jobs.model.request import Request, Span
 from . import compat, isolate, media_files
+from .errors import LinkedScene, MissingClip, MissingFile, MissingScene, NoCamera, NoPicture, NoStrip, NotSeen
 
-PROPERTY = "mmaudio"
-"""Where a sound strip that the add-on made keeps what it was made with."""
+METADATA_PROPERTY = "mmaudio"
+"""Custom property of a generated sound strip that holds its metadata."""
 MARK = "mmaudio_clip"
-"""Where a clip keeps the mark by which it is found again, whatever its name is by then; its sounds name it too."""
+"""Custom property of a clip that holds its mark, by which it is found after it was renamed. Its sounds refer to the mark."""
 SCENE_MARK = "mmaudio_scene"
-"""Where a scene keeps its mark: a sound whose clip is gone is placed in its own scene alone."""
+"""Custom property of a scene that holds its mark. A sound whose clip is gone is placed only in its own scene."""
 
-# Their content has a length of its own; of all others, stills and effects, the handles are all there is.
-_PLAYED = ("MOVIE", "MOVIECLIP", "SCENE", "META", "MASK")
+_TYPES_WITH_DURATION = ("MOVIE", "MOVIECLIP", "SCENE", "META", "MASK")
+"""Types of strips whose content has a duration of its own. Stills and effects have nothing but their handles."""
 
 
 def has_picture(strip: Any) -> bool:
@@ -29,44 +30,43 @@ def has_picture(strip: Any) -> bool:
 
 
 def selected(context: bpy.types.Context) -> Sequence[Any]:
-    """The selected strips of the Sequencer's level, those without a picture too."""
+    """Return the selected strips on the level that the Sequencer shows, including those without a picture."""
     if compat.edited_scene(context) is None:
         return ()
     return context.selected_strips or ()
 
 
 def find(scene_name: str, strip_name: str) -> tuple[bpy.types.Scene | None, Any]:
-    """The scene and the strip as they are now, each None where it is gone. Names are what survives an undo."""
+    """Return the scene and the strip, each None if it is gone. Names are used, since an undo invalidates references."""
     scene = bpy.data.scenes.get(scene_name)
     if scene is None or scene.sequence_editor is None:
         return scene, None
     return scene, scene.sequence_editor.strips_all.get(strip_name)
 
 
-def keeps_marks(scene: bpy.types.Scene) -> bool:
-    """Whether the scene is this file's own: what is linked from another can't be written to."""
+def is_local(scene: bpy.types.Scene) -> bool:
+    """Return whether the scene is local to this file. Custom properties of a linked one can't be written."""
     return scene.library is None and scene.is_editable
 
 
-def mark(strip: Any) -> str:
-    """The strip's mark; it is given one here if it has none."""
+def ensure_mark(strip: Any) -> str:
+    """Return the strip's mark, creating it if there is none."""
     if not strip.get(MARK):
         strip[MARK] = uuid.uuid4().hex
     return str(strip[MARK])
 
 
-def mark_scene(scene: Any) -> str:
-    """The scene's mark; it is given one here if it has none."""
+def ensure_scene_mark(scene: Any) -> str:
+    """Return the scene's mark, creating it if there is none."""
     if not scene.get(SCENE_MARK):
         scene[SCENE_MARK] = uuid.uuid4().hex
     return str(scene[SCENE_MARK])
 
 
 def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Any]:
-    """The scene and the strip of a job, also where they have other names by now; each None where it is gone.
+    """Return the scene and the strip of a job, even if they were renamed. Each is None if it is gone.
 
-    A name alone is not enough: another file may have a scene or a strip that is called so, too. A copy carries the same
-    mark: then the names decide.
+    Names alone are not enough, since another file may use the same ones. A mark alone is not enough, since copies share it.
     """
     scene, named = find(request.scene, request.strip)
     if named is not None and named.get(MARK, "") == request.mark:
@@ -77,139 +77,140 @@ def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Any]:
         marked = [strip for strip in every if has_picture(strip) and strip.get(MARK) == request.mark]
         if marked:
             return other, next((strip for strip in marked if strip.name == request.strip), marked[0])
-    # An undo to before the click takes the marks away; of another strip that has the name by now more is different.
-    if named is not None and MARK not in named and _shows_as_much(named, request):
+    # An undo to before the job's start removes the marks. The strip is still the same if its range and trim are.
+    if named is not None and MARK not in named and _has_same_range(named, request):
         return scene, named
     is_its = (other for other in [scene, *bpy.data.scenes] if other and other.get(SCENE_MARK, "") == request.scene_mark)
     return (next(is_its, None) if request.scene_mark else None), None
 
 
-def _shows_as_much(strip: Any, request: Request) -> bool:
+def _has_same_range(strip: Any, request: Request) -> bool:
+    """Return whether the strip has the length and the trimmed start that the request has."""
     now = span(strip)
-    trimmed_then = request.span.start - request.content_start
-    return now.frames == request.span.frames and now.start - compat.content_start(strip) == trimmed_then
+    trimmed = request.span.start - request.content_start
+    return now.frames == request.span.frames and now.start - compat.content_start(strip) == trimmed
 
 
-def pieces_of(scene: bpy.types.Scene, clip: Any) -> list[Any]:
-    """The clip, and what was cut from it, wherever that is by now. A copy has its mark too, but shows what it shows."""
-    pieces = [clip]
+def cut_parts(scene: bpy.types.Scene, clip: Any) -> list[Any]:
+    """Return the clip and the strips cut from it, wherever they are. Copies, which share its mark, repeat its content."""
+    parts = [clip]
     edit: Any = scene.sequence_editor
     for strip in edit.strips_all:
         is_marked = has_picture(strip) and clip.get(MARK) and strip.get(MARK) == clip[MARK]
-        if strip != clip and is_marked and not any(_content(strip).common(_content(piece)).frames for piece in pieces):
-            pieces.append(strip)
-    return pieces
+        if strip != clip and is_marked and not any(_shares_content(strip, part) for part in parts):
+            parts.append(strip)
+    return parts
 
 
-def moved(strip: Any, span_then: Span, content_start_then: float) -> int:
-    """By how many frames the strip's picture has moved: a trimmed strip has other handles, and the same picture there."""
+def _shares_content(one: Any, other: Any) -> bool:
+    return _content_span(one).common(_content_span(other)).frames > 0
+
+
+def frames_moved(strip: Any, old_span: Span, old_content_start: float) -> int:
+    """Return by how many frames the strip's picture has moved. A trim changes handles, but moves no picture."""
     now = span(strip)
-    as_one = now.start - span_then.start == now.end - span_then.end
-    # A meta strip's content also begins elsewhere when something is added inside it.
-    if _is_played(strip) and not (as_one and strip.type == "META"):
-        return round(compat.content_start(strip) - content_start_then)
-    return now.start - span_then.start if as_one else 0
+    moved_whole = now.start - old_span.start == now.end - old_span.end
+    # The content start of a meta strip also changes when strips inside it are added.
+    if _has_duration(strip) and not (moved_whole and strip.type == "META"):
+        return round(compat.content_start(strip) - old_content_start)
+    return now.start - old_span.start if moved_whole else 0
 
 
-def _content(strip: Any) -> Span:
-    """Which of its content a strip shows; of a still, whose content is one picture, where it shows it."""
-    start = round(compat.content_start(strip)) if _is_played(strip) else 0
-    return Span(*isolate.handles(strip)).moved(-start)
+def _content_span(strip: Any) -> Span:
+    """Return which frames of its content a strip shows. For a still, which has a single one, return timeline frames."""
+    start = round(compat.content_start(strip)) if _has_duration(strip) else 0
+    return Span(*isolate.frame_range(strip)).moved(-start)
 
 
-def _is_played(strip: Any) -> bool:
-    return strip.type in _PLAYED or (strip.type == "IMAGE" and len(strip.elements) > 1)
+def _has_duration(strip: Any) -> bool:
+    return strip.type in _TYPES_WITH_DURATION or (strip.type == "IMAGE" and len(strip.elements) > 1)
 
 
-def takes_of(scene: bpy.types.Scene, clip: Any, at: Span | None = None) -> list[Any]:
-    """The sound strips that were made for the clip where it stands now, or `at` a place, by the number of their take."""
+def takes_of(clip: Any, at: Span | None = None) -> list[Any]:
+    """Return the clip's sound strips at its current place, or at the span `at`, ordered by take number."""
     if not clip.get(MARK):
         return []
-    shown = at or span(clip)
+    place = at or span(clip)
     sounds = [
         strip
-        for strip in isolate.level(clip).strips
-        if strip.type == "SOUND" and _same_place(span(strip), shown) and made_with(strip).get("clip") == clip[MARK]
+        for strip in isolate.container(clip).strips
+        if strip.type == "SOUND" and _is_same_place(span(strip), place) and metadata(strip).get("clip") == clip[MARK]
     ]
-    return sorted(sounds, key=lambda sound: int(made_with(sound).get("take", 1)))
+    return sorted(sounds, key=lambda sound: int(metadata(sound).get("take", 1)))
 
 
 def clip_of(sound: Any) -> Any:
-    """The clip that a sound strip was made for, or None where it is gone."""
-    clip = made_with(sound).get("clip")
-    marked = [strip for strip in isolate.level(sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip]
-    return next((strip for strip in marked if _same_place(span(sound), span(strip))), None)
+    """Return the clip that a sound strip was generated for, or None if it is gone."""
+    clip = metadata(sound).get("clip")
+    marked = [strip for strip in isolate.container(sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip]
+    return next((strip for strip in marked if _is_same_place(span(sound), span(strip))), None)
 
 
-def made_with(strip: Any) -> Mapping[str, Any]:
-    """What a sound strip of ours was made with, see `place.py`; empty for any other strip."""
-    kept = strip.get(PROPERTY)
-    return kept.to_dict() if hasattr(kept, "to_dict") else {}
+def metadata(strip: Any) -> Mapping[str, Any]:
+    """Return the metadata of a generated sound strip (see `place.py`), or an empty mapping for other strips."""
+    stored = strip.get(METADATA_PROPERTY)
+    return stored.to_dict() if hasattr(stored, "to_dict") else {}
 
 
-def _same_place(one: Span, other: Span) -> bool:
-    """Whether they have more than half of the longer one in common: a trim leaves them together, a cut parts them."""
+def _is_same_place(one: Span, other: Span) -> bool:
+    """Return whether the spans share more than half of the longer one, as they do after a trim, but not after a cut."""
     return one.common(other).frames * 2 > max(one.frames, other.frames)
 
 
 def span(strip: Any) -> Span:
-    """The frames that are seen of the strip: those between its handles that the meta strips around it show, too."""
-    seen = Span(*isolate.handles(strip))
-    for meta in isolate.metas(strip):
-        seen = seen.common(Span(*isolate.handles(meta)))
-    return seen
+    """Return the visible frames of the strip: those between its handles that the meta strips around it show."""
+    visible = Span(*isolate.frame_range(strip))
+    for meta in isolate.enclosing_metas(strip):
+        visible = visible.common(Span(*isolate.frame_range(meta)))
+    return visible
 
 
 def fps(scene: bpy.types.Scene) -> Fraction:
-    """Frames per second, exact: 29.97 is 30000/1001, which Blender keeps as 30 over a base of about 1.001."""
-    # fps_base is a 32-bit float; the real bases (1, 1.001, 1.0/…) have small denominators.
+    """Return the exact frame rate. Blender stores 30000/1001 (29.97) as 30 and a base of about 1.001."""
+    # fps_base is a 32-bit float. The bases in use (1, 1.001, 1.0/…) have small denominators.
     base = Fraction(scene.render.fps_base).limit_denominator(1001)
     return Fraction(scene.render.fps) / base
 
 
 def check(scene: bpy.types.Scene | None, strip: Any, *, rendered: bool = True) -> None:
-    """Raises Failure where the strip can't get a sound, or can't be `rendered` for it, before anything is sent."""
+    """Raise Failure if no sound can be generated for the strip, or, with `rendered`, if the strip can't be rendered."""
     if scene is None or strip is None:
-        raise Failure("no_strip", "The strip is gone.", "Select a strip and generate again.")
+        raise NoStrip("The strip no longer exists.")
     if not has_picture(strip):
-        raise Failure("no_picture", f"“{strip.name}” has no picture.", "Select a movie, image, scene or effect strip.")
-    if not keeps_marks(scene):
-        text = f"The scene “{scene.name}” is linked from another file, which can't keep its sound."
-        raise Failure("linked_scene", text, "Open that file, or make the scene local.")
-    seen = span(strip)
-    if not seen.frames:
-        text = f"“{strip.name}” isn't seen: the meta strip around it shows other frames."
-        raise Failure("not_seen", text, "Move the meta strip's handles, or select another strip.")
+        raise NoPicture(f"“{strip.name}” has no picture.")
+    if not is_local(scene):
+        text = f"The scene “{scene.name}” is linked from another file, so its sound can't be saved in it."
+        raise LinkedScene(text)
+    visible = span(strip)
+    if not visible.frames:
+        text = f"“{strip.name}” isn't visible: its meta strip shows other frames."
+        raise NotSeen(text)
     if rendered:
-        for part, first, end in isolate.made_of(strip, seen.start, seen.end):
-            _check_files(strip, media_files.seen(part, first, end))
+        for part, first, end in isolate.dependencies(strip, visible.start, visible.end):
+            _check_files(strip, media_files.of_strip(part, first, end))
             _check_part(strip, part)
 
 
 def _check_files(strip: Any, files: Sequence[Path]) -> None:
-    """Raises Failure where none of the files is there that a part of the strip plays: gaps in a sequence are filled."""
+    """Raise Failure if a part of the strip plays files and none of them exists. Gaps in a sequence are filled later."""
     missing: list[Path] = []
     for path in files:
         try:
-            if not media_files.is_there(path):
+            if not media_files.exists(path):
                 missing.append(path)
         except OSError as fault:
             what, way_out = f"“{strip.name}”: its file {path} can't be read", "or choose another in the strip's properties"
-            raise of_disk(fault, what, way_out, reading=True) from fault
+            raise disk_failure(fault, what, way_out, reading=True) from fault
     if missing and len(missing) == len(files):
-        raise Failure(
-            "missing_file",
-            f"“{strip.name}”: its file is missing: {missing[0]}",
-            "Find it with File > External Data > Find Missing Files, or choose it in the strip's properties.",
-        )
+        raise MissingFile(f"“{strip.name}”: its file is missing: {missing[0]}")
 
 
 def _check_part(strip: Any, part: Any) -> None:
-    """Raises Failure where a datablock that the strip shows is missing."""
+    """Raise Failure if a datablock that the strip shows is missing."""
     if part.type == "SCENE" and part.scene is None:
-        raise Failure("missing_scene", f"“{strip.name}” shows a scene that no longer exists.", "Choose another scene.")
+        raise MissingScene(f"“{strip.name}” shows a scene that no longer exists.")
     if part.type == "SCENE" and part.scene_input == "CAMERA" and not (part.scene_camera or part.scene.camera):
         text = f"“{strip.name}” shows the scene “{part.scene.name}”, which has no camera."
-        raise Failure("no_camera", text, "Give the scene a camera, or choose one in the strip's properties.")
+        raise NoCamera(text)
     if part.type == "MOVIECLIP" and part.clip is None:
-        raise Failure("missing_clip", f"“{strip.name}” shows a movie clip that no longer exists.", "Choose another clip.")
+        raise MissingClip(f"“{strip.name}” shows a movie clip that no longer exists.")

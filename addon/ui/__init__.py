@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person sees."""
+"""User interface in the Sequencer: sidebar, menus, operators, settings and the timer that drives the jobs."""
 
 import bpy
 
-from ..preferences import page, storage_fields, storage_test
 from . import menus, operators, panels, settings, ticker
 
-# In the order in which they need one another; undone in reverse.
-_CLASSES = (*page.CLASSES, *settings.CLASSES, *operators.CLASSES, *panels.CLASSES)
+# Dependencies first; unregistered in reverse.
+_CLASSES = (*settings.CLASSES, *operators.CLASSES, *panels.CLASSES)
 
 
 def register() -> None:
@@ -20,8 +19,6 @@ def register() -> None:
 
 def unregister() -> None:
     ticker.detach()
-    storage_test.detach()
-    storage_fields.detach()
     menus.detach()
     settings.detach()
     for cls in reversed(_CLASSES):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be done, in Blender's own menus, and so in F3 search."""
+"""Entries in Blender's own menus, which makes the operators available in F3 search."""
 
 from typing import Any
 

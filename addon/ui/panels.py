@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sidebar's tab. What is missing is said where it is missed, with what mends it."""
+"""Panels of the sidebar tab. Each explains what is missing and offers the operator that fixes it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,12 +7,13 @@ from typing import Any
 
 import bpy
 
-from .. import generation, resuming
+from .. import session
 from ..failure import readable
-from ..jobs.model.job import Job, Progress, Stage
-from ..preferences import page, storage_test
+from ..jobs.model.job import Job
+from ..jobs.model.run import Progress, Stage
+from ..preferences import page, storage_given_url
 from ..service.eachlabs import client, mmaudio
-from ..service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
+from ..service.storage.given_url import LENGTH_NOTE
 from ..text import draw_text
 from ..timeline import compat, strips
 from . import operators, settings
@@ -34,10 +35,10 @@ class MMAUDIO_PT_generate(_Sidebar, bpy.types.Panel):
         scene = compat.edited_scene(context)
         if scene is not None:
             _draw_settings(layout, settings.of(scene))
-            if page.config(context).by_hand:
-                _draw_address(layout, context)
-        _draw_blocker(layout, context)
-        count = len(operators.with_picture(strips.selected(context)))
+            if page.config(context).uses_clip_url:
+                _draw_clip_url(layout, context)
+        _draw_generate_failure(layout, context)
+        count = len(operators.clips_with_picture(strips.selected(context)))
         row = layout.row()
         row.scale_y = 1.5
         text = "Generate Sound" if count < 2 else f"Generate Sound for {count} Strips"
@@ -55,20 +56,20 @@ class MMAUDIO_PT_advanced(_Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         scene = compat.edited_scene(context)
-        assert scene is not None  # poll has seen to it
-        asked = settings.of(scene)
+        assert scene is not None  # checked by poll
+        scene_settings = settings.of(scene)
         layout: Any = self.layout
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.prop(asked, "num_steps")
-        column.prop(asked, "cfg_strength")
+        column.prop(scene_settings, "num_steps")
+        column.prop(scene_settings, "cfg_strength")
         column.separator()
-        column.prop(asked, "source")
-        column.prop(asked, "long_clips")
-        column.prop(asked, "placement")
-        layout.prop(asked, "mute_own_sound")
-        layout.prop(asked, "scenes_as_they_are")
+        column.prop(scene_settings, "source")
+        column.prop(scene_settings, "long_clips")
+        column.prop(scene_settings, "placement")
+        layout.prop(scene_settings, "mute_own_sound")
+        layout.prop(scene_settings, "scenes_as_they_are")
 
 
 class MMAUDIO_PT_sound(_Sidebar, bpy.types.Panel):
@@ -76,11 +77,11 @@ class MMAUDIO_PT_sound(_Sidebar, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return operators.sound_of(context) is not None
+        return operators.selected_sound(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        takes = operators.takes_of(context)
-        made_with = strips.made_with(operators.sound_of(context))
+        takes = operators.selected_takes(context)
+        made_with = strips.metadata(operators.selected_sound(context))
         layout: Any = self.layout
         row = layout.row()
         row.label(text=f"Take {made_with.get('take', 1)} of {max(len(takes), 1)}")
@@ -98,13 +99,15 @@ class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout: Any = self.layout
-        jobs = generation.runner.jobs
-        if generation.runner.note:
-            draw_text(layout, generation.runner.note, context, icon="ERROR")
-        for project in resuming.other_projects:
-            draw_text(layout, f"Jobs wait for {Path(project).name}: open it to go on with them", context, icon="INFO")
-        for strip, reason in resuming.held_up.items():
-            draw_text(layout, f"“{strip}” was interrupted and waits to go on. {reason}", context, icon="INFO")
+        jobs = session.current.runner.jobs
+        if session.current.runner.note:
+            draw_text(layout, session.current.runner.note, context, icon="ERROR")
+        for project in session.current.other_projects:
+            draw_text(layout, f"Jobs are waiting for {Path(project).name}: open it to resume them", context, icon="INFO")
+        for strip, reason in session.current.waiting_for_access.items():
+            draw_text(
+                layout, f"The job of “{strip}” was interrupted and is waiting to resume. {reason}", context, icon="INFO"
+            )
         if not jobs:
             layout.label(text="No jobs yet")
             return
@@ -117,37 +120,37 @@ class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
 CLASSES = (MMAUDIO_PT_generate, MMAUDIO_PT_advanced, MMAUDIO_PT_sound, MMAUDIO_PT_jobs)
 
 
-def _draw_settings(layout: Any, asked: settings.MMAUDIO_PG_settings) -> None:
+def _draw_settings(layout: Any, scene_settings: settings.MMAUDIO_PG_settings) -> None:
     column = layout.column(align=True)
     column.label(text="Prompt")
-    column.prop(asked, "prompt", text="", placeholder="What should be heard")
+    column.prop(scene_settings, "prompt", text="", placeholder="What should be heard")
     column.separator()
     column.label(text="Negative Prompt")
-    column.prop(asked, "negative_prompt", text="", placeholder="What should not be heard")
+    column.prop(scene_settings, "negative_prompt", text="", placeholder="What should not be heard")
     row = layout.row(align=True)
     seed = row.row(align=True)
-    seed.active = not asked.randomize_seed
-    seed.prop(asked, "seed")
-    row.prop(asked, "randomize_seed", text="", icon="FILE_REFRESH")
-    layout.prop(asked, "takes")
+    seed.active = not scene_settings.randomize_seed
+    seed.prop(scene_settings, "seed")
+    row.prop(scene_settings, "randomize_seed", text="", icon="FILE_REFRESH")
+    layout.prop(scene_settings, "takes")
 
 
-def _draw_address(layout: Any, context: bpy.types.Context) -> None:
-    """Where the artist has published the strip's clip; nothing is rendered then."""
+def _draw_clip_url(layout: Any, context: bpy.types.Context) -> None:
+    """Draw the URL of a clip that the artist has published; nothing is rendered then."""
     column = layout.column(align=True)
-    column.label(text="Address of the Clip")
-    held = page.of(context)
-    column.prop(held, "clip_url", text="", placeholder="https://…/clip.mp4")
-    draw_text(column, f"{LENGTH_NOTE} A long one is one run, too.", context)
-    storage_test.draw(column, GivenUrlConfig(held.clip_url), context, text="Test Address")
+    preferences = page.of(context)
+    column.label(text="Clip URL")
+    column.prop(preferences, "clip_url", text="", placeholder="https://…/clip.mp4")
+    draw_text(column, f"{LENGTH_NOTE} It is processed in one run, however long it is.", context)
+    storage_given_url.draw_test(column, preferences, context)
 
 
 def _made_with_rows(made_with: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a sound was made with, as names and values."""
+    """Return the settings that a sound was generated with, as labels and values."""
     cost = made_with.get("cost_usd")
     return [
         ("Prompt", str(made_with.get("prompt") or "none")),
-        ("Negative", str(made_with.get("negative_prompt") or "none")),
+        ("Negative Prompt", str(made_with.get("negative_prompt") or "none")),
         ("Seed", str(made_with.get("seed", ""))),
         ("Steps", str(made_with.get("num_steps", ""))),
         ("Guidance", f"{made_with.get('cfg_strength', 0):g}"),
@@ -155,22 +158,22 @@ def _made_with_rows(made_with: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _draw_blocker(layout: Any, context: bpy.types.Context) -> None:
-    """What is missing, and the button that mends it."""
-    reason = operators.blocker(context)
+def _draw_generate_failure(layout: Any, context: bpy.types.Context) -> None:
+    """Draw why Generate Sound is disabled, and the button that fixes it."""
+    reason = operators.generate_failure(context)
     if reason is None:
         return
     box = layout.box()
     draw_text(box, reason.message, context, icon="INFO")
     if reason.code == "no_key":
-        box.operator("wm.url_open", text="Get a Key", icon="URL").url = client.KEYS_URL
-        box.operator("preferences.addon_show", text="Set the Key", icon="PREFERENCES").module = page.ADDON
+        box.operator("wm.url_open", text="Get API Key", icon="URL").url = client.KEYS_URL
+        box.operator("preferences.addon_show", text="Set API Key", icon="PREFERENCES").module = page.ADDON
     elif reason.code == "offline" and not bpy.app.online_access_override:
         box.prop(context.preferences.system, "use_online_access", text="Allow Online Access", toggle=True, icon="INTERNET")
     elif reason.code == "no_edit":
         box.operator("scene.new_sequencer_scene", text="New Edit", icon="ADD")
     elif reason.code == "unsafe_url":
-        box.operator("preferences.addon_show", text="Set the Address", icon="PREFERENCES").module = page.ADDON
+        box.operator("preferences.addon_show", text="Set Service URL", icon="PREFERENCES").module = page.ADDON
     else:
         draw_text(box, reason.hint, context)
 
@@ -191,26 +194,28 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
         draw_text(box, job.error.hint, context)
     if job.stage is Stage.CANCELLED:
         box.label(text="Cancelled")
-    by_hand = bool(job.request.options.clip_url)
-    if job.uploads and not by_hand and not generation.runner.is_at_work(job.id):
-        draw_text(box, "Its clip is still in storage. Clear Ended Jobs deletes it.", context, icon="INFO")
+    was_uploaded = job.uploads and not job.request.options.clip_url
+    if was_uploaded and not session.current.has_worker(job):
+        draw_text(box, "The clip is still in storage. Clear Ended Jobs deletes it.", context, icon="INFO")
     if job.stage is not Stage.DONE:
         text = retry_text(job)
         box.operator(operators.MMAUDIO_OT_retry_job.bl_idname, text=text, icon="FILE_REFRESH").job = job.id
-    # One whose edit was never saved, or whose scene is gone, has no place of its own any more.
-    homeless = job.id in generation.left_behind or (job.error is not None and job.error.code == "no_scene")
-    if job.finished and (job.stage is Stage.DONE or homeless):
+    # The edit of the job was never saved, or its scene is gone.
+    has_lost_its_edit = not session.current.belongs_to_open_file(job) or (
+        job.error is not None and job.error.code == "no_scene"
+    )
+    if job.finished and (job.stage is Stage.DONE or has_lost_its_edit):
         box.operator(operators.MMAUDIO_OT_insert_result.bl_idname, icon="IMPORT").job = job.id
 
 
 def retry_text(job: Job) -> str:
-    """The label of Retry, with the cost of what it orders, if anything."""
-    cost = job.retry_cost(clearing_up=generation.runner.is_at_work(job.id))
+    """Return the text of the Retry button, with the expected cost if it orders runs."""
+    cost = job.retry_cost(cleaning_up=session.current.has_worker(job))
     return f"Retry, {mmaudio.price_text(cost)}" if cost else "Retry"
 
 
 def stage_text(job: Job) -> str:
-    """The job's stage in words, with how far it is."""
+    """Return the stage of the job and its progress as a text."""
     progress = job.progress or Progress(0, 0, "")
     runs = ""
     if len(job.runs) > 1:
@@ -221,15 +226,15 @@ def stage_text(job: Job) -> str:
         case Stage.QUEUED:
             return "Waiting"
         case Stage.EXPORTING:
-            rendering = f"Rendering frame {progress.done:.0f} of {progress.total:.0f}"
+            rendering = f"Rendering, {100 * progress.fraction:.0f} %"
             return f"{rendering}, {runs}" if runs else rendering
         case Stage.UPLOADING:
-            return f"Uploading {progress.done / 1e6:.1f} of {progress.total / 1e6:.1f} MB"
+            return f"Uploading, {progress.done / 1e6:.1f} of {progress.total / 1e6:.1f} MB"
         case Stage.PREDICTING:
-            return f"Generating {progress.done:.0f} s of about {progress.total:.0f} s"
+            return f"Generating, {progress.done:.0f} of about {progress.total:.0f} s"
         case Stage.DOWNLOADING:
-            return f"Downloading {progress.done / 1e6:.1f} MB"
-        case Stage.PLACING if generation.waits_for_its_file(job):
+            return f"Downloading, {progress.done / 1e6:.1f} MB"
+        case Stage.PLACING if session.current.waits_for_its_file(job):
             return readable(f"Ready: open {Path(job.project).name} to place it")
         case Stage.PLACING:
             return "Waiting to place the sound"

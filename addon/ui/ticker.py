@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lets the work go on while Blender's window is open: a timer on the main thread, only while there are jobs."""
+"""Timer on the main thread that drives the jobs while Blender's window is open; it runs only while there are jobs."""
 
 import logging
 import time
 
 import bpy
 
-from .. import generation, resuming
+from .. import generation, resuming, session
 from ..failure import Failure
 from ..preferences import page
 
@@ -14,15 +14,11 @@ log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 0.1
 _REDRAW_SECONDS = 0.25
-_LOOK_SECONDS = 0.5
-# How often it is looked whether there are a key and online access by now, for jobs that wait for them.
+_RESUME_DELAY_SECONDS = 0.5
+# Interval at which jobs that wait for an API key or online access are tried again.
 _ACCESS_SECONDS = 2.0
-# How long a closing Blender, or the add-on's removal, waits for threads to see that they are to end.
-_FAREWELL_SECONDS = 2.0
-
-# Whether something changed that the sidebars don't show yet, and when they were last drawn anew.
-_unseen = False
-_redrawn = 0.0
+# Time that closing Blender, or unregistering the add-on, waits for threads to stop.
+_DETACH_SECONDS = 2.0
 
 
 def start() -> None:
@@ -34,80 +30,80 @@ def attach() -> None:
     bpy.app.handlers.load_post.append(_on_load)
     bpy.app.handlers.save_pre.append(_before_save)
     bpy.app.handlers.save_post.append(_on_save)
-    _look_soon()
+    _schedule_resume()
 
 
 def detach() -> None:
     bpy.app.handlers.load_post.remove(_on_load)
     bpy.app.handlers.save_pre.remove(_before_save)
     bpy.app.handlers.save_post.remove(_on_save)
-    for timer in (_tick, _look, _look_again):
+    for timer in (_tick, _resume, _retry_resume):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
-    generation.leave(_FAREWELL_SECONDS)
+    session.current.close(_DETACH_SECONDS)
 
 
 @bpy.app.handlers.persistent
 def _on_load(*_: object) -> None:
-    resuming.mark_left_behind()
-    _look_soon()
+    resuming.assign_jobs_to_files()
+    _schedule_resume()
 
 
 @bpy.app.handlers.persistent
 def _before_save(file: str, *_: object) -> None:
     try:
-        resuming.saving(file, page.config(bpy.context))
+        resuming.file_saving(file, page.config(bpy.context))
     except Exception:
-        # Whatever is wrong with sounds, the artist's file is saved.
-        log.exception("bringing sounds along")
+        # A failure to copy sounds must not prevent the file from being saved.
+        log.exception("copying sounds to the folder of the saved file")
 
 
 @bpy.app.handlers.persistent
 def _on_save(file: str, *_: object) -> None:
-    before = {job.project for job in generation.runner.jobs}
-    resuming.saved(file, page.config(bpy.context))
+    before = {job.project for job in session.current.runner.jobs}
+    resuming.file_saved(file, page.config(bpy.context))
     if file not in before:
-        # Under this name there may be jobs that wait.
-        _look_soon()
+        # Jobs may be waiting for a file of this name.
+        _schedule_resume()
 
 
-def _look_soon() -> None:
-    """Not at once: while Blender starts, its file isn't there yet. In background, the command line looks by itself."""
-    if not bpy.app.background and not bpy.app.timers.is_registered(_look):
-        bpy.app.timers.register(_look, first_interval=_LOOK_SECONDS, persistent=True)
+def _schedule_resume() -> None:
+    """Resume jobs in half a second: while Blender starts, no file is open yet. In background, the command line resumes."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_resume):
+        bpy.app.timers.register(_resume, first_interval=_RESUME_DELAY_SECONDS, persistent=True)
 
 
-def _look() -> None:
-    """Goes on with the jobs of the file that was opened."""
+def _resume() -> None:
+    """Resume the jobs of the file that was opened."""
     config = page.config(bpy.context)
     try:
-        resuming.opened(config)
-        resuming.clear_leftovers(config)
+        resuming.file_opened(config)
+        resuming.remove_leftovers(config)
     except Failure as failure:
         log.info("%s", failure.message)
     except Exception:
-        log.exception("going on with jobs")
-    if resuming.held_up and not bpy.app.timers.is_registered(_look_again):
-        bpy.app.timers.register(_look_again, first_interval=_ACCESS_SECONDS, persistent=True)
+        log.exception("resuming jobs")
+    if session.current.waiting_for_access and not bpy.app.timers.is_registered(_retry_resume):
+        bpy.app.timers.register(_retry_resume, first_interval=_ACCESS_SECONDS, persistent=True)
     start()
     redraw()
 
 
-def _look_again() -> float | None:
-    """Goes on with the jobs that wait, once something can be sent; the panel says what is missing."""
+def _retry_resume() -> float | None:
+    """Resume waiting jobs as soon as the service can be accessed; until then the panel shows what is missing."""
     try:
-        resuming.go_on(page.config(bpy.context))
+        resuming.resume_jobs(page.config(bpy.context))
     except Failure:
         return _ACCESS_SECONDS
     except Exception:
-        log.exception("going on with jobs")
+        log.exception("resuming jobs")
     start()
     redraw()
     return None
 
 
 def redraw() -> None:
-    """Draws the sidebars anew, where the jobs are shown, and nothing else: a redraw of strips or preview is dear."""
+    """Redraw the sidebars, which show the jobs, and nothing else: redrawing strips or preview is expensive."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "SEQUENCE_EDITOR":
@@ -117,13 +113,14 @@ def redraw() -> None:
 
 
 def _tick() -> float | None:
-    global _unseen, _redrawn
+    current = session.current
     try:
-        _unseen = bool(generation.advance()) or _unseen
-        if _unseen and (time.monotonic() - _redrawn > _REDRAW_SECONDS or not generation.runner.busy):
-            _unseen, _redrawn = False, time.monotonic()
+        current.redraw_pending = bool(generation.advance()) or current.redraw_pending
+        is_due = time.monotonic() - current.redrawn_at > _REDRAW_SECONDS or not current.runner.busy
+        if current.redraw_pending and is_due:
+            current.redraw_pending, current.redrawn_at = False, time.monotonic()
             redraw()
     except Exception:
-        # An exception would end the timer, and with it every job's way into the edit.
-        log.exception("the timer")
-    return _BUSY_SECONDS if generation.runner.busy else None
+        # An exception would end the timer, and no job would be placed any more.
+        log.exception("advancing jobs")
+    return _BUSY_SECONDS if current.runner.busy else None

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Blender of its own, which a test may kill: python blender_process.py EXTENSION.zip PROJECT.blend (work | ARGUMENT …)
+"""Runs Blender in a process that a test can kill.
 
-`work` gives the strip "clip" its sound and tells each stage, on lines that start with "stage"; the file is not saved.
-Otherwise `--command mmaudio ARGUMENT …` is run, as Blender runs it.
+    python blender_process.py EXTENSION.zip PROJECT.blend (work | ARGUMENT …)
+
+`work` generates the sound of the strip "clip" and prints each stage on a line that starts with "stage"; it doesn't save the
+file. Otherwise runs `--command mmaudio ARGUMENT …`, as Blender does.
 """
 
 import os
@@ -28,15 +30,15 @@ def work() -> None:
     generation.start(scene, [scene.sequence_editor.strips["clip"]], settings, config)
     while True:
         for state in generation.advance():
-            requested_at = any(run.prediction_id for run in state.runs)
-            print("stage", state.stage, "ordered" if requested_at else "", file=sys.stderr, flush=True)
+            created = any(run.prediction_id for run in state.runs)
+            print("stage", state.stage, "created" if created else "", file=sys.stderr, flush=True)
         time.sleep(0.01)
 
 
 def main(extension: str, project: str, arguments: list[str]) -> int:
     operators: Any = bpy.ops
     if (Path(os.environ["BLENDER_USER_RESOURCES"]) / "extensions" / "user_default" / "mmaudio_vse").is_dir():
-        # Another of these Blenders may be using it.
+        # Don't install it again: another Blender of this user may be using it.
         operators.preferences.addon_enable(module=MODULE)
     else:
         operators.extensions.package_install_files(filepath=extension, repo="user_default", enable_on_install=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The built zip, installed into the bpy wheel's own Blender, beside the service's double."""
+"""Fixtures: the built extension, installed into the bpy wheel; the service's test double; an empty project."""
 
 import os
 import sys
@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-# Before bpy is imported: Blender's user folder for these tests, and gone with them.
+# Set Blender's user folder for these tests, deleted afterwards, before bpy is imported.
 _USER = tempfile.TemporaryDirectory(prefix="mmaudio-user-")
 os.environ["BLENDER_USER_RESOURCES"] = _USER.name
-# A background Blender starts in half the time where its scripts are compiled, and the wheel comes without.
+# The wheel contains no compiled scripts, with which a background Blender starts in half the time: let Python write them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["PYTHONPYCACHEPREFIX"] = str(Path(_USER.name) / "compiled")
 
 import bpy  # noqa: E402
 
-# The storages that the unit tests start know the add-on's settings by its source.
+# The storage servers of the unit tests import the add-on's settings classes from its source.
 import tests.bare  # noqa: E402, F401  # pyright: ignore[reportUnusedImport]
 from tests.standin.client import StandIn  # noqa: E402
 
@@ -31,7 +31,7 @@ MODULE = "bl_ext.user_default.mmaudio_vse"
 class Addon(SimpleNamespace):
     @property
     def preferences(self) -> Any:
-        """As they are now: disabling the add-on takes them away, and enabling it makes new ones."""
+        """The current preferences; disabling the add-on removes them, and enabling it creates new ones."""
         return bpy.context.preferences.addons[MODULE].preferences
 
 
@@ -43,12 +43,14 @@ def addon() -> Any:
     bpy.ops.extensions.package_install_files(filepath=str(zips[-1]), repo="user_default", enable_on_install=True)
     bpy.context.preferences.system.use_online_access = True
     rooms = (
+        "session",
         "generation",
         "resuming",
         "config",
         "command",
         "failure",
         "jobs.model.job",
+        "jobs.model.run",
         "jobs.model.request",
         "media.sound",
         "service.eachlabs.mmaudio",
@@ -56,8 +58,9 @@ def addon() -> Any:
         "preferences.clip_url",
         "preferences.page",
         "ui.settings",
-        "preferences.storage_fields",
+        "preferences.storage_s3",
         "preferences.storage_test",
+        "preferences.storages",
     )
     names = (*rooms, *(f"timeline.{name}" for name in ("compat", "place", "shots", "snapshot", "strips")))
     modules = {name.rsplit(".", 1)[-1]: sys.modules[f"{MODULE}.{name}"] for name in names}
@@ -72,7 +75,7 @@ def _standin() -> Iterator[StandIn]:
 
 @pytest.fixture
 def standin(_standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """The double, well-behaved at first; the product is pointed at it. No credentials may have gone astray after."""
+    """The double without faults, which the add-on uses; afterwards, assert that it received no credentials it must not."""
     _standin.clear()
     _standin.set(create_form="slash", other_form=404, location="absolute")
     _standin.outside(tunnels={}, storages=[], pause=0.01)
@@ -84,7 +87,7 @@ def standin(_standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stan
 
 @pytest.fixture
 def project(addon: Any, tmp_path: Path) -> Iterator[Path]:
-    """A saved, empty project of 24 frames a second, 1280 by 720; its folder."""
+    """Folder of a saved, empty project at 24 frames per second, 1280 by 720 pixels."""
     bpy.ops.wm.read_homefile(use_empty=True)
     scene = bpy.context.scene
     scene.render.fps, scene.render.fps_base = 24, 1.0
@@ -92,6 +95,6 @@ def project(addon: Any, tmp_path: Path) -> Iterator[Path]:
     scene.sequence_editor_create()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"))
     yield tmp_path
-    for job in addon.generation.runner.jobs:
-        addon.generation.runner.cancel(job.id)
-        addon.generation.runner.forget(job.id)
+    for job in addon.session.current.runner.jobs:
+        addon.session.current.runner.cancel(job.id)
+        addon.session.current.runner.forget(job.id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small disks of their own, in memory, that a test fills up or makes read-only."""
+"""Small disks in memory, which tests fill up or make read-only."""
 
 import os
 import subprocess
@@ -18,35 +18,35 @@ _KIB = 1024
 
 
 class Disk:
-    """One that is mounted at `path`."""
+    """Disk mounted at `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._filler = path / "filler"
 
-    def fill(self, *, but: int = 0) -> None:
-        """Leaves no more than `but` bytes of room."""
+    def fill(self, *, leave: int = 0) -> None:
+        """Fill the disk, leaving at most `leave` bytes free."""
         with self._filler.open("ab", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(4 * _KIB))
-        if but:
-            os.truncate(self._filler, self._filler.stat().st_size - but)
+        if leave:
+            os.truncate(self._filler, self._filler.stat().st_size - leave)
 
     def empty(self) -> None:
         self._filler.unlink()
 
-    def lock(self) -> None:
-        """Makes it read-only, once nothing is open for writing any more."""
-        edits.until(self._locked)
+    def make_read_only(self) -> None:
+        """Remount the disk read-only, as soon as no file on it is open for writing."""
+        edits.until(self._remounted_read_only)
 
-    def _locked(self) -> bool:
+    def _remounted_read_only(self) -> bool:
         try:
             _mount("-o", "remount,ro", str(self.path))
         except subprocess.CalledProcessError:
             return False
         return True
 
-    def unlock(self) -> None:
+    def make_writable(self) -> None:
         _mount("-o", "remount,rw", str(self.path))
 
     def files(self) -> list[Path]:
@@ -55,15 +55,15 @@ class Disk:
 
 @contextmanager
 def disk(path: Path, *, mib: int = 4) -> Generator[Disk]:
-    """A disk in the place of a folder; the test is skipped where this user may not mount one."""
+    """Mount a disk over a folder; skip the test if this user may not mount one."""
     if not _may_mount():
-        pytest.skip("a disk that fills up needs the right to mount one")
+        pytest.skip("filling a disk needs the right to mount one")
     path.mkdir(parents=True, exist_ok=True)
     _mount("-t", "tmpfs", "-o", f"size={mib}m", "mmaudio", str(path))
     try:
         yield Disk(path)
     finally:
-        # Blender may still have its files open.
+        # Lazily, since Blender may still have files open.
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 

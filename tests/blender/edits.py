@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Edits to try the product on, and how far a sound is from its picture."""
+"""Helpers that make edits, run jobs, and measure the offset between a sound and its picture."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ def movie(
 
 
 def add_movie(file: Path, *, channel: int, start: int) -> Any:
-    """Adds a movie as Add > Movie does by default: footage of another rate plays at its own speed."""
+    """Add a movie with the defaults of Add > Movie: footage with another frame rate plays at its own speed."""
     before = set(edit().strips)
     with sequencer():
         bpy.ops.sequencer.movie_strip_add(
@@ -47,16 +47,16 @@ def add_movie(file: Path, *, channel: int, start: int) -> Any:
 
 
 def effect(kind: str, *inputs: Any, channel: int, start: int = 1, frames: int = 30, name: str = "") -> Any:
-    """Adds an effect strip; of one with inputs, these tell where it is."""
+    """Add an effect strip. The position of one with inputs follows from the inputs."""
     length = {"frame_end": start + frames} if bpy.app.version < (5, 0) else {"length": frames}
-    given = {f"input{number}": strip for number, strip in enumerate(inputs, 1)}
-    return edit().strips.new_effect(name=name or kind, type=kind, channel=channel, frame_start=start, **length, **given)
+    options = length | {f"input{number}": strip for number, strip in enumerate(inputs, 1)}
+    return edit().strips.new_effect(name=name or kind, type=kind, channel=channel, frame_start=start, **options)
 
 
 def retime(addon: Any, strip: Any, *, percent: float) -> None:
-    """Gives the whole strip another speed. On 4.5 by the operator: adding a key from Python crashes Blender there.
+    """Change the speed of the whole strip. Uses the operator on 4.5, where adding a key from Python crashes Blender.
 
-    To be called before strips without keys are there: Blender takes the first of those for the one that a key is of.
+    Must be called before strips without keys are added: Blender takes the first of those for the owner of a key.
     """
     strips = list(edit().strips)
     assert all(len(before.retiming_keys) for before in strips[: strips.index(strip)])
@@ -68,16 +68,16 @@ def retime(addon: Any, strip: Any, *, percent: float) -> None:
         with sequencer():
             bpy.ops.sequencer.retiming_key_add(timeline_frame=start)
     new_end = round(start + (end - start) * 100 / percent)
-    # There may be one more key at the end, and no key passes another. What Blender says of their frames is wrong for
-    # footage of another rate; what is set is right.
-    last = list(enumerate(reversed(list(strip.retiming_keys)[1:])))
-    for frames, key in last if percent < 100 else reversed(last):
+    # There may be another key at the end, and a key can't be moved past another. For footage with another frame rate,
+    # reading the frame of a key gives a wrong value; setting it works.
+    last_keys = list(enumerate(reversed(list(strip.retiming_keys)[1:])))
+    for frames, key in last_keys if percent < 100 else reversed(last_keys):
         key.timeline_frame = new_end - frames
     assert addon.compat.right_handle(strip) == pytest.approx(new_end, abs=1)
 
 
 def make_meta(*parts: Any) -> Any:
-    """Puts the strips into a meta strip, as the artist does."""
+    """Put the strips into a meta strip with the operator."""
     _select(*parts)
     with sequencer():
         bpy.ops.sequencer.meta_make()
@@ -91,7 +91,7 @@ def _select(*strips: Any) -> None:
 
 
 def sequencer() -> Any:
-    """The context of a Sequencer, for operators that want one. Without a region: 5.2 crashes on one never drawn."""
+    """Return a context override for operators of the Sequencer; without a region, since 5.2 crashes on one never drawn."""
     window: Any = bpy.context.window_manager.windows[0]
     if bpy.app.version >= (5, 0):
         window.workspace.sequencer_scene = bpy.context.scene
@@ -108,7 +108,7 @@ def settings(addon: Any, **changes: Any) -> Any:
 def generate(
     addon: Any, *chosen: Any, seconds: float = 90.0, options: Mapping[str, Any] = MappingProxyType({}), **changes: Any
 ) -> list[Any]:
-    """Runs the strips' jobs to their end, as the timer would. `changes` are of the model's settings."""
+    """Start the strips' jobs and run them to their end, as the timer does; `changes` are model settings."""
     return finish(addon, [job.id for job in start(addon, *chosen, options=options, **changes)], seconds)
 
 
@@ -122,24 +122,24 @@ def finish(addon: Any, ids: list[str], seconds: float = 90.0) -> list[Any]:
     end = time.monotonic() + seconds
     while True:
         addon.generation.advance()
-        jobs = [addon.generation.runner.job(job_id) for job_id in ids]
-        if all(job.stage.ended for job in jobs) and not addon.generation.runner.busy:
+        jobs = [addon.session.current.runner.job(job_id) for job_id in ids]
+        if all(job.stage.ended for job in jobs) and not addon.session.current.runner.busy:
             return jobs
         assert time.monotonic() < end, [str(job.stage) for job in jobs]
         time.sleep(0.02)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Waits for other processes to bring it about."""
+    """Wait for a condition that other threads or processes bring about."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not come about"
+        assert time.monotonic() < end, "timeout"
         time.sleep(0.02)
 
 
 def wait_for_stage(addon: Any, job_id: str, stage: str, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
-    while (now := addon.generation.runner.job(job_id).stage) != stage:
+    while (now := addon.session.current.runner.job(job_id).stage) != stage:
         assert not now.ended, now
         assert time.monotonic() < end, now
         addon.generation.advance()
@@ -147,7 +147,7 @@ def wait_for_stage(addon: Any, job_id: str, stage: str, seconds: float = 60.0) -
 
 
 def flash_frames(folder: Path, first: int, last: int) -> list[int]:
-    """The frames of the edit on which its picture flashes, seen by rendering it whole, from `first` to `last`."""
+    """Render the edit from `first` to `last` and return the first frame of each flash."""
     whole = render_whole(folder, first, last, percentage=20)
     render = bpy.context.scene.render
     fps = render.fps / render.fps_base
@@ -155,7 +155,7 @@ def flash_frames(folder: Path, first: int, last: int) -> list[int]:
 
 
 def render_whole(folder: Path, first: int, last: int, *, percentage: int) -> Path:
-    """Renders the edit as Blender does, from the frame `first` to `last`; returns the video."""
+    """Render the edit with Blender's own render operator, from frame `first` to `last`; return the path of the video."""
     scene = bpy.context.scene
     render = scene.render
     scene.frame_start, scene.frame_end = first, last
@@ -171,23 +171,23 @@ def render_whole(folder: Path, first: int, last: int, *, percentage: int) -> Pat
 
 
 def click_times(folder: Path) -> "list[float]":
-    """Seconds from the scene's first frame at which clicks stand in the mixed-down edit."""
+    """Mix the edit down and return the start of each click, in seconds from the scene's first frame."""
     mixed = folder / "mixed.wav"
-    # Blender begins a strip only where a block of samples begins: with its 1024, up to 21 ms of the start are lost on
-    # long timelines, and on 4.5 up to 5 ms at 59.94 and 60. With blocks of 16 its mixdown ends the process.
+    # Blender starts a strip only at the start of a block of samples: with its default of 1024 samples, up to 21 ms of the
+    # start are lost on long timelines, and on 4.5 up to 5 ms at 59.94 and 60 fps. With 16 samples, the mixdown crashes.
     bpy.ops.sound.mixdown(filepath=str(mixed), container="WAV", codec="PCM", format="F32", mixrate=RATE, accuracy=32)
     sound: Any = aud
     samples = np.abs(sound.Sound(str(mixed)).data()).max(axis=1)
     loud = np.flatnonzero(samples > 0.4)
     if not len(loud):
         return []
-    # One click is a few dozen samples long: what follows within 20 ms is the same click.
+    # A click is a few dozen samples long: loud samples within 20 ms belong to the same click.
     starts = loud[np.concatenate([[True], np.diff(loud) > RATE // 50])]
     return [float(start) / RATE for start in starts]
 
 
 def offsets_ms(folder: Path, first: int, last: int) -> list[float]:
-    """By how many milliseconds each click comes after its flash; asserts that there is one click a flash."""
+    """Return the delay of each click against its flash, in milliseconds; assert that each flash has one click."""
     flashes = flash_frames(folder, first, last)
     clicks = click_times(folder)
     fps = bpy.context.scene.render.fps / bpy.context.scene.render.fps_base

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Folders that can't be reached: a network drive that is gone, and what belongs to another user."""
+"""Inaccessible folders: a disconnected network drive, and missing permissions."""
 
 import ctypes
 import os
@@ -14,17 +14,18 @@ import pytest
 _FUSE = "/dev/fuse"
 _DETACH = 2
 """MNT_DETACH of umount2(2)."""
-_SEEING_ALL = "-dac_override,-dac_read_search"
+_NO_FILE_OVERRIDE = "-dac_override,-dac_read_search"
+"""Drops the capabilities with which root bypasses file permissions; see capabilities(7)."""
 
 
 @contextmanager
 def dead_share(path: Path) -> Generator[Path]:
-    """A mount at `path` whose server is gone, so that every access ends in ENOTCONN; the test is skipped without the rights.
+    """Mount a share at `path` whose server is gone, so that each access fails with ENOTCONN; skip the test if not allowed.
 
-    A file system in user space whose process has closed its end is in the state of a network drive that has lost its server.
+    A FUSE file system whose process has closed its device is in the same state as a network drive that has lost its server.
     """
     if not sys.platform.startswith("linux") or not os.access(_FUSE, os.R_OK | os.W_OK):
-        pytest.skip("a share that is gone needs FUSE and the right to mount one")
+        pytest.skip("a disconnected share needs FUSE and the right to mount one")
     path.mkdir(parents=True, exist_ok=True)
     system = ctypes.CDLL(None, use_errno=True)
     server = os.open(_FUSE, os.O_RDWR)
@@ -32,7 +33,7 @@ def dead_share(path: Path) -> Generator[Path]:
     mounted = system.mount(b"mmaudio", os.fsencode(path), b"fuse", 0, options) == 0
     os.close(server)
     if not mounted:
-        pytest.skip(f"a share that is gone needs the right to mount one: {os.strerror(ctypes.get_errno())}")
+        pytest.skip(f"a disconnected share needs the right to mount one: {os.strerror(ctypes.get_errno())}")
     try:
         yield path
     finally:
@@ -40,8 +41,8 @@ def dead_share(path: Path) -> Generator[Path]:
 
 
 @contextmanager
-def closed(path: Path) -> Generator[Path]:
-    """Takes all rights to a folder away."""
+def without_permissions(path: Path) -> Generator[Path]:
+    """Remove all permissions of a file or folder for the duration of the block."""
     mode = path.stat().st_mode
     path.chmod(0)
     try:
@@ -51,9 +52,9 @@ def closed(path: Path) -> Generator[Path]:
 
 
 def as_ordinary_user() -> Sequence[str]:
-    """What starts a process that rights of files hold for: as root, one that may not pass over them."""
+    """Return the start of a command line for a process that file permissions apply to, even if this user is root."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return ()
     if shutil.which("setpriv") is None:
-        pytest.skip("root may read everything, and there is no setpriv to take that right away")
-    return ("setpriv", f"--bounding-set={_SEEING_ALL}", f"--inh-caps={_SEEING_ALL}")
+        pytest.skip("root bypasses file permissions, and setpriv, which prevents that, is not installed")
+    return ("setpriv", f"--bounding-set={_NO_FILE_OVERRIDE}", f"--inh-caps={_NO_FILE_OVERRIDE}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is sent: the strip alone as its artist sees it, small, silent, its last picture held; as the service got it."""
+"""Tests of the clip that the service receives: the strip alone as it is displayed, small, silent, its last frame held."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -13,11 +13,11 @@ from tests.standin.client import StandIn
 from . import edits
 
 GREY = 60
-"""The brightness of the footage between its flashes, of 255."""
+"""Brightness of the footage between its flashes, from 0 to 255."""
 
 
 def sent(standin: StandIn, prompt: str) -> dict[str, Any]:
-    """The clip of the run with that prompt."""
+    """Return the properties of the clip, and the duration, of the run with this prompt."""
     (run,) = (run for run in standin.state()["runs"] if run["input"].get("prompt") == prompt)
     return {**run["clip"], "duration": run["input"]["duration"]}
 
@@ -30,7 +30,9 @@ def clip_of(addon: Any, standin: StandIn, project: Path, strip: Any) -> dict[str
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1998, 1080), (720, 1280), (3840, 2160), (640, 360), (333, 251)])
-def test_clip_is_small_even_silent_and_held(size: tuple[int, int], addon: Any, standin: StandIn, project: Path) -> None:
+def test_the_clip_is_small_and_silent_and_holds_its_last_frame(
+    size: tuple[int, int], addon: Any, standin: StandIn, project: Path
+) -> None:
     render = bpy.context.scene.render
     render.resolution_x, render.resolution_y = size
     strip = edits.movie(project, frames=48, at=(20,))
@@ -43,14 +45,14 @@ def test_clip_is_small_even_silent_and_held(size: tuple[int, int], addon: Any, s
     assert clip["width"] / clip["height"] == pytest.approx(size[0] / size[1], rel=0.02)
     assert (clip["codec"], clip["pixels"], clip["audio"]) == ("h264", "yuv420p", 0)
     assert (clip["first"], clip["fps"]) == (0.0, "24")
-    # 48 frames are 2 s; the model's next duration is 2.24 s, and the last frame before it is the 54th.
+    # 48 frames are 2 s; the next duration that the model supports is 2.24 s, and the last frame within it is the 54th.
     assert clip["duration"] == 2.24
     assert clip["frames"] == 54
     assert max(clip["motion"][49:]) < 2.0 < max(clip["motion"][:48])
     assert clip["flashes"] == [pytest.approx(20 / 24)]
 
 
-def test_only_the_strip_is_seen_also_when_others_lie_above_it_or_it_is_muted(
+def test_only_the_strip_is_rendered_even_if_others_are_above_it_or_it_is_muted(
     addon: Any, standin: StandIn, project: Path
 ) -> None:
     strip = edits.movie(project, frames=30, at=(10,), channel=2)
@@ -64,7 +66,7 @@ def test_only_the_strip_is_seen_also_when_others_lie_above_it_or_it_is_muted(
     assert strip.mute and not above.mute
 
 
-def test_crop_flip_and_opacity_are_as_the_artist_sees_them(addon: Any, standin: StandIn, project: Path) -> None:
+def test_crop_flip_and_opacity_are_rendered(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, at=(10,))
     strip.crop.max_y = 360
     strip.use_flip_x = True
@@ -72,7 +74,7 @@ def test_crop_flip_and_opacity_are_as_the_artist_sees_them(addon: Any, standin: 
 
     clip = clip_of(addon, standin, project, strip)
 
-    # Half of the picture is cut off, and the rest half as bright, so that its flash no longer counts as one.
+    # Half of the picture is cropped and the rest is half as bright, so the flash is too dark to count as one.
     assert clip["flashes"] == []
     assert clip["means"][5] == pytest.approx(GREY / 4, abs=6)
     assert clip["means"][10] == pytest.approx(250 / 4, abs=8)
@@ -89,10 +91,10 @@ def test_effect_strip_shows_its_inputs(addon: Any, standin: StandIn, project: Pa
 
     clip = clip_of(addon, standin, project, cross)
 
-    # An input alone shows its own picture, not the effect's.
+    # An input on its own shows its own picture, not the effect's.
     alone = clip_of(addon, standin, project / "input", first)
     assert alone["means"][38] == pytest.approx(alone["means"][2], abs=2) and alone["flashes"] == [pytest.approx(20 / 24)]
-    # The first clip flashes ten frames into the cross, the second twenty, each still two thirds bright.
+    # The first clip flashes ten frames into the cross, the second twenty, each at two thirds of its brightness.
     assert [frame for frame, mean in enumerate(clip["means"]) if mean > 2 * GREY] == [10, 20]
 
 
@@ -110,7 +112,7 @@ def test_generated_strips_have_a_picture(kind: str, addon: Any, standin: StandIn
     assert clip["means"][0] > (150 if kind == "COLOR" else 10)
 
 
-def test_adjustment_strip_shows_what_lies_below_it(addon: Any, standin: StandIn, project: Path) -> None:
+def test_adjustment_strip_shows_the_strips_below_it(addon: Any, standin: StandIn, project: Path) -> None:
     edits.movie(project, frames=40, at=(20,), channel=1, start=1)
     options = {"frame_end": 41} if bpy.app.version < (5, 0) else {"length": 30}
     strip = edits.edit().strips.new_effect(name="grade", type="ADJUSTMENT", channel=4, frame_start=11, **options)
@@ -151,7 +153,7 @@ def test_scene_strip_that_shows_another_edit_is_scaled_as_a_whole(addon: Any, st
     nested = other.sequence_editor_create().strips.new_movie(
         name="clip", filepath=strip.filepath, channel=1, frame_start=1, fit_method="STRETCH"
     )
-    # A quarter of the picture: unscaled it would fill a larger part of the smaller frame.
+    # A quarter of the picture: if its scale were lost, it would fill a larger part of the smaller frame.
     nested.transform.scale_x = nested.transform.scale_y = 0.5
     scene_strip = edits.edit().strips.new_scene(name="nested", scene=other, channel=6, frame_start=1)
     scene_strip.scene_input = "SEQUENCER"
@@ -165,7 +167,7 @@ def test_scene_strip_that_shows_another_edit_is_scaled_as_a_whole(addon: Any, st
 
 
 def _white(scene_strip: Any, other: Any) -> Any:
-    """The scene strip with nothing but white in its edit."""
+    """Replace the strips in the scene strip's edit by a white color strip; return the scene strip."""
     for strip in list(other.sequence_editor.strips):
         other.sequence_editor.strips.remove(strip)
     options = {"frame_end": 25} if bpy.app.version < (5, 0) else {"length": 24}
@@ -189,13 +191,13 @@ def test_multicam_and_multiplied_strips_have_a_picture(addon: Any, standin: Stan
     assert sorted(clip["flashes"] for clip in clips) == [[pytest.approx(5 / 24)], [pytest.approx(10 / 24)]]
 
 
-def test_what_lies_below_an_adjustment_strip_ends_with_it(addon: Any, standin: StandIn, project: Path) -> None:
+def test_the_picture_below_an_adjustment_strip_ends_with_it(addon: Any, standin: StandIn, project: Path) -> None:
     edits.movie(project, frames=96, at=(35,), channel=1, start=1)
     options = {"frame_end": 35} if bpy.app.version < (5, 0) else {"length": 24}
     strip = edits.edit().strips.new_effect(name="grade", type="ADJUSTMENT", channel=4, frame_start=11, **options)
 
     clip = clip_of(addon, standin, project, strip)
 
-    # Its 24 frames are followed by seven that hold the last one, while the footage flashes in the second of them.
+    # Its 24 frames are followed by seven held frames; in the second of those, the footage below has a flash.
     assert clip["frames"] == 31
     assert clip["flashes"] == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`--command mmaudio`: its statuses, its JSON, and the file it saves; called as Blender calls it."""
+"""Tests of `--command mmaudio`, called as Blender calls it: exit statuses, JSON output and saved files."""
 
 import json
 from pathlib import Path
@@ -21,16 +21,16 @@ def test_generate_saves_the_edit_and_prints_one_line_of_json(
 
     status = addon.command.run(["generate", "--strip", "clip", "--seed", "11", "--output", str(target), "--json"])
 
-    said = capfd.readouterr()
+    captured = capfd.readouterr()
     assert status == 0
-    (job,) = json.loads(said.out.strip().splitlines()[-1])["jobs"]
+    (job,) = json.loads(captured.out.strip().splitlines()[-1])["jobs"]
     assert (job["strip"], job["state"], job["seed"], job["error"]) == ("clip", "done", 11, None)
     assert len(job["prediction_ids"]) == 1 and job["cost_usd"] > 0
     (sound,) = job["sounds"]
     assert (sound["frame_start"], sound["frame_end"]) == (10, 40)
     assert Path(sound["file"]).is_file() and Path(sound["file"]).parent == project / "mmaudio"
     stages = ["queued", "exporting", "uploading", "predicting", "downloading", "placing"]
-    assert [line for line in said.err.splitlines() if line in [f"“clip”: {stage}" for stage in stages]] == [
+    assert [line for line in captured.err.splitlines() if line in [f"“clip”: {stage}" for stage in stages]] == [
         f"“clip”: {stage}" for stage in stages
     ]
     bpy.ops.wm.open_mainfile(filepath=str(target))
@@ -57,7 +57,7 @@ def test_a_failed_job_gives_status_1_and_the_others_are_saved(
     assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 1
 
 
-def test_what_all_strips_leaves_out_is_told(
+def test_strips_that_all_strips_skips_are_reported(
     addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     edits.movie(project, frames=30).name = "shot"
@@ -66,12 +66,12 @@ def test_what_all_strips_leaves_out_is_told(
 
     assert addon.command.run(["generate", "--all-strips", "--save", "--json"]) == 0
 
-    said = capfd.readouterr()
-    assert [job["strip"] for job in json.loads(said.out.strip().splitlines()[-1])["jobs"]] == ["shot"]
-    assert "“title” is left out: a title" in said.err and "“black” is left out: a plain color" in said.err
+    output = capfd.readouterr()
+    assert [job["strip"] for job in json.loads(output.out.strip().splitlines()[-1])["jobs"]] == ["shot"]
+    assert "“title” is skipped: a title" in output.err and "“black” is skipped: a plain color" in output.err
 
 
-def test_what_the_panel_has_the_command_line_has_too(addon: Any, standin: StandIn, project: Path) -> None:
+def test_the_command_line_has_the_options_of_the_panel(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     own = edits.edit().strips.new_sound(name="own", filepath=strip.filepath, channel=6, frame_start=10)
 
@@ -84,20 +84,20 @@ def test_what_the_panel_has_the_command_line_has_too(addon: Any, standin: StandI
 def test_3d_scenes_are_rendered_as_they_are_if_asked_for(
     addon: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
+    as_they_are: list[bool] = []
     start = addon.generation.start
 
     def note(*arguments: Any, **options: Any) -> Any:
         jobs = start(*arguments, **options)
-        asked.extend(job.request.options.scenes_as_they_are for job in jobs)
+        as_they_are.extend(job.request.options.scenes_as_they_are for job in jobs)
         return jobs
 
-    # Rendered for real, such a scene takes minutes here.
+    # Only the option is checked: without a GPU, rendering such a scene takes minutes.
     monkeypatch.setattr(addon.generation, "start", note)
     edits.movie(project, frames=30)
-    for more in ([], ["--scenes-as-they-are"]):
-        assert addon.command.run(["generate", "--strip", "clip", *more, "--save"]) == 0
-    assert asked == [False, True]
+    for option in ([], ["--scenes-as-they-are"]):
+        assert addon.command.run(["generate", "--strip", "clip", *option, "--save"]) == 0
+    assert as_they_are == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,16 @@ def test_3d_scenes_are_rendered_as_they_are_if_asked_for(
     ],
     ids=" ".join,
 )
-def test_wrong_usage_and_what_is_not_there_yet_give_status_2(
+def test_wrong_usage_and_unknown_names_give_status_2(
     arguments: list[str], addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     edits.movie(project, frames=30)
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
 
     assert addon.command.run(arguments) == 2
 
     assert capfd.readouterr().err.strip()
-    assert len(standin.requests()) == asked
+    assert len(standin.requests()) == requests_before
 
 
 def test_no_key_gives_status_3(addon: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,16 +139,16 @@ def test_no_key_gives_status_3(addon: Any, standin: StandIn, project: Path, monk
 
 def test_no_online_access_gives_status_3_and_sends_nothing(addon: Any, standin: StandIn, project: Path) -> None:
     edits.movie(project, frames=30)
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     bpy.context.preferences.system.use_online_access = False
     try:
         assert addon.command.run(["generate", "--strip", "clip", "--save"]) == 3
     finally:
         bpy.context.preferences.system.use_online_access = True
-    assert len(standin.requests()) == asked
+    assert len(standin.requests()) == requests_before
 
 
-def test_a_wrong_key_fails_the_job_with_where_to_set_it(
+def test_a_wrong_key_fails_the_job_with_a_hint_where_to_set_it(
     addon: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     edits.movie(project, frames=30)
@@ -156,11 +156,11 @@ def test_a_wrong_key_fails_the_job_with_where_to_set_it(
 
     status = addon.command.run(["generate", "--strip", "clip", "--save", "--json"])
 
-    said = capfd.readouterr()
-    (job,) = json.loads(said.out.strip().splitlines()[-1])["jobs"]
+    output = capfd.readouterr()
+    (job,) = json.loads(output.out.strip().splitlines()[-1])["jobs"]
     assert status == 1
     assert job["error"]["code"] == "bad_key" and "Preferences" in job["error"]["hint"]
-    assert "not-the-key" not in said.out + said.err
+    assert "not-the-key" not in output.out + output.err
 
 
 def test_an_edit_that_cannot_be_saved_loses_nothing(
@@ -175,10 +175,10 @@ def test_an_edit_that_cannot_be_saved_loses_nothing(
 
     status = addon.command.run(["generate", "--strip", "clip", "--save", "--json"])
 
-    said = capfd.readouterr()
-    (job,) = json.loads(said.out.strip().splitlines()[-1])["jobs"]
+    output = capfd.readouterr()
+    (job,) = json.loads(output.out.strip().splitlines()[-1])["jobs"]
     assert (status, job["state"]) == (1, "done")
-    assert "could not be saved" in said.err and "resume" in said.err
+    assert "could not be saved" in output.err and "resume" in output.err
     file.rmdir()
     aside.rename(file)
     bpy.ops.wm.open_mainfile(filepath=str(file))

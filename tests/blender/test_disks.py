@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Disks that are full or read-only: it is said, in words, and what was paid for is kept and placed by a Retry."""
+"""Tests with full and read-only disks: the error names the cause, and a retry places what has been paid for."""
 
 import json
 import shutil
@@ -17,11 +17,11 @@ from tests.standin.client import StandIn
 from . import edits
 from .disks import Disk, disk
 
-HINDER = {"full": Disk.fill, "read-only": Disk.lock}
-MEND = {"full": Disk.empty, "read-only": Disk.unlock}
-SAID = {"full": ("disk is full", "Free some space"), "read-only": ("read-only", "Make it writable")}
-all_ways = pytest.mark.parametrize("way", HINDER)
-# Set from Python, Blender warns of "//" in an add-on's preferences.
+FAULTS = {"full": Disk.fill, "read-only": Disk.make_read_only}
+REPAIRS = {"full": Disk.empty, "read-only": Disk.make_writable}
+MESSAGES = {"full": ("disk is full", "Free some space"), "read-only": ("read-only", "Make it writable")}
+each_condition = pytest.mark.parametrize("condition", FAULTS)
+# Blender warns when "//" is set in an add-on's preferences from Python.
 pytestmark = pytest.mark.filterwarnings("ignore:.*blend relative:RuntimeWarning")
 
 
@@ -35,13 +35,13 @@ def strip(project: Path) -> Any:
 
 @pytest.fixture
 def runs(standin: StandIn) -> Callable[[], int]:
-    """Counts the runs that were created since the test began."""
+    """Function that returns the number of runs created since the start of the test."""
     before = len(standin.state()["runs"])
     return lambda: len(standin.state()["runs"]) - before
 
 
 @pytest.fixture(autouse=True)
-def _the_project_is_not_harmed(project: Path, strip: Any) -> Iterator[None]:
+def _project_stays_unchanged(project: Path, strip: Any) -> Iterator[None]:
     before = (project / "project.blend").read_bytes()
     yield
     assert (project / "project.blend").read_bytes() == before
@@ -57,19 +57,19 @@ def results(project: Path) -> Iterator[Disk]:
 def extension_folder(
     addon: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """Another folder of the extension's own, with its journal, while the test lasts."""
+    """Replacement for the extension's own folder, with its own journal."""
     own = tmp_path_factory.mktemp("own")
     preferences = addon.page
     config = preferences.config
-    monkeypatch.setattr(preferences, "setup", lambda context: replace(config(context), own=own))
-    addon.generation.leave(5)
+    monkeypatch.setattr(preferences, "config", lambda context: replace(config(context), extension_folder=own))
+    addon.session.current.close(5)
     yield own
-    addon.generation.leave(5)
+    addon.session.current.close(5)
 
 
 @contextmanager
 def running(standin: StandIn, runs: Callable[[], int]) -> Generator[None]:
-    """Keeps a run from ending for as long as the block takes; it has begun at its start."""
+    """Report all runs as still processing for the duration of the block."""
     standin.order("get", "status", status=200, body=json.dumps({"status": "processing"}), times=10**6)
     yield
     standin.clear()
@@ -81,12 +81,12 @@ def retried(addon: Any, job: Any) -> Any:
     return ended
 
 
-def check_said(job: Any, folder: Path, way: str) -> None:
-    what, way_out = SAID[way]
+def check_error(job: Any, folder: Path, condition: str) -> None:
+    reason, remedy = MESSAGES[condition]
     assert (job.stage, job.error.code) == ("failed", "files")
     assert job.error.message.startswith(f"“{job.request.strip}”: ")
-    assert what in job.error.message and str(folder) in job.error.message
-    assert way_out in job.error.hint
+    assert reason in job.error.message and str(folder) in job.error.message
+    assert remedy in job.error.hint
 
 
 def check_placed(job: Any) -> None:
@@ -102,33 +102,33 @@ def start_and_wait_for_the_run(addon: Any, strip: Any, runs: Callable[[], int]) 
     return job
 
 
-@all_ways
-def test_results_that_find_no_place_are_kept_for_a_retry(
-    *, way: str, addon: Any, standin: StandIn, results: Disk, strip: Any, runs: Callable[[], int]
+@each_condition
+def test_results_that_cannot_be_written_are_kept_for_a_retry(
+    *, condition: str, addon: Any, standin: StandIn, results: Disk, strip: Any, runs: Callable[[], int]
 ) -> None:
     with running(standin, runs):
         job = start_and_wait_for_the_run(addon, strip, runs)
-        HINDER[way](results)
+        FAULTS[condition](results)
     (failed,) = edits.finish(addon, [job.id])
 
-    check_said(failed, results.path, way)
+    check_error(failed, results.path, condition)
     assert results.files() == []
     again = retried(addon, failed)
     assert (again.stage, again.error) == (failed.stage, failed.error)
-    MEND[way](results)
+    REPAIRS[condition](results)
     check_placed(retried(addon, again))
     assert runs() == 1
 
 
-@all_ways
-def test_a_retry_goes_to_the_folder_that_is_chosen_by_then(
-    *, way: str, addon: Any, standin: StandIn, results: Disk, strip: Any, runs: Callable[[], int], project: Path
+@each_condition
+def test_a_retry_writes_to_the_folder_that_is_set_by_then(
+    *, condition: str, addon: Any, standin: StandIn, results: Disk, strip: Any, runs: Callable[[], int], project: Path
 ) -> None:
     with running(standin, runs):
         job = start_and_wait_for_the_run(addon, strip, runs)
-        HINDER[way](results)
+        FAULTS[condition](results)
     (failed,) = edits.finish(addon, [job.id])
-    assert "choose another folder" in failed.error.hint
+    assert "choose another Results Folder" in failed.error.hint
 
     addon.preferences.results = "//other sounds"
     try:
@@ -141,12 +141,12 @@ def test_a_retry_goes_to_the_folder_that_is_chosen_by_then(
     assert runs() == 1
 
 
-@all_ways
-def test_a_folder_that_takes_no_sounds_is_told_before_anything_is_sent(
-    way: str, addon: Any, standin: StandIn, results: Disk, strip: Any
+@each_condition
+def test_a_results_folder_that_is_not_writable_is_reported_before_anything_is_sent(
+    condition: str, addon: Any, standin: StandIn, results: Disk, strip: Any
 ) -> None:
-    HINDER[way](results)
-    asked = len(standin.requests())
+    FAULTS[condition](results)
+    requests_before = len(standin.requests())
     addon.preferences.results = "//mmaudio/deeper/down"
     try:
         with pytest.raises(addon.failure.Failure) as told:
@@ -155,96 +155,96 @@ def test_a_folder_that_takes_no_sounds_is_told_before_anything_is_sent(
         addon.preferences.property_unset("results")
 
     assert told.value.code == "files"
-    assert SAID[way][0] in told.value.message and str(results.path / "deeper" / "down") in told.value.message
-    assert SAID[way][1] in told.value.hint
+    assert MESSAGES[condition][0] in told.value.message and str(results.path / "deeper" / "down") in told.value.message
+    assert MESSAGES[condition][1] in told.value.hint
     assert [part.name for part in results.path.iterdir() if part.name != "filler"] == []
-    assert addon.generation.runner.jobs == []
-    assert len(standin.requests()) == asked
+    assert addon.session.current.runner.jobs == []
+    assert len(standin.requests()) == requests_before
 
 
-@all_ways
-def test_no_run_is_ordered_for_a_folder_that_takes_no_sounds_any_more(
-    *, way: str, addon: Any, standin: StandIn, results: Disk, strip: Any, runs: Callable[[], int]
+@each_condition
+def test_no_run_is_created_if_the_results_folder_is_no_longer_writable(
+    *, condition: str, addon: Any, standin: StandIn, results: Disk, strip: Any, runs: Callable[[], int]
 ) -> None:
     (job,) = edits.start(addon, strip)
-    HINDER[way](results)
+    FAULTS[condition](results)
     (failed,) = edits.finish(addon, [job.id])
 
-    check_said(failed, results.path, way)
-    MEND[way](results)
+    check_error(failed, results.path, condition)
+    REPAIRS[condition](results)
     assert runs() == 0
     check_placed(retried(addon, failed))
     assert runs() == 1
 
 
-@all_ways
-def test_a_download_that_finds_no_place_is_fetched_by_a_retry(
-    *, way: str, addon: Any, standin: StandIn, extension_folder: Path, strip: Any, runs: Callable[[], int]
+@each_condition
+def test_a_download_that_cannot_be_written_is_repeated_by_a_retry(
+    *, condition: str, addon: Any, standin: StandIn, extension_folder: Path, strip: Any, runs: Callable[[], int]
 ) -> None:
     with disk(extension_folder / "work") as work:
         with running(standin, runs):
             job = start_and_wait_for_the_run(addon, strip, runs)
-            HINDER[way](work)
+            FAULTS[condition](work)
         (failed,) = edits.finish(addon, [job.id])
 
-        check_said(failed, work.path, way)
+        check_error(failed, work.path, condition)
         assert list(work.path.rglob("result*")) == []
-        MEND[way](work)
+        REPAIRS[condition](work)
         check_placed(retried(addon, failed))
         assert runs() == 1
 
 
-@pytest.mark.parametrize("room", [0, 16 * 1024], ids=["none", "for a part of it"])
-def test_a_clip_that_finds_no_place_is_told_and_nothing_is_ordered(
-    *, room: int, addon: Any, standin: StandIn, extension_folder: Path, project: Path, runs: Callable[[], int]
+@pytest.mark.parametrize("room_bytes", [0, 16 * 1024], ids=["none", "for a part of it"])
+def test_a_clip_that_cannot_be_written_is_reported_and_no_run_is_created(
+    *, room_bytes: int, addon: Any, standin: StandIn, extension_folder: Path, project: Path, runs: Callable[[], int]
 ) -> None:
     strip = edits.movie(project, frames=96, channel=6)
     with disk(extension_folder / "work") as work:
         (job,) = edits.start(addon, strip)
-        work.fill(but=room)
+        work.fill(leave=room_bytes)
         (failed,) = edits.finish(addon, [job.id])
 
-        check_said(failed, work.path, "full")
+        check_error(failed, work.path, "full")
         assert runs() == 0
         work.empty()
         check_placed(retried(addon, failed))
 
 
-@all_ways
-def test_an_edit_that_cannot_be_written_for_the_render_is_told_at_once(
-    way: str, addon: Any, standin: StandIn, extension_folder: Path, strip: Any
+@each_condition
+def test_a_copy_of_the_edit_that_cannot_be_written_is_reported_at_once(
+    condition: str, addon: Any, standin: StandIn, extension_folder: Path, strip: Any
 ) -> None:
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     with disk(extension_folder / "work") as work:
-        HINDER[way](work)
+        FAULTS[condition](work)
         with pytest.raises(addon.failure.Failure) as told:
             edits.start(addon, strip)
 
         assert told.value.code == "files"
-        assert SAID[way][0] in told.value.message and str(work.path) in told.value.message
+        assert MESSAGES[condition][0] in told.value.message and str(work.path) in told.value.message
         assert work.files() == []
-        MEND[way](work)
-    assert len(standin.requests()) == asked
+        REPAIRS[condition](work)
+    assert len(standin.requests()) == requests_before
     assert [scene.name for scene in bpy.data.scenes] == ["Scene"]
 
 
-def test_no_run_is_ordered_that_the_journal_has_no_room_for(
+def test_no_run_is_created_if_the_disk_of_the_journal_is_full(
     addon: Any, standin: StandIn, extension_folder: Path, strip: Any, runs: Callable[[], int]
 ) -> None:
     with disk(extension_folder) as own, disk(extension_folder / "work"):
-        addon.generation.runner.open(extension_folder)
+        addon.session.current.runner.open(extension_folder)
         own.fill()
         (failed,) = edits.generate(addon, strip)
 
-        check_said(failed, own.path, "full")
+        check_error(failed, own.path, "full")
         assert runs() == 0
         own.empty()
         check_placed(retried(addon, failed))
         assert runs() == 1
-        addon.generation.leave(5)
+        addon.session.current.close(5)
 
 
-def test_a_journal_that_fills_up_during_a_run_does_not_cost_its_sound(
+def test_a_disk_of_the_journal_that_fills_up_during_a_run_does_not_lose_its_sound(
     addon: Any, standin: StandIn, extension_folder: Path, strip: Any, runs: Callable[[], int]
 ) -> None:
     with disk(extension_folder) as own, disk(extension_folder / "work"):
@@ -255,32 +255,32 @@ def test_a_journal_that_fills_up_during_a_run_does_not_cost_its_sound(
 
         check_placed(done)
         assert runs() == 1
-        addon.generation.leave(5)
+        addon.session.current.close(5)
 
 
-def test_the_command_line_says_when_the_edit_cannot_be_saved(
+def test_the_command_line_reports_that_the_edit_cannot_be_saved(
     *, addon: Any, standin: StandIn, strip: Any, project: Path, runs: Callable[[], int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with disk(project / "target") as target:
-        target.lock()
+        target.make_read_only()
         status = addon.command.run(["generate", "--strip", "clip", "--output", str(target.path / "new.blend")])
         assert (status, runs()) == (2, 0)
         assert str(target.path) in capfd.readouterr().err
 
-        target.unlock()
+        target.make_writable()
         shutil.copy(project / "project.blend", target.path / "new.blend")
         target.fill()
         before = (target.path / "new.blend").read_bytes()
         status = addon.command.run(["generate", "--strip", "clip", "--output", str(target.path / "new.blend"), "--json"])
 
-        said = capfd.readouterr()
+        captured = capfd.readouterr()
         assert (status, runs()) == (1, 1)
-        (job,) = json.loads(said.out.strip().splitlines()[-1])["jobs"]
+        (job,) = json.loads(captured.out.strip().splitlines()[-1])["jobs"]
         assert Path(job["sounds"][0]["file"]).is_file()
-        assert "could not be saved" in said.err and str(target.path) in said.err
+        assert "could not be saved" in captured.err and str(target.path) in captured.err
         assert (target.path / "new.blend").read_bytes() == before
         target.empty()
-        # Not in a saved file, it counts as not placed, and is, without another run.
+        # The sound is in no saved file, so it counts as not placed: `resume` places it without another run.
         bpy.ops.wm.open_mainfile(filepath=str(project / "project.blend"))
         assert addon.command.run(["resume", "--output", str(target.path / "new.blend")]) == 0
         assert runs() == 1

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Folders whose names Blender could expand: a job is done whole where the user's folder, the project, the media, the strip
-and the results all have such a name.
-"""
+"""Tests with names that Blender could expand, of the user's folder, the project, the media, the strip and the results."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from .test_hostile_names import as_file, files
 from .test_resume import Blenders
 from .test_simulations import cloth, new_shot
 
-# A backslash is missing on purpose: outside Windows, Blender itself opens no movie and writes no library in such a folder.
+# Without a backslash: except on Windows, Blender itself can't open movies or write libraries in such a folder.
 TEMPLATES, ESCAPED = "{x} {blend_name}", "{{x}} } {"
 OTHERS = "a##b #### %d %04d %s $HOME ${HOME} ~ <UDIM> 'one' \"two\" \u00e9 e\u0301 `x` ;&|"
 
@@ -27,7 +25,7 @@ OTHERS = "a##b #### %d %04d %s $HOME ${HOME} ~ <UDIM> 'one' \"two\" \u00e9 e\u03
     [(TEMPLATES, False), (ESCAPED, False), (OTHERS, False), (f"{TEMPLATES} {ESCAPED} {OTHERS}", True)],
     ids=["templates", "escaped braces", "others", "all, the whole project"],
 )
-def test_a_job_is_done_whole_whatever_its_folders_are_called(
+def test_a_job_succeeds_whatever_its_folders_are_called(
     *,
     name: str,
     with_baked_cloth: bool,
@@ -42,7 +40,7 @@ def test_a_job_is_done_whole_whatever_its_folders_are_called(
     blend = folder / f"{as_file(name)}.blend"
     strips = media_strips(folder, name)
     if with_baked_cloth:
-        # A cache in memory is lost in the small copy, so the whole project is copied.
+        # A point cache in memory is lost in the small copy, so the add-on copies the whole project.
         shot = new_shot()
         cloth(shot, 0, disk=False)
         strips.append(edits.edit().strips.new_scene(name=f"shot {name}", scene=shot, channel=6, frame_start=1))
@@ -63,7 +61,7 @@ def test_a_job_is_done_whole_whatever_its_folders_are_called(
     clips = [run["clip"] for run in standin.state()["runs"][runs:]]
     assert len(clips) == len(called)
     assert [clip["flashes"] for clip in clips if clip["flashes"]] == [[pytest.approx(8 / 24)]] * 3
-    # The last picture is held, by way of a file of its own.
+    # Longer than the strip: the last frame is held, which uses another file.
     assert {clip["frames"] for clip in clips} == {31}
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     sounds = [strip for strip in edits.edit().strips if strip.get("mmaudio")]
@@ -71,7 +69,7 @@ def test_a_job_is_done_whole_whatever_its_folders_are_called(
 
 
 def media_strips(folder: Path, name: str) -> list[Any]:
-    """A movie, images and a movie clip in that folder, of 24 frames each."""
+    """Add a movie, an image sequence and a movie clip of 24 frames each, with files in this folder."""
     new = edits.edit().strips
     movie = edits.movie(folder, frames=24, at=(8,), channel=1, start=1, size=(320, 180))
     pictures = footage.images(folder / "images", frames=24, at=(8,))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Strips, scenes, files and folders of any name: whole jobs, whose sounds land in their folder and nowhere else."""
+"""Tests with unusual names of strips, scenes, files and folders: the sounds are written to their folder and nowhere else."""
 
 import json
 import os
@@ -29,23 +29,23 @@ NAMES = {
     "reserved": "CON. ",
     "an option": "--python-expr=1",
 }
-# What Windows forbids in a file's name, and what has a meaning to a shell.
+# Without the characters that Windows forbids in file names, and those with a meaning to a shell.
 SAFE = re.compile(r"[\w-]+\.wav")
 
 
 def as_file(name: str) -> str:
-    """As much of it as a Linux folder with footage may be called: from one with a backslash in it Blender plays none."""
+    """Return the name made valid for a Linux folder with footage; from one with a backslash, Blender can't play footage."""
     name = name.replace("/", "\N{DIVISION SLASH}").replace("\\", "\N{SET MINUS}")
     return os.fsencode(name)[:200].decode("utf-8", "ignore")
 
 
 def files(folder: Path) -> set[Path]:
-    """But for Blender's own backup of a saved file."""
+    """Return all files in a folder, except for Blender's backups of saved files."""
     return {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".blend1"}
 
 
 class Layout:
-    """What a panel would show, as texts."""
+    """Substitute for a panel's layout that collects the texts."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -60,7 +60,7 @@ class Layout:
 
 def panel_of(job: Any) -> list[str]:
     layout = Layout()
-    # Without a window Blender's own scale is 0.
+    # Without a window, Blender's own `ui_scale` is 0.
     system = SimpleNamespace(ui_scale=1.0)
     context = SimpleNamespace(preferences=SimpleNamespace(system=system), region=SimpleNamespace(width=300))
     sys.modules[f"{MODULE}.ui.panels"]._draw_job(layout, job, context)
@@ -80,7 +80,7 @@ def small(project: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_name_is_nothing_but_a_name(
+def test_any_name_is_used_literally(
     name: str, addon: Any, standin: StandIn, small: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = small / "in" / as_file(name)
@@ -118,20 +118,20 @@ def test_a_name_is_nothing_but_a_name(
     assert [(job["strip"], job["project"]) for job in jobs if job["id"] == done.id] == [(called, str(blend))]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are no Unicode")
-def test_a_folder_whose_name_is_no_unicode_is_told_at_once_and_another_one_does(
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows names that are not Unicode")
+def test_a_folder_whose_name_is_not_unicode_is_reported_at_once_and_another_one_works(
     addon: Any, standin: StandIn, small: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = small / os.fsdecode(b"caf\xe9 \xff")
     folder.mkdir()
     clip = edits.movie(small, frames=24, at=(8,), size=(320, 180))
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "project.blend"))
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     with pytest.raises(addon.failure.Failure) as told:
         edits.start(addon, clip)
-    assert "not in UTF-8" in told.value.message and "choose another folder" in told.value.hint
+    assert "not in UTF-8" in told.value.message and "choose another Results Folder" in told.value.hint
     check_readable([told.value.message])
-    assert (len(standin.requests()), [path.name for path in folder.iterdir()]) == (asked, ["project.blend"])
+    assert (len(standin.requests()), [path.name for path in folder.iterdir()]) == (requests_before, ["project.blend"])
 
     addon.preferences.results = str(small / "sounds")
     try:
@@ -162,9 +162,11 @@ def test_a_folder_whose_name_is_no_unicode_is_told_at_once_and_another_one_does(
         ("{}/~ {{blend_name}}", "~ {blend_name}"),
     ],
 )
-# Set from Python, Blender warns of "//" in an add-on's preferences.
+# Blender warns when "//" is set in an add-on's preferences from Python.
 @pytest.mark.filterwarnings("ignore:.*blend relative:RuntimeWarning")
-def test_results_go_where_the_preference_says(results: str, where: str, addon: Any, standin: StandIn, small: Path) -> None:
+def test_results_are_written_to_the_folder_in_the_preferences(
+    results: str, where: str, addon: Any, standin: StandIn, small: Path
+) -> None:
     folder = small / "deep" / "project"
     folder.mkdir(parents=True)
     clip = edits.movie(small, frames=24, at=(8,), size=(320, 180))
@@ -183,10 +185,10 @@ def test_results_go_where_the_preference_says(results: str, where: str, addon: A
 
 
 @pytest.mark.filterwarnings("ignore:.*blend relative:RuntimeWarning")
-def test_a_file_where_the_folder_should_be_is_told_at_once(addon: Any, standin: StandIn, small: Path) -> None:
+def test_a_file_in_place_of_the_results_folder_is_reported_at_once(addon: Any, standin: StandIn, small: Path) -> None:
     clip = edits.movie(small, frames=24, at=(8,), size=(320, 180))
     (small / "taken").write_text("mine")
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     addon.preferences.results = "//taken/sounds/"
     try:
         with pytest.raises(addon.failure.Failure) as told:
@@ -194,7 +196,7 @@ def test_a_file_where_the_folder_should_be_is_told_at_once(addon: Any, standin: 
     finally:
         addon.preferences.property_unset("results")
 
-    assert "a file is in its way" in told.value.message and str(small / "taken") in told.value.message
-    assert "choose another folder" in told.value.hint
+    assert "a file is in the way" in told.value.message and str(small / "taken") in told.value.message
+    assert "choose another Results Folder" in told.value.hint
     assert (small / "taken").read_text() == "mine"
-    assert len(standin.requests()) == asked
+    assert len(standin.requests()) == requests_before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the artist does to the edit while a job runs: the sound goes to where its picture is by then."""
+"""Tests of changes to the edit during a job: the sound is placed where its picture is by then."""
 
 import os
 from collections.abc import Callable
@@ -18,26 +18,26 @@ from .conftest import MODULE
 
 FRAMES = (10, 40)
 FLASHES = (5, 22)
-"""Frames of the clip, counted from 0."""
+"""Frames of the clip, from 0."""
 
 
 @pytest.fixture
 def clip(addon: Any, project: Path) -> Any:
-    """A clip that stands from frame 10 up to 40, in a saved project."""
+    """Clip from frame 10 to 40, in a saved project."""
     bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
     strip = edits.movie(project, frames=30, at=FLASHES, size=(320, 180))
     bpy.ops.wm.save_mainfile()
     return strip
 
 
-def ours() -> list[Any]:
-    """All sound strips that the product made, wherever they are."""
-    edit = [scene.sequence_editor for scene in bpy.data.scenes if scene.sequence_editor]
-    return [strip for one in edit for strip in one.strips_all if strip.get("mmaudio")]
+def made_sounds() -> list[Any]:
+    """Return all sound strips that the add-on has made, of all scenes."""
+    all_edits = [scene.sequence_editor for scene in bpy.data.scenes if scene.sequence_editor]
+    return [strip for edit in all_edits for strip in edit.strips_all if strip.get("mmaudio")]
 
 
-def places(addon: Any) -> list[tuple[int, int]]:
-    return sorted((addon.compat.left_handle(sound), addon.compat.right_handle(sound)) for sound in ours())
+def frame_ranges(addon: Any) -> list[tuple[int, int]]:
+    return sorted((addon.compat.left_handle(sound), addon.compat.right_handle(sound)) for sound in made_sounds())
 
 
 def config(addon: Any) -> Any:
@@ -51,7 +51,7 @@ def move(addon: Any, strip: Any) -> None:
 def move_and_rename(addon: Any, strip: Any) -> None:
     move(addon, strip)
     strip.name = "another name"
-    # A strip that has its name by now isn't taken for it.
+    # Another strip that now has its name must not be mistaken for it.
     edits.edit().strips.new_meta(name="clip", channel=9, frame_start=1)
 
 
@@ -61,7 +61,7 @@ def trim_left(addon: Any, strip: Any) -> None:
 
 def trim_right(addon: Any, strip: Any) -> None:
     addon.compat.set_handles(strip, 10, 34)
-    # What then takes the place on the sound's channel doesn't push it away.
+    # A strip after the new end, on the sound's channel, must not push the sound to another channel.
     edits.edit().strips.new_meta(name="next", channel=2, frame_start=36)
 
 
@@ -77,7 +77,7 @@ def slip(addon: Any, strip: Any) -> None:
 
 
 def copy_of(strip: Any) -> Any:
-    """A copy a hundred frames later, as Duplicate leaves it, which crashes where the Sequencer has never been drawn."""
+    """Copy the strip to 100 frames later, as Duplicate does; the operator crashes if the Sequencer was never drawn."""
     copy = edits.edit().strips.new_movie(name="clip.001", filepath=strip.filepath, channel=3, frame_start=110)
     copy["mmaudio_clip"] = strip["mmaudio_clip"]
     return copy
@@ -147,10 +147,11 @@ def undo_past_the_click(addon: Any, strip: Any) -> None:
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to the edit while a job runs, and from which to which frames its sounds stand then."""
+    """Change to the edit during a job."""
 
     do: Callable[[Any, Any], None]
     at: tuple[tuple[int, int], ...]
+    """Expected frame ranges of the sounds."""
 
 
 CHANGES = [
@@ -177,7 +178,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.do.__name__)
-def test_the_sound_is_where_its_picture_is(change: Change, clip: Any, addon: Any, standin: StandIn, project: Path) -> None:
+def test_the_sound_is_placed_where_its_picture_is(
+    change: Change, clip: Any, addon: Any, standin: StandIn, project: Path
+) -> None:
     bpy.ops.ed.undo_push(message="Add Strip")
     clip.blend_alpha = 0.9
     bpy.ops.ed.undo_push(message="Fade")
@@ -187,7 +190,7 @@ def test_the_sound_is_where_its_picture_is(change: Change, clip: Any, addon: Any
     (done,) = edits.finish(addon, [job.id])
 
     assert (done.stage, done.error, done.note) == ("done", None, "")
-    assert places(addon) == list(change.at)
+    assert frame_ranges(addon) == list(change.at)
     worst = max(abs(offset) for offset in edits.offsets_ms(project, 1, 150))
     assert worst < 1.0
 
@@ -198,11 +201,11 @@ def test_the_sound_of_a_deleted_clip_stays_where_it_was_with_a_note(clip: Any, a
     edits.edit().strips.remove(clip)
     (done,) = edits.finish(addon, [job.id])
 
-    assert (done.stage, done.note) == ("done", "The clip is gone; its sound is where it was.")
-    assert places(addon) == [FRAMES]
+    assert (done.stage, done.note) == ("done", "The clip no longer exists; its sound was placed where the clip was.")
+    assert frame_ranges(addon) == [FRAMES]
 
 
-def test_another_strip_that_has_the_name_by_now_is_not_taken_for_the_clip(
+def test_another_strip_that_now_has_the_name_is_not_mistaken_for_the_clip(
     clip: Any, addon: Any, standin: StandIn, project: Path
 ) -> None:
     (job,) = edits.start(addon, clip)
@@ -212,11 +215,11 @@ def test_another_strip_that_has_the_name_by_now_is_not_taken_for_the_clip(
     assert other.name == "clip"
     (done,) = edits.finish(addon, [job.id])
 
-    assert "The clip is gone" in done.note
-    assert places(addon) == [FRAMES]
+    assert "The clip no longer exists" in done.note
+    assert frame_ranges(addon) == [FRAMES]
 
 
-def test_the_takes_of_a_clip_that_was_cut_between_them_are_not_heard_at_once(
+def test_of_two_takes_of_a_clip_that_was_cut_between_them_only_one_is_unmuted(
     clip: Any, addon: Any, standin: StandIn
 ) -> None:
     edits.generate(addon, clip)
@@ -225,9 +228,9 @@ def test_the_takes_of_a_clip_that_was_cut_between_them_are_not_heard_at_once(
     clip.split(frame=25, split_method="SOFT")
     edits.finish(addon, [job.id])
 
-    assert places(addon) == [FRAMES, FRAMES]
-    assert sorted(sound["mmaudio"]["take"] for sound in ours()) == [1, 2]
-    assert sorted(sound.mute for sound in ours()) == [False, True]
+    assert frame_ranges(addon) == [FRAMES, FRAMES]
+    assert sorted(sound["mmaudio"]["take"] for sound in made_sounds()) == [1, 2]
+    assert sorted(sound.mute for sound in made_sounds()) == [False, True]
 
 
 def test_the_parts_of_a_still_that_was_cut_keep_their_sound(addon: Any, standin: StandIn, project: Path) -> None:
@@ -240,10 +243,10 @@ def test_the_parts_of_a_still_that_was_cut_keep_their_sound(addon: Any, standin:
     edits.edit().strips.remove(right)
     (done,) = edits.finish(addon, [job.id])
 
-    assert (done.stage, places(addon)) == ("done", [(10, 25), (30, 40)])
+    assert (done.stage, frame_ranges(addon)) == ("done", [(10, 25), (30, 40)])
 
 
-def test_the_sound_of_a_deleted_scene_is_kept_and_comes_with_the_scene(
+def test_the_sound_of_a_deleted_scene_is_kept_and_placed_when_the_scene_is_back(
     clip: Any, addon: Any, standin: StandIn, project: Path
 ) -> None:
     bpy.ops.ed.undo_push(message="Add Strip")
@@ -257,29 +260,29 @@ def test_the_sound_of_a_deleted_scene_is_kept_and_comes_with_the_scene(
     assert (failed.stage, failed.error.code) == ("failed", "no_scene")
     assert "“clip”" in failed.error.message and str(project) in failed.error.hint
     assert failed.takes[0].file.is_file()
-    assert (other.sequence_editor, ours()) == (None, [])
+    assert (other.sequence_editor, made_sounds()) == (None, [])
     bpy.ops.wm.open_mainfile(filepath=str(project / "project.blend"))
-    addon.generation.retry(addon.generation.runner.job(job.id), config(addon))
+    addon.generation.retry(addon.session.current.runner.job(job.id), config(addon))
     (done,) = edits.finish(addon, [job.id])
-    assert (done.stage, places(addon)) == ("done", [FRAMES])
+    assert (done.stage, frame_ranges(addon)) == ("done", [FRAMES])
     assert len(standin.state()["runs"]) == runs + 1
 
 
-def test_the_sound_goes_to_its_own_scene_though_another_is_shown(clip: Any, addon: Any, standin: StandIn) -> None:
+def test_the_sound_is_placed_in_its_own_scene_while_another_is_shown(clip: Any, addon: Any, standin: StandIn) -> None:
     (job,) = edits.start(addon, clip)
-    mine = bpy.context.scene
+    scene = bpy.context.scene
 
     bpy.context.window.scene = bpy.data.scenes.new("Other")
     (done,) = edits.finish(addon, [job.id])
 
-    assert done.takes[0].sound.strip in mine.sequence_editor.strips
+    assert done.takes[0].sound.strip in scene.sequence_editor.strips
     assert bpy.data.scenes["Other"].sequence_editor is None
 
 
 # Files
 
 
-def test_a_job_goes_along_when_the_file_is_saved_under_another_name(
+def test_a_job_follows_its_file_when_it_is_saved_under_another_name(
     clip: Any, addon: Any, standin: StandIn, project: Path
 ) -> None:
     runs = len(standin.state()["runs"])
@@ -289,19 +292,19 @@ def test_a_job_goes_along_when_the_file_is_saved_under_another_name(
     edits.wait_for_stage(addon, job.id, "placing")
 
     addon.generation.advance()
-    assert ours() == [], "this is the file that it was started in, but its edit is in the other one by now"
+    assert made_sounds() == [], "the job was started in this file, but belongs to the one it was saved as"
     bpy.ops.wm.open_mainfile(filepath=str(project / "second.blend"))
     (done,) = edits.finish(addon, [job.id])
 
-    assert (done.stage, places(addon)) == ("done", [FRAMES])
+    assert (done.stage, frame_ranges(addon)) == ("done", [FRAMES])
     assert len(standin.state()["runs"]) == runs + 1
 
 
-def test_a_sound_is_safe_once_its_own_file_is_saved_not_a_copy(
+def test_a_job_is_done_once_its_file_is_saved_but_not_by_saving_a_copy(
     clip: Any, addon: Any, standin: StandIn, project: Path
 ) -> None:
     (job,) = edits.generate(addon, clip)
-    journal = addon.generation.runner.open(config(addon).own).journal
+    journal = addon.session.current.runner.open(config(addon).extension_folder).journal
 
     def kept() -> str:
         (entry,) = [entry for entry in journal.all() if entry.id == job.id]
@@ -323,21 +326,21 @@ def test_a_sound_that_was_never_saved_is_placed_again_when_its_file_is_opened_an
     (job,) = edits.generate(addon, clip)
 
     bpy.ops.wm.revert_mainfile()
-    assert ours() == []
-    addon.resuming.opened(config(addon))
+    assert made_sounds() == []
+    addon.resuming.file_opened(config(addon))
     (done,) = edits.finish(addon, [job.id])
 
-    assert (done.stage, places(addon)) == ("done", [FRAMES])
+    assert (done.stage, frame_ranges(addon)) == ("done", [FRAMES])
     bpy.ops.wm.save_mainfile()
     bpy.ops.wm.revert_mainfile()
-    addon.resuming.opened(config(addon))
+    addon.resuming.file_opened(config(addon))
     edits.finish(addon, [job.id])
-    assert places(addon) == [FRAMES]
+    assert frame_ranges(addon) == [FRAMES]
     assert len(standin.state()["runs"]) == runs + 1
 
 
 @pytest.mark.parametrize("saved", [True, False])
-def test_a_job_goes_on_after_the_addon_was_disabled_for_a_while(
+def test_a_job_continues_after_the_addon_was_disabled_and_enabled(
     saved: bool, addon: Any, standin: StandIn, project: Path
 ) -> None:
     if not saved:
@@ -351,11 +354,11 @@ def test_a_job_goes_on_after_the_addon_was_disabled_for_a_while(
     edits.until(lambda: bool(addon.generation.advance()) and len(standin.state()["runs"]) > runs)
 
     addon_utils.disable(MODULE)
-    assert addon.generation.runner.jobs == []
+    assert addon.session.current.runner.jobs == []
     addon_utils.enable(MODULE)
-    (again,) = addon.resuming.opened(config(addon))
+    (again,) = addon.resuming.file_opened(config(addon))
     (done,) = edits.finish(addon, [again.id])
 
     assert (done.id, done.stage, done.error) == (job.id, "done", None)
-    assert places(addon) == [FRAMES]
+    assert frame_ranges(addon) == [FRAMES]
     assert len(standin.state()["runs"]) == runs + 1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file that is missing matters only where it is seen. A gap in an image sequence, such as of a shot that is still being
-rendered, is filled with the nearest image, and a note says so.
+"""Tests with missing files, which matter only if they are visible. A gap in an image sequence, such as of a shot that is
+still being rendered, is filled with the nearest image, and a note reports it.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ FRAMES, FLASH = 24, 8
 
 @pytest.fixture
 def sequence(addon: Any, project: Path) -> Any:
-    """A strip of 24 images from frame 1 on, of which the ninth is white."""
+    """Strip of 24 images from frame 1 on; the ninth is white."""
     pictures = footage.images(project / "images", frames=FRAMES, at=(FLASH,))
     strip = edits.edit().strips.new_image(name="shot", filepath=str(pictures[0]), channel=2, frame_start=1)
     for picture in pictures[1:]:
@@ -30,14 +30,14 @@ def sequence(addon: Any, project: Path) -> Any:
     return strip
 
 
-def lose(project: Path, *numbers: int) -> None:
-    """Deletes images by their numbers from 0."""
+def delete_images(project: Path, *numbers: int) -> None:
+    """Delete images by their numbers, from 0."""
     for number in numbers:
         (project / "images" / f"{number:04}.png").unlink()
 
 
 def bright(standin: StandIn, project: Path) -> list[int]:
-    """The frames of the strip that are white, without those that hold its last picture."""
+    """Return the white frames of the strip's clip, without the held ones at its end."""
     return [frame for frame, mean in enumerate(sent(standin, project.name)["means"][:FRAMES]) if mean > 2 * GREY]
 
 
@@ -52,7 +52,7 @@ def check_done(job: Any, note: str) -> None:
 
 
 def missing(count: int) -> str:
-    """The note on so many missing images."""
+    """Return the note about this many missing images."""
     if count == 1:
         return "1 image of “shot” was missing; the nearest one was shown in its place."
     return f"{count} images of “shot” were missing; the nearest ones were shown in their place."
@@ -79,18 +79,18 @@ def in_a_linked_edit(strip: Any) -> Any:
     other = other_edit(strip)
     library = str(Path(bpy.data.filepath).with_name("library.blend"))
     for layer in other.view_layers:
-        # 5.2 crashes otherwise, see `compat.make_writable`.
+        # Prevents a crash of 5.2; see `compat.make_writable`.
         _ = layer.objects.active
     bpy.data.libraries.write(library, {other})
     bpy.data.scenes.remove(other)
-    # The stubs know neither of the two.
+    # The stubs lack both.
     with bpy.data.libraries.load(library, link=True) as (_, wanted):  # pyright: ignore[reportGeneralTypeIssues]
         wanted.scenes = ["other edit"]
     return nested(wanted.scenes[0])
 
 
 def other_edit(strip: Any) -> Any:
-    """A scene whose edit has the images of the strip."""
+    """Return a new scene whose edit contains the images of the strip."""
     other: Any = bpy.data.scenes.new("other edit")
     other.render.fps, other.frame_start, other.frame_end = 24, 1, FRAMES
     inner = other.sequence_editor_create().strips.new_image(
@@ -105,14 +105,14 @@ def other_edit(strip: Any) -> Any:
 
 
 def nested(other: Any) -> Any:
-    """A strip that shows the scene's edit."""
+    """Return a scene strip that shows the scene's edit."""
     shown = edits.edit().strips.new_scene(name="nested", scene=other, channel=6, frame_start=1)
     shown.scene_input = "SEQUENCER"
     return shown
 
 
 @pytest.mark.parametrize(
-    ("place", "lost", "white"),
+    ("place", "deleted", "white"),
     [
         (alone, [12], [8]),
         (alone, [22, 23], [8]),
@@ -127,7 +127,7 @@ def nested(other: Any) -> Any:
 def test_a_gap_is_filled_with_the_nearest_image(
     *,
     place: Callable[[Any], Any],
-    lost: list[int],
+    deleted: list[int],
     white: list[int],
     addon: Any,
     standin: StandIn,
@@ -135,17 +135,19 @@ def test_a_gap_is_filled_with_the_nearest_image(
     sequence: Any,
 ) -> None:
     shown = place(sequence)
-    lose(project, *lost)
+    delete_images(project, *deleted)
 
     job = generated(addon, shown, project)
 
-    check_done(job, missing(len(lost)))
+    check_done(job, missing(len(deleted)))
     assert bright(standin, project) == white
 
 
-def test_a_gap_is_filled_in_the_timeline_as_it_is_seen(addon: Any, standin: StandIn, project: Path, sequence: Any) -> None:
+def test_a_gap_is_filled_if_the_whole_timeline_is_rendered(
+    addon: Any, standin: StandIn, project: Path, sequence: Any
+) -> None:
     above = edits.effect("TEXT", channel=4, frames=FRAMES)
-    lose(project, 9)
+    delete_images(project, 9)
     job = generated(addon, above, project, source=addon.request.Source.TIMELINE)
     check_done(job, missing(1))
     assert bright(standin, project) == [8, 9]
@@ -153,7 +155,7 @@ def test_a_gap_is_filled_in_the_timeline_as_it_is_seen(addon: Any, standin: Stan
 
 def test_images_beyond_the_handles_may_be_missing(addon: Any, standin: StandIn, project: Path, sequence: Any) -> None:
     addon.compat.set_handles(sequence, 5, 15)
-    lose(project, *range(4), *range(14, FRAMES))
+    delete_images(project, *range(4), *range(14, FRAMES))
 
     job = generated(addon, sequence, project)
 
@@ -161,65 +163,65 @@ def test_images_beyond_the_handles_may_be_missing(addon: Any, standin: StandIn, 
     assert sent(standin, project.name)["flashes"] == [pytest.approx(4 / 24)]
 
 
-def test_an_image_that_is_held_is_seen(addon: Any, standin: StandIn, project: Path, sequence: Any) -> None:
-    # Its handles are apart from its images: the last one is all that it shows.
+def test_an_image_that_is_held_is_visible(addon: Any, standin: StandIn, project: Path, sequence: Any) -> None:
+    # Both handles are beyond its images: it shows only the last one.
     addon.compat.set_right_handle(sequence, 60)
     addon.compat.set_handles(sequence, 30, 60)
-    lose(project, *range(FRAMES - 1))
+    delete_images(project, *range(FRAMES - 1))
     check_done(generated(addon, sequence, project), "")
 
-    lose(project, FRAMES - 1)
+    delete_images(project, FRAMES - 1)
     (job,) = edits.generate(addon, sequence)
     assert job.error.code == "missing_file" and "0023.png" in job.error.message
 
 
-def test_an_effect_that_shows_images_beyond_the_handles_finds_them(
+def test_missing_images_beyond_the_handles_that_an_effect_shows_are_filled_in(
     addon: Any, standin: StandIn, project: Path, sequence: Any
 ) -> None:
-    """Blender 4.5 would crash."""
+    """Blender 4.5 crashes if one is missing."""
     addon.compat.set_right_handle(sequence, 13)
     edits.effect("SPEED", sequence, channel=5)
-    lose(project, *range(14, 20))
+    delete_images(project, *range(14, 20))
     check_done(generated(addon, sequence, project), "")
 
 
-def test_a_sequence_none_of_whose_seen_images_is_there_is_refused(
+def test_a_sequence_without_any_of_its_visible_images_is_rejected(
     addon: Any, standin: StandIn, project: Path, sequence: Any
 ) -> None:
     addon.compat.set_handles(sequence, 5, 15)
-    lose(project, *range(4, 14))
-    asked = len(standin.requests())
+    delete_images(project, *range(4, 14))
+    requests_before = len(standin.requests())
 
     (job,) = edits.generate(addon, sequence)
 
     assert job.error.code == "missing_file"
     assert "“shot”" in job.error.message and "0004.png" in job.error.message
-    assert len(standin.requests()) == asked
+    assert len(standin.requests()) == requests_before
 
 
-def test_an_image_that_is_there_and_cannot_be_decoded_is_refused_all_the_same(
+def test_an_existing_image_that_cannot_be_decoded_is_rejected(
     addon: Any, standin: StandIn, project: Path, sequence: Any
 ) -> None:
-    lose(project, 10)
+    delete_images(project, 10)
     (project / "images" / "0009.png").write_bytes(b"")
     (job,) = edits.generate(addon, sequence)
     assert job.error.code == "undecodable" and "0009.png" in job.error.message
 
 
-@pytest.mark.parametrize("unseen", ["cut off", "muted", "in a muted channel"])
+@pytest.mark.parametrize("reason", ["cut off", "muted", "in a muted channel"])
 def test_a_missing_strip_that_its_meta_strip_does_not_show_does_not_matter(
-    unseen: str, addon: Any, standin: StandIn, project: Path
+    reason: str, addon: Any, standin: StandIn, project: Path
 ) -> None:
     strip = edits.movie(project, frames=24, at=(8,), start=1)
-    lost = edits.movie(project, frames=24, at=(), channel=5, start=25 if unseen == "cut off" else 1)
-    meta = edits.make_meta(strip, lost)
-    if unseen == "cut off":
+    hidden = edits.movie(project, frames=24, at=(), channel=5, start=25 if reason == "cut off" else 1)
+    meta = edits.make_meta(strip, hidden)
+    if reason == "cut off":
         addon.compat.set_right_handle(meta, 25)
-    elif unseen == "muted":
-        lost.mute = True
+    elif reason == "muted":
+        hidden.mute = True
     else:
-        meta.channels[lost.channel].mute = True
-    Path(bpy.path.abspath(lost.filepath)).unlink()
+        meta.channels[hidden.channel].mute = True
+    Path(bpy.path.abspath(hidden.filepath)).unlink()
 
     job = generated(addon, meta, project)
 

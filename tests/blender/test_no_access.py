@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files and folders that can't be reached, for want of a right or of the network: that is said in words, not in a traceback,
-and what was paid for is kept.
+"""Tests with inaccessible files and folders, because of permissions or the network: a message reports it, not a traceback,
+and what has been paid for is kept.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests import footage
 from tests.standin.client import StandIn
 
 from . import edits
-from .shares import as_ordinary_user, closed, dead_share
+from .shares import as_ordinary_user, dead_share, without_permissions
 from .test_disks import check_placed, retried, running, runs, start_and_wait_for_the_run
 from .test_resume import SCRIPT, Blenders
 
@@ -31,7 +31,7 @@ __all__ = ["runs"]
 
 @pytest.fixture
 def media(project: Path) -> Path:
-    """The folder of the media, beside the project."""
+    """Folder of the media, next to the project file."""
     bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
     folder = project / "media"
     folder.mkdir()
@@ -59,28 +59,28 @@ KINDS = [movie, images, movie_clip]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_media_on_a_drive_that_is_gone_are_told(
+def test_media_on_a_disconnected_drive_are_reported(
     kind: Callable[[Path], Any], addon: Any, standin: StandIn, media: Path
 ) -> None:
     strip = kind(media)
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     with dead_share(media):
         (job,) = edits.generate(addon, strip)
 
     assert (job.stage, job.error.code) == ("failed", "files")
     assert job.error.message.startswith("“clip”: its file ") and str(media) in job.error.message
     assert GONE in job.error.message and GONE_HINT in job.error.hint
-    assert len(standin.requests()) == asked
+    assert len(standin.requests()) == requests_before
     (again,) = edits.generate(addon, strip)
     assert again.error is None
 
 
 @pytest.mark.parametrize("below", ["", "deeper/down"])
-def test_a_results_folder_on_a_drive_that_is_gone_is_told_before_anything_is_sent(
+def test_a_results_folder_on_a_disconnected_drive_is_reported_before_anything_is_sent(
     below: str, addon: Any, standin: StandIn, media: Path, project: Path
 ) -> None:
     strip = movie(media)
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     addon.preferences.results = str(project / "share" / below)
     try:
         with dead_share(project / "share"), pytest.raises(addon.failure.Failure) as told:
@@ -90,11 +90,11 @@ def test_a_results_folder_on_a_drive_that_is_gone_is_told_before_anything_is_sen
 
     assert told.value.code == "files"
     assert GONE in told.value.message and str(project / "share" / below) in told.value.message
-    assert GONE_HINT in told.value.hint and "choose another folder" in told.value.hint
-    assert len(standin.requests()) == asked
+    assert GONE_HINT in told.value.hint and "choose another Results Folder" in told.value.hint
+    assert len(standin.requests()) == requests_before
 
 
-def test_results_that_find_their_drive_gone_are_kept_for_a_retry(
+def test_results_are_kept_for_a_retry_if_their_drive_was_disconnected(
     *, addon: Any, standin: StandIn, media: Path, project: Path, runs: Callable[[], int]
 ) -> None:
     strip = movie(media)
@@ -114,7 +114,7 @@ def test_results_that_find_their_drive_gone_are_kept_for_a_retry(
     assert runs() == 1
 
 
-def test_a_finished_sound_whose_drive_is_gone_is_told_and_placed_later(
+def test_a_finished_sound_on_a_disconnected_drive_is_reported_and_placed_later(
     addon: Any, standin: StandIn, media: Path, project: Path
 ) -> None:
     (job,) = edits.generate(addon, movie(media))
@@ -129,18 +129,18 @@ def test_a_finished_sound_whose_drive_is_gone_is_told_and_placed_later(
     assert (done.stage, done.error) == ("done", None)
 
 
-def test_a_user_folder_that_is_gone_is_told(
+def test_a_user_folder_on_a_disconnected_drive_is_reported(
     addon: Any, standin: StandIn, media: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strip = movie(media)
     config = addon.page.config
     own = project / "home" / "extension"
-    monkeypatch.setattr(addon.page, "config", lambda context: replace(config(context), own=own))
-    addon.generation.leave(5)
+    monkeypatch.setattr(addon.page, "config", lambda context: replace(config(context), extension_folder=own))
+    addon.session.current.close(5)
     with dead_share(own.parent), pytest.raises(addon.failure.Failure) as told:
         edits.start(addon, strip)
     assert told.value.code == "files" and GONE in told.value.message and str(own) in told.value.message
-    addon.generation.leave(5)
+    addon.session.current.close(5)
 
 
 def test_a_sound_that_is_a_link_to_itself_does_not_stop_another_from_being_placed(
@@ -158,27 +158,27 @@ def test_a_sound_that_is_a_link_to_itself_does_not_stop_another_from_being_place
     assert own.mute
 
 
-def test_the_command_line_tells_of_a_target_that_cannot_be_reached(
+def test_the_command_line_reports_an_output_folder_that_cannot_be_reached(
     addon: Any, standin: StandIn, media: Path, project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     movie(media)
     (project / "loop").symlink_to(project / "loop")
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     with dead_share(project / "share"):
         for target, reason in (
             (project / "share" / "new.blend", GONE),
             (project / "share" / "below" / "new.blend", GONE),
-            (project / "loop" / "new.blend", "links lead in a circle"),
+            (project / "loop" / "new.blend", "links are circular"),
             (project / "no" / "new.blend", "there is no folder"),
         ):
             status = addon.command.run(["generate", "--strip", "clip", "--output", str(target)])
-            said = capfd.readouterr().err
-            assert (status, reason in said, str(target.parent) in said) == (2, True, True), said
-    assert len(standin.requests()) == asked
+            error = capfd.readouterr().err
+            assert (status, reason in error, str(target.parent) in error) == (2, True, True), error
+    assert len(standin.requests()) == requests_before
 
 
 class Restricted(Blenders):
-    """One whose process the rights of files hold for, also as root."""
+    """Blenders whose processes file permissions apply to, even as root."""
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         process = [*as_ordinary_user(), sys.executable, str(SCRIPT), self.zip, str(self.project), *arguments]
@@ -190,20 +190,20 @@ def restricted(tmp_path_factory: pytest.TempPathFactory, standin: StandIn, proje
     return Restricted(tmp_path_factory.mktemp("user"), standin, project / "project.blend")
 
 
-without_rights = pytest.mark.skipif(os.name == "nt", reason="rights of files are other ones on Windows")
+needs_posix_permissions = pytest.mark.skipif(os.name == "nt", reason="file permissions work differently on Windows")
 
 
-@without_rights
+@needs_posix_permissions
 @pytest.mark.parametrize("what", ["folder", "file"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_media_without_access_are_told(
+def test_media_without_permissions_are_reported(
     *, kind: Callable[[Path], Any], what: str, restricted: Restricted, standin: StandIn, media: Path
 ) -> None:
     kind(media)
     bpy.ops.wm.save_mainfile()
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     (file, *_) = sorted(media.iterdir())
-    with closed(media if what == "folder" else file):
+    with without_permissions(media if what == "folder" else file):
         ended = restricted.run("generate", "--strip", "clip", "--save", "--json")
 
     (job,) = json.loads(ended.stdout.strip().splitlines()[-1])["jobs"]
@@ -211,12 +211,12 @@ def test_media_without_access_are_told(
     message, hint = job["error"]["message"], job["error"]["hint"]
     assert message == f"“clip”: its file {file} can't be read: {DENIED}." and DENIED_HINT in hint
     assert "Traceback" not in ended.stderr
-    assert len(standin.requests()) == asked
+    assert len(standin.requests()) == requests_before
 
 
-@without_rights
+@needs_posix_permissions
 @pytest.mark.parametrize("below", ["", "deeper"])
-def test_folders_without_access_are_told(
+def test_folders_without_permissions_are_reported(
     below: str, restricted: Restricted, standin: StandIn, media: Path, project: Path
 ) -> None:
     movie(media)
@@ -224,8 +224,8 @@ def test_folders_without_access_are_told(
     (results / "deeper").mkdir(parents=True)
     bpy.ops.wm.save_mainfile()
     target = results / below / "new.blend"
-    asked = len(standin.requests())
-    with closed(results):
+    requests_before = len(standin.requests())
+    with without_permissions(results):
         to_results = restricted.run("generate", "--strip", "clip", "--save")
         to_target = restricted.run("generate", "--strip", "clip", "--output", str(target))
 
@@ -233,4 +233,4 @@ def test_folders_without_access_are_told(
         assert ended.returncode == 2
         assert what in ended.stderr and DENIED in ended.stderr and "Make it writable" in ended.stderr
         assert "Traceback" not in ended.stderr
-    assert len(standin.requests()) == asked
+    assert len(standin.requests()) == requests_before

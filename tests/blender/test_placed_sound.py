@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sound of every kind of strip stands where its picture stands."""
+"""Tests that the sound of each kind of strip has the handles of its strip and is in sync with its picture."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def retimed_movie(addon: Any, folder: Path) -> Any:
 
 
 def scene_through_its_camera(addon: Any, folder: Path) -> Any:
-    """A plane that fills the view on two frames; rendered by Workbench, whatever the scene asks for."""
+    """Add a scene strip with a plane that fills the view in two ranges of frames; the add-on renders it with Workbench."""
     shot: Any = bpy.data.scenes.new("shot")
     shot.render.resolution_x, shot.render.resolution_y = 1280, 720
     shot.render.engine = "CYCLES"
@@ -73,7 +73,7 @@ CASES = [trimmed_movie, image_sequence, meta_of_two, retimed_movie, scene_throug
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_sound_stands_from_handle_to_handle_and_clicks_where_the_picture_flashes(
+def test_the_sound_has_the_handles_of_its_strip_and_clicks_where_the_picture_flashes(
     case: Any, addon: Any, standin: StandIn, project: Path
 ) -> None:
     strip = case(addon, project)
@@ -86,22 +86,22 @@ def test_sound_stands_from_handle_to_handle_and_clicks_where_the_picture_flashes
     assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (left, right)
     assert sound.channel == strip.channel - 1
     assert sound.show_waveform
-    strip_sounds_off()
-    leave_cycles()
+    mute_other_sounds()
+    use_workbench()
     offsets = edits.offsets_ms(project, left, right - 1)
     print(f"{case.__name__}: worst {max(offsets, key=abs):+.2f} ms of {len(offsets)} clicks")
     assert max(map(abs, offsets)) < CLICK_TOLERANCE_MS
 
 
-def strip_sounds_off() -> None:
-    """Leaves nothing to hear but what the product has placed."""
+def mute_other_sounds() -> None:
+    """Mute all sounds except those that the add-on has placed."""
     for strip in edits.edit().strips_all:
         if strip.type == "SOUND":
             strip.mute = strip.get("mmaudio") is None
 
 
-def leave_cycles() -> None:
-    """Generating has left the engine of 3D scenes alone; for the look at the whole edit, Workbench is fast enough."""
+def use_workbench() -> None:
+    """Assert that the add-on has not changed the engine of 3D scenes; then set Workbench, which renders faster."""
     for shot in bpy.data.scenes:
         if shot != bpy.context.scene:
             assert shot.render.engine == "CYCLES"

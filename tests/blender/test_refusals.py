@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes wrong says so, names the strip, leaves the edit as it was, and stops nothing else."""
+"""Tests of failing jobs: the error names the strip, the edit stays unchanged, and other jobs continue."""
 
 import os
 from pathlib import Path
@@ -17,9 +17,9 @@ def names() -> list[str]:
     return sorted(strip.name for strip in edits.edit().strips_all)
 
 
-def test_a_missing_file_is_refused_before_anything_is_sent(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_missing_file_is_reported_before_anything_is_sent(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
-    before, asked = names(), len(standin.requests())
+    before, requests_before = names(), len(standin.requests())
     Path(bpy.path.abspath(strip.filepath)).unlink()
 
     (job,) = edits.generate(addon, strip)
@@ -27,10 +27,10 @@ def test_a_missing_file_is_refused_before_anything_is_sent(addon: Any, standin: 
     assert job.error.code == "missing_file"
     assert "“clip”" in job.error.message and strip.filepath in job.error.message and job.error.hint
     assert names() == before
-    assert len(standin.requests()) == asked
+    assert len(standin.requests()) == requests_before
 
 
-def test_a_result_without_sound_says_so(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_result_without_sound_is_reported(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     before = names()
     standin.order("run", "silent")
@@ -42,7 +42,7 @@ def test_a_result_without_sound_says_so(addon: Any, standin: StandIn, project: P
     assert names() == before
 
 
-def test_one_failed_job_leaves_the_others_alive_and_can_be_retried(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_failed_job_does_not_stop_the_others_and_can_be_retried(addon: Any, standin: StandIn, project: Path) -> None:
     strips = [edits.movie(project, frames=30, channel=channel) for channel in (2, 4, 6)]
     standin.order("run", "fail", reason="out of memory")
 
@@ -57,12 +57,12 @@ def test_one_failed_job_leaves_the_others_alive_and_can_be_retried(addon: Any, s
     assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 3
 
 
-def test_a_result_that_could_not_be_fetched_is_fetched_by_a_retry_without_a_new_run(
+def test_a_result_that_could_not_be_downloaded_is_downloaded_by_a_retry_without_a_new_run(
     addon: Any, standin: StandIn, project: Path
 ) -> None:
     strip = edits.movie(project, frames=30)
     runs = len(standin.state()["runs"])
-    # At its first address, and at the one that is asked for anew.
+    # Once for the first output URL, and once for the URL from a repeated get call.
     standin.order("output", "status", status=410, times=2)
 
     (job,) = edits.generate(addon, strip)
@@ -74,21 +74,21 @@ def test_a_result_that_could_not_be_fetched_is_fetched_by_a_retry_without_a_new_
     assert len(standin.state()["runs"]) == runs + 1
 
 
-def test_cancel_stops_the_render_and_leaves_nothing(addon: Any, standin: StandIn, project: Path) -> None:
+def test_cancel_stops_the_render_and_leaves_no_files(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=96)
     config = addon.page.config(bpy.context)
     (job,) = edits.start(addon, strip)
     edits.wait_for_stage(addon, job.id, "exporting")
 
-    addon.generation.runner.cancel(job.id)
+    addon.session.current.runner.cancel(job.id)
     (ended,) = edits.finish(addon, [job.id], seconds=1.0)
 
     assert ended.stage == "cancelled"
-    assert list((config.own / "work").iterdir()) == []
+    assert list((config.extension_folder / "work").iterdir()) == []
     assert not [strip for strip in edits.edit().strips if strip.get("mmaudio")]
 
 
-def test_locked_muted_and_taken_channels_are_passed_over(addon: Any, standin: StandIn, project: Path) -> None:
+def test_locked_muted_and_occupied_channels_are_skipped(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=4)
     for below in (1, 3):
         edits.movie(project, frames=30, channel=below, start=20)
@@ -101,7 +101,7 @@ def test_locked_muted_and_taken_channels_are_passed_over(addon: Any, standin: St
 
 
 @pytest.mark.parametrize("remember", [True, False])
-def test_the_key_is_in_userpref_only_when_it_is_to_be_remembered(remember: bool, addon: Any) -> None:
+def test_the_key_is_in_userpref_only_if_it_is_to_be_remembered(remember: bool, addon: Any) -> None:
     addon.preferences.remember = remember
     addon.preferences.key = "a-key-to-remember"
     bpy.ops.wm.save_userpref()
@@ -113,7 +113,7 @@ def test_the_key_is_in_userpref_only_when_it_is_to_be_remembered(remember: bool,
     assert (b"a-key-to-remember" in content) is remember
 
 
-def test_a_sound_waits_for_its_own_file_and_never_lands_in_another(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_sound_waits_for_its_own_file_and_is_never_placed_in_another(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     bpy.ops.wm.save_mainfile()
     (job,) = edits.start(addon, strip)
@@ -121,9 +121,9 @@ def test_a_sound_waits_for_its_own_file_and_never_lands_in_another(addon: Any, s
     bpy.ops.wm.read_homefile(use_empty=True)
     edits.wait_for_stage(addon, job.id, "placing")
 
-    waiting = addon.generation.runner.job(job.id)
+    waiting = addon.session.current.runner.job(job.id)
     addon.generation.advance()
-    assert addon.generation.waits_for_its_file(waiting) and waiting.takes[0].file.is_file()
+    assert addon.session.current.waits_for_its_file(waiting) and waiting.takes[0].file.is_file()
     assert list(edits.edit().strips) == []
     bpy.ops.wm.open_mainfile(filepath=str(project / "project.blend"))
     (placed,) = edits.finish(addon, [job.id])
@@ -131,7 +131,7 @@ def test_a_sound_waits_for_its_own_file_and_never_lands_in_another(addon: Any, s
     assert placed.takes[0].sound.strip in [part.name for part in edits.edit().strips]
 
 
-def test_undo_while_a_job_runs_does_not_lose_its_sound(addon: Any, standin: StandIn, project: Path) -> None:
+def test_undo_during_a_job_does_not_lose_its_sound(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     name = strip.name
     bpy.ops.ed.undo_push(message="Add Strip")
@@ -146,7 +146,7 @@ def test_undo_while_a_job_runs_does_not_lose_its_sound(addon: Any, standin: Stan
     assert {name, done.takes[0].sound.strip} <= {part.name for part in edits.edit().strips}
 
 
-def test_the_sound_follows_a_clip_that_was_moved_meanwhile(addon: Any, standin: StandIn, project: Path) -> None:
+def test_the_sound_follows_a_clip_that_was_moved_during_the_job(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     (job,) = edits.start(addon, strip)
 
@@ -162,25 +162,25 @@ def test_a_retry_right_after_a_cancel_is_placed(addon: Any, standin: StandIn, pr
     (job,) = edits.start(addon, strip)
     edits.wait_for_stage(addon, job.id, "exporting")
 
-    addon.generation.runner.cancel(job.id)
-    retried = addon.generation.retry(addon.generation.runner.job(job.id), config)
+    addon.session.current.runner.cancel(job.id)
+    retried = addon.generation.retry(addon.session.current.runner.job(job.id), config)
     (done,) = edits.finish(addon, [retried.id])
 
     assert (done.stage, done.error) == ("done", None)
-    assert addon.generation.runner.job(job.id) is None
+    assert addon.session.current.runner.job(job.id) is None
 
 
-def test_a_retry_while_a_run_is_being_cancelled_orders_one_in_its_place(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_retry_while_a_run_is_being_cancelled_creates_a_new_run(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     runs = len(standin.state()["runs"])
     standin.set(run_seconds=30)
     (job,) = edits.start(addon, strip)
-    runner = addon.generation.runner
+    runner = addon.session.current.runner
     edits.wait_for_stage(addon, job.id, "predicting")
     edits.until(lambda: len(standin.state()["runs"]) == runs + 1)
     standin.set(run_seconds=0.4)
-    for place in ("cancel", "delete"):
-        standin.order(place, "stall", seconds=1.0)
+    for route in ("cancel", "delete"):
+        standin.order(route, "stall", seconds=1.0)
 
     runner.cancel(job.id)
     retried = addon.generation.retry(runner.job(job.id), addon.page.config(bpy.context))
@@ -191,7 +191,7 @@ def test_a_retry_while_a_run_is_being_cancelled_orders_one_in_its_place(addon: A
     assert not [upload for upload in standin.state()["uploads"] if upload["live"]]
 
 
-def test_a_scene_strip_without_a_camera_is_refused(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_scene_strip_without_a_camera_is_rejected(addon: Any, standin: StandIn, project: Path) -> None:
     asked = len(standin.requests())
     strip = edits.edit().strips.new_scene(name="shot", scene=bpy.data.scenes.new("shot"), channel=2, frame_start=1)
 
@@ -206,25 +206,25 @@ def select(*strips: Any) -> None:
     edits.edit().active_strip = strips[0]
 
 
-def press(**options: Any) -> set[str]:
-    """Generate Sound, as a script or a button calls it."""
+def run_operator(**options: Any) -> set[str]:
+    """Run Generate Sound, as from a script or a button."""
     operators: Any = bpy.ops
     with edits.sequencer():
         return set(operators.mmaudio.generate(**options))
 
 
-def test_a_script_hears_of_an_error_only_where_no_job_has_begun(addon: Any, standin: StandIn, project: Path) -> None:
+def test_the_operator_raises_an_error_only_if_no_job_was_started(addon: Any, standin: StandIn, project: Path) -> None:
     good, bad = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=4)
     Path(bpy.path.abspath(bad.filepath)).unlink()
 
     select(good, bad)
-    assert press() == {"FINISHED"}
-    jobs = edits.finish(addon, [job.id for job in addon.generation.runner.jobs])
+    assert run_operator() == {"FINISHED"}
+    jobs = edits.finish(addon, [job.id for job in addon.session.current.runner.jobs])
     assert sorted(job.stage for job in jobs) == ["done", "failed"]
 
     select(bad)
     with pytest.raises(RuntimeError, match="its file is missing"):
-        press()
+        run_operator()
 
 
 def test_a_selected_sound_stands_for_its_clip(addon: Any, standin: StandIn, project: Path) -> None:
@@ -233,30 +233,28 @@ def test_a_selected_sound_stands_for_its_clip(addon: Any, standin: StandIn, proj
     sound = edits.edit().strips[first.takes[0].sound.strip]
 
     select(sound)
-    assert press() == {"FINISHED"}
-    again = edits.finish(addon, [addon.generation.runner.jobs[-1].id])[0]
+    assert run_operator() == {"FINISHED"}
+    again = edits.finish(addon, [addon.session.current.runner.jobs[-1].id])[0]
     assert (again.request.strip, again.stage) == (clip.name, "done")
 
-    # Together they are one clip still.
+    # Selected together, they are one clip.
     select(sound, clip)
     assert addon.shots.clips([sound, clip]) == [clip]
 
 
-def test_each_strip_of_a_batch_has_a_seed_of_its_own_unless_one_is_given(
-    addon: Any, standin: StandIn, project: Path
-) -> None:
+def test_each_strip_of_a_batch_has_a_different_seed_unless_one_is_given(addon: Any, standin: StandIn, project: Path) -> None:
     strips = [edits.movie(project, frames=30, channel=channel) for channel in (2, 4, 6)]
     select(*strips)
-    asked = addon.settings.of(bpy.context.scene)
+    settings = addon.settings.of(bpy.context.scene)
 
-    asked.randomize_seed = True
-    press()
-    seeds = [job.takes[0].settings.seed for job in addon.generation.runner.jobs]
-    assert len(set(seeds)) == 3 and seeds[0] == asked.seed
+    settings.randomize_seed = True
+    run_operator()
+    seeds = [job.takes[0].settings.seed for job in addon.session.current.runner.jobs]
+    assert len(set(seeds)) == 3 and seeds[0] == settings.seed
 
-    asked.randomize_seed, asked.seed = False, 11
-    press()
-    assert [job.takes[0].settings.seed for job in addon.generation.runner.jobs[3:]] == [11, 11, 11]
-    # The scene is there for the tests that come after.
-    asked.randomize_seed, asked.seed = True, 0
-    edits.finish(addon, [job.id for job in addon.generation.runner.jobs])
+    settings.randomize_seed, settings.seed = False, 11
+    run_operator()
+    assert [job.takes[0].settings.seed for job in addon.session.current.runner.jobs[3:]] == [11, 11, 11]
+    # The following tests use the same scene.
+    settings.randomize_seed, settings.seed = True, 0
+    edits.finish(addon, [job.id for job in addon.session.current.runner.jobs])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on comes and goes without a trace."""
+"""Tests that the add-on registers and unregisters completely."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from .conftest import MODULE
 MENUS = ("SEQUENCER_MT_add", "SEQUENCER_MT_strip", "SEQUENCER_MT_context_menu")
 
 
-def drawn_by_us(menu: str) -> list[Any]:
-    """What the add-on has appended to one of Blender's menus."""
+def appended_draw_functions(menu: str) -> list[Any]:
+    """Return the draw functions that the add-on has appended to one of Blender's menus."""
     kind: Any = getattr(bpy.types, menu)
     return [draw for draw in kind._dyn_ui_initialize() if draw.__module__.startswith(MODULE)]
 
 
-def traces() -> dict[str, bool]:
+def registered() -> dict[str, bool]:
     operators: Any = bpy.ops
     return {
         "settings": hasattr(bpy.types.Scene, "mmaudio"),
@@ -24,23 +24,23 @@ def traces() -> dict[str, bool]:
         "panel": hasattr(bpy.types, "MMAUDIO_PT_generate"),
         "preferences": MODULE in bpy.context.preferences.addons,
         "callable": "generate" in dir(operators.mmaudio),
-        **{menu: len(drawn_by_us(menu)) == 1 for menu in MENUS},
+        **{menu: len(appended_draw_functions(menu)) == 1 for menu in MENUS},
     }
 
 
-def test_disabling_takes_everything_away_and_enabling_brings_it_back(addon: Any) -> None:
+def test_disabling_unregisters_everything_and_enabling_registers_it_again(addon: Any) -> None:
     operators: Any = bpy.ops.preferences
-    assert all(traces().values()), traces()
+    assert all(registered().values()), registered()
 
     operators.addon_disable(module=MODULE)
-    assert not any(traces().values()), traces()
+    assert not any(registered().values()), registered()
 
     operators.addon_enable(module=MODULE)
-    assert all(traces().values()), traces()
+    assert all(registered().values()), registered()
 
 
 def test_defaults_are_those_of_the_service(addon: Any) -> None:
-    settings: Any = bpy.context.scene
-    asked = settings.mmaudio
-    assert (asked.prompt, asked.negative_prompt, asked.num_steps, asked.cfg_strength) == ("", "music", 25, 4.5)
-    assert asked.randomize_seed
+    scene: Any = bpy.context.scene
+    settings = scene.mmaudio
+    assert (settings.prompt, settings.negative_prompt, settings.num_steps, settings.cfg_strength) == ("", "music", 25, 4.5)
+    assert settings.randomize_seed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Blender that is killed at any stage loses nothing and pays nothing twice: real processes, SIGKILL, `resume`."""
+"""Tests of `resume` after Blender was killed at any stage, in real processes: no sound is lost or paid for twice."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).with_name("blender_process.py")
 
 @pytest.fixture
 def saved(project: Path) -> Path:
-    """A saved project with one clip of a second."""
+    """Saved project with one clip of one second."""
     bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
     edits.movie(project, frames=24, at=(8,), size=(320, 180))
     bpy.ops.wm.save_mainfile()
@@ -33,7 +33,7 @@ def saved(project: Path) -> Path:
 
 
 class Blenders:
-    """Blenders of one user, beside the test's own."""
+    """Blender processes with one user folder."""
 
     def __init__(self, user: Path, standin: StandIn, project: Path) -> None:
         self.zip = str(sorted((ROOT / "dist").glob("mmaudio_vse-*.zip"))[-1])
@@ -46,25 +46,25 @@ class Blenders:
         return subprocess.Popen(command, env=self.variables, text=True, **pipes)  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownVariableType]
 
     @contextmanager
-    def at_work_until(self, *stage: str) -> Generator["subprocess.Popen[str]"]:
-        """A Blender that has told of this stage; killed on the way out."""
+    def working_until(self, *stage: str) -> Generator["subprocess.Popen[str]"]:
+        """Start a Blender, wait until it has printed this stage, and kill it at the end of the block."""
         process = self.start("work")
         assert process.stderr is not None
-        seen: list[str] = []
+        lines: list[str] = []
         try:
             for line in process.stderr:
-                seen.append(line)
+                lines.append(line)
                 if line.split() == ["stage", *stage]:
                     break
             else:
-                pytest.fail("".join(seen[-20:]))
+                pytest.fail("".join(lines[-20:]))
             yield process
         finally:
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=20)
 
     def command(self, *arguments: str) -> dict[str, Any]:
-        """What a command says with --json, once it has ended well."""
+        """Run a command that succeeds, and return what it prints with --json."""
         process = self.start(*arguments, "--json")
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err[-3000:]
@@ -78,43 +78,48 @@ def blenders(tmp_path_factory: pytest.TempPathFactory, standin: StandIn, saved: 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a Blender is killed: at a stage, held there by a fault, once the service has had a certain request."""
+    """Moment at which a Blender is killed."""
 
     stage: tuple[str, ...]
     fault: dict[str, Any] = field(default_factory=dict[str, Any])
-    asked: tuple[str, str] | None = None
+    """Fault that keeps the job at the stage."""
+    request: tuple[str, str] | None = None
+    """Method and start of the path of a request that the service must have received."""
     uploads: int = 1
+    """Expected number of uploads in total."""
 
 
 MOMENTS = {
     "rendering": Moment(("exporting",)),
     "uploading": Moment(("uploading",), {"at": "put", "do": "stall", "seconds": 30}, ("PUT", "/put/"), uploads=2),
-    "ordering, not begun": Moment(("predicting",), {"at": "create", "do": "drop", "times": 9}, ("POST", "/v1/prediction")),
-    "ordering, the answer lost": Moment(
+    "creating, request lost": Moment(
+        ("predicting",), {"at": "create", "do": "drop", "times": 9}, ("POST", "/v1/prediction")
+    ),
+    "creating, response lost": Moment(
         ("predicting",), {"at": "create", "do": "drop", "carried_out": True}, ("POST", "/v1/prediction")
     ),
     "running": Moment(
-        ("predicting", "ordered"), {"at": "get", "do": "status", "status": 503, "times": 99}, ("GET", "/v1/prediction/")
+        ("predicting", "created"), {"at": "get", "do": "status", "status": 503, "times": 99}, ("GET", "/v1/prediction/")
     ),
-    "downloading": Moment(("downloading", "ordered"), {"at": "output", "do": "stall", "seconds": 30}, ("GET", "/outputs/")),
-    "placed, but not saved": Moment(("done", "ordered")),
+    "downloading": Moment(("downloading", "created"), {"at": "output", "do": "stall", "seconds": 30}, ("GET", "/outputs/")),
+    "placed, but not saved": Moment(("done", "created")),
 }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for the render's process in /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the render process in /proc")
 def test_the_render_of_a_killed_blender_ends_early(blenders: Blenders) -> None:
-    """With the clip that it is at: it would use up the machine for nothing, once for each crash."""
+    """It ends after the current clip. Otherwise each crash would leave a process behind that uses the CPU for nothing."""
     edits.edit().strips["clip"].frame_final_duration = 4000
     bpy.ops.wm.save_mainfile()
 
-    with blenders.at_work_until("exporting") as blender:
+    with blenders.working_until("exporting") as blender:
         edits.until(lambda: any(blenders.user.rglob("clip-000.mp4")))
         (render,) = children(blender.pid)
 
-    edits.until(lambda: not is_at_work(render))
-    (order,) = blenders.user.rglob("render-*.json")
-    clips = [Path(stretch["output"]) for stretch in json.loads(order.read_bytes())["ranges"]]
-    assert not clips[-1].is_file(), "it had ended by itself"
+    edits.until(lambda: not is_running(render))
+    (job_file,) = blenders.user.rglob("render-*.json")
+    clips = [Path(clip_range["output"]) for clip_range in json.loads(job_file.read_bytes())["ranges"]]
+    assert not clips[-1].is_file(), "the render was already complete"
 
 
 def children(process: int) -> list[int]:
@@ -123,25 +128,25 @@ def children(process: int) -> list[int]:
     ]
 
 
-def is_at_work(process: int) -> bool:
+def is_running(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-runs_seen: list[int] = []
-"""How many runs there were for each job whose Blender was killed, and whose sound then came."""
+runs_per_job: list[int] = []
+"""Number of runs of each job that was resumed successfully after its Blender was killed."""
 
 
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
-def test_a_killed_blender_is_taken_up_where_it_was(moment: Moment, blenders: Blenders, standin: StandIn) -> None:
-    runs, uploads, asked = (len(standin.state()[name]) for name in ("runs", "uploads", "requests"))
+def test_a_job_resumes_after_its_blender_was_killed(moment: Moment, blenders: Blenders, standin: StandIn) -> None:
+    runs, uploads, requests = (len(standin.state()[name]) for name in ("runs", "uploads", "requests"))
     if moment.fault:
         standin.order(**moment.fault)
 
-    with blenders.at_work_until(*moment.stage):
-        edits.until(lambda: is_asked(moment, standin.state()["requests"][asked:]))
+    with blenders.working_until(*moment.stage):
+        edits.until(lambda: is_reached(moment, standin.state()["requests"][requests:]))
     standin.clear()
     (job,) = blenders.command("resume", "--save")["jobs"]
 
@@ -154,30 +159,31 @@ def test_a_killed_blender_is_taken_up_where_it_was(moment: Moment, blenders: Ble
     bpy.ops.wm.open_mainfile(filepath=str(blenders.project))
     (sound,) = [strip for strip in edits.edit().strips if strip.get("mmaudio")]
     assert Path(bpy.path.abspath(sound.sound.filepath)).is_file()
-    # Taken up once: there is nothing left to go on with.
+    # After that, there is no job left to resume.
     assert blenders.command("resume", "--save")["jobs"] == []
-    runs_seen.append(len(standin.state()["runs"]) - runs)
+    runs_per_job.append(len(standin.state()["runs"]) - runs)
 
 
-def test_all_moments_were_seen(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
-    """Of those that were asked for: all, as a rule."""
-    asked = [item for item in request.session.items if test_a_killed_blender_is_taken_up_where_it_was.__name__ in item.name]
-    lost = len(asked) - len(runs_seen)
-    told = (
-        f"{len(runs_seen)} of {len(asked)} survived, runs per job at most {max(runs_seen, default=0)}, results lost {lost}"
-    )
-    record_property("SIGKILL at any stage, then resume", told)
-    assert (lost, set(runs_seen) - {1}) == (0, set())
+def test_no_result_was_lost(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Summarize the moments that were selected; without a selection, all of them."""
+    name = test_a_job_resumes_after_its_blender_was_killed.__name__
+    selected = [item for item in request.session.items if name in item.name]
+    lost = len(selected) - len(runs_per_job)
+    most = max(runs_per_job, default=0)
+    summary = f"{len(runs_per_job)} of {len(selected)} survived, runs per job at most {most}, results lost {lost}"
+    record_property("SIGKILL at any stage, then resume", summary)
+    assert (lost, set(runs_per_job) - {1}) == (0, set())
 
 
-def is_asked(moment: Moment, requests: list[dict[str, Any]]) -> bool:
-    if moment.asked is None:
+def is_reached(moment: Moment, requests: list[dict[str, Any]]) -> bool:
+    """Return whether the service has received the request of the moment."""
+    if moment.request is None:
         return True
-    method, path = moment.asked
+    method, path = moment.request
     return any(request["method"] == method and request["path"].startswith(path) for request in requests)
 
 
-def test_what_is_interrupted_by_hand_is_gone_on_with(blenders: Blenders, standin: StandIn) -> None:
+def test_an_interrupted_command_can_be_resumed(blenders: Blenders, standin: StandIn) -> None:
     runs = len(standin.state()["runs"])
     process = blenders.start("generate", "--strip", "clip", "--save")
     edits.until(lambda: len(standin.state()["runs"]) > runs)
@@ -190,34 +196,36 @@ def test_what_is_interrupted_by_hand_is_gone_on_with(blenders: Blenders, standin
     assert (job["state"], len(standin.state()["runs"])) == ("done", runs + 1)
 
 
-def test_of_two_blenders_at_once_one_goes_on(blenders: Blenders, standin: StandIn) -> None:
+def test_only_one_of_two_blenders_resumes_a_job(blenders: Blenders, standin: StandIn) -> None:
     runs_before = len(standin.state()["runs"])
-    with blenders.at_work_until("predicting", "ordered"):
+    with blenders.working_until("predicting", "created"):
         pass
 
     both = [
         blenders.start("resume", "--output", str(blenders.project.with_name(name)), "--json")
         for name in ("a.blend", "b.blend")
     ]
-    said = [process.communicate(timeout=120)[0] for process in both]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
 
-    counts = [len(json.loads([line for line in out.splitlines() if line.startswith("{")][-1])["jobs"]) for out in said]
+    counts = [len(json.loads([line for line in out.splitlines() if line.startswith("{")][-1])["jobs"]) for out in outputs]
     assert sorted(counts) == [0, 1]
     assert len(standin.state()["runs"]) - runs_before == 1
 
 
-def test_the_job_of_another_file_waits_and_says_which(blenders: Blenders, standin: StandIn, tmp_path: Path) -> None:
-    with blenders.at_work_until("predicting", "ordered"):
+def test_the_job_of_another_file_is_not_resumed_but_its_file_is_named(
+    blenders: Blenders, standin: StandIn, tmp_path: Path
+) -> None:
+    with blenders.working_until("predicting", "created"):
         pass
     other = tmp_path / "other.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(other), copy=True)
-    mine, blenders.project = blenders.project, other
+    original, blenders.project = blenders.project, other
 
     process = blenders.start("resume", "--save")
-    _, said = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=120)
 
     assert process.returncode == 0
-    assert str(mine) in said
+    assert str(original) in err
     (listed,) = blenders.command("jobs")["jobs"]
-    assert (listed["project"], listed["strip"], listed["worked_on"]) == (str(mine), "clip", "by nobody")
+    assert (listed["project"], listed["strip"], listed["worked_on"]) == (str(original), "clip", "by nobody")
     assert listed["state"] == "predicting"

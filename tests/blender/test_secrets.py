@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The key is in no file that the product leaves, in no word it says, and in no request but those to the API."""
+"""Tests that the key is in no file and no output of the add-on, and in no requests except those to the API."""
 
 import base64
 import json
 import logging
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from .test_resume import Blenders
 
 KEY = "k3y/+=&%:0123456789-secret"
 
-# What a background Blender is started with, written down before it becomes one.
+# Writes the environment and arguments that a background Blender is started with to a file, then runs the Blender script.
 _WITNESS = """
 import runpy, sys
 from pathlib import Path
@@ -31,7 +30,7 @@ Path({target!r}).write_bytes(b"\\n".join([*own, repr((sys.argv, dict(__import__(
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-# Python reads it at its start: what a Blender that is started with --debug would say, and more.
+# sitecustomize.py, which Python runs at its start: logs at least what Blender logs with --debug.
 _LOG_ALL = """
 import logging
 logging.basicConfig(level=logging.DEBUG, filename={target!r})
@@ -40,7 +39,7 @@ logging.debug("begun")
 
 
 def forms(key: str) -> set[bytes]:
-    """The key as it stands, as an address has it, and as base64 has it, wherever in a text it begins."""
+    """Return the key in plain text, URL-encoded, JSON-encoded, and in base64 at each of the three alignments."""
     inside = {base64.b64encode(b"x" * before + key.encode())[4 if before else 0 : -4] for before in range(3)}
     return {key.encode(), quote(key, safe="").encode(), json.dumps(key).encode()[1:-1], *inside}
 
@@ -52,23 +51,22 @@ def leaks(*folders: Path) -> list[Path]:
 
 
 def check_requests(standin: StandIn, before: int) -> None:
-    """That the key went to the API with every request, and nowhere else."""
-    asked = standin.requests()[before:]
-    told: dict[str, set[bool]] = {"api": set(), "files": set()}
-    for request in asked:
-        words = json.dumps([request["path"], request["headers"]]).encode()
-        told[request["host"]].add(any(form in words for form in forms(KEY)))
-    assert told == {"api": {True}, "files": {False}}
+    """Assert that the key was sent with each request to the API, and to no other host."""
+    with_key: dict[str, set[bool]] = {"api": set(), "files": set()}
+    for request in standin.requests()[before:]:
+        content = json.dumps([request["path"], request["headers"]]).encode()
+        with_key[request["host"]].add(any(form in content for form in forms(KEY)))
+    assert with_key == {"api": {True}, "files": {False}}
 
 
 @pytest.fixture
 def secret(addon: Any, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A key with signs that an address or a text would have to escape."""
-    usual = standin.key
+    """Key with characters that must be escaped in URLs and in JSON."""
+    original = standin.key
     standin.set(key=KEY)
     monkeypatch.setenv("EACHLABS_API_KEY", KEY)
     yield KEY
-    standin.set(key=usual)
+    standin.set(key=original)
     addon.preferences.key = ""
     addon.preferences.remember = True
 
@@ -79,11 +77,11 @@ def small(project: Path) -> Path:
     return project
 
 
-@pytest.mark.parametrize("known_by", ["variable", "preference, not remembered"])
+@pytest.mark.parametrize("source", ["variable", "preference, not remembered"])
 @pytest.mark.usefixtures("secret")
-def test_the_key_stays_with_the_api(
+def test_the_key_is_sent_only_to_the_api(
     *,
-    known_by: str,
+    source: str,
     addon: Any,
     standin: StandIn,
     small: Path,
@@ -91,26 +89,27 @@ def test_the_key_stays_with_the_api(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    if known_by != "variable":
+    if source != "variable":
         monkeypatch.delenv("EACHLABS_API_KEY")
         addon.preferences.remember = False
         addon.preferences.key = KEY
     caplog.set_level(logging.DEBUG)
     for name in ("urllib3", "requests", "sqlite3", addon.generation.__name__.rpartition(".")[0]):
         caplog.set_level(logging.DEBUG, name)
-    witness, seen = small / "witness.py", small / "what the render saw"
-    witness.write_text(_WITNESS.format(target=str(seen)))
-    monkeypatch.setattr(addon.config, "background_blender", lambda: (sys.executable, str(witness)))
+    witness, started_with = small / "witness.py", small / "environment of the render"
+    witness.write_text(_WITNESS.format(target=str(started_with)))
+    python, script = addon.config.render_command()
+    monkeypatch.setattr(addon.config, "render_command", lambda: (python, str(witness), script))
     before = len(standin.requests())
     strips = [edits.movie(small, frames=24, at=(8,), channel=channel, size=(320, 180)) for channel in (2, 4, 6)]
 
     (good,) = edits.generate(addon, strips[0])
-    said = f'{{"error": "not you: Authorization: Bearer {KEY}, X-API-Key: {KEY}, {quote(KEY, safe="")}"}}'
-    standin.order("create", "status", status=400, body=said)
+    error = f'{{"error": "not you: Authorization: Bearer {KEY}, X-API-Key: {KEY}, {quote(KEY, safe="")}"}}'
+    standin.order("create", "status", status=400, body=error)
     (refused,) = edits.generate(addon, strips[1])
     (cancelled,) = edits.start(addon, strips[2])
     edits.wait_for_stage(addon, cancelled.id, "predicting")
-    addon.generation.runner.cancel(cancelled.id)
+    addon.session.current.runner.cancel(cancelled.id)
     (cancelled,) = edits.finish(addon, [cancelled.id])
     assert [job.stage for job in (good, refused, cancelled)] == ["done", "failed", "cancelled"]
     assert "not you" in refused.error.message
@@ -118,20 +117,20 @@ def test_the_key_stays_with_the_api(
     bpy.ops.wm.save_as_mainfile(filepath=str(small / "done.blend"), compress=False)
     bpy.ops.wm.save_userpref()
     assert addon.command.run(["jobs", "--json"]) == 0
-    # That closed the journal: a file that SQLite has open is not to be opened beside it.
-    words = capfd.readouterr()
-    (small / "words").write_text(words.out + words.err + str([good, refused, cancelled]))
+    # The jobs command has closed the journal: a file that SQLite has open must not be opened by other means.
+    output = capfd.readouterr()
+    (small / "output").write_text(output.out + output.err + str([good, refused, cancelled]))
     logged = [f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records]
     (small / "log").write_text("\n".join(logged))
-    assert seen.is_file()
+    assert started_with.is_file()
     assert leaks(small, Path(os.environ["BLENDER_USER_RESOURCES"]), Path(bpy.app.tempdir)) == []
     check_requests(standin, before)
 
 
-# Blender as a Python module writes no crash text; what it leaves, whatever that is, lies in its temporary folder.
+# Blender as a Python module writes no crash file; all that it leaves behind is in its temporary folder.
 @pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGSEGV])
 @pytest.mark.usefixtures("secret")
-def test_a_blender_that_ends_badly_leaves_no_key(
+def test_a_killed_or_crashed_blender_leaves_no_key_behind(
     ended_by: signal.Signals, standin: StandIn, small: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     edits.movie(small, frames=24, at=(8,), size=(320, 180))
@@ -145,16 +144,16 @@ def test_a_blender_that_ends_badly_leaves_no_key(
 
     process = blenders.start("work")
     assert process.stderr is not None
-    said: list[str] = []
+    lines: list[str] = []
     for line in process.stderr:
-        said.append(line)
-        if line.split() == ["stage", "predicting", "ordered"]:
+        lines.append(line)
+        if line.split() == ["stage", "predicting", "created"]:
             break
     process.send_signal(ended_by)
     out, err = process.communicate(timeout=20)
 
     assert process.returncode == -ended_by, err
-    (temp / "words").write_text("".join(said) + out + err)
+    (temp / "output").write_text("".join(lines) + out + err)
     assert (temp / "debug.log").stat().st_size
     assert list(user.rglob("jobs.sqlite3-wal"))
     assert leaks(small, user, temp) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is sent is what is seen: within meta strips, on an ordinary screen, still where it is held, at any frame rate."""
+"""Tests that the clip shows what is displayed: within meta strips, for an ordinary screen, with a still end, at any rate."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -16,11 +16,11 @@ from . import edits
 from .test_clip import GREY, clip_of, sent
 
 
-def test_a_strip_is_seen_within_its_meta_strip(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_strip_is_rendered_within_its_meta_strip(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=60, at=(20,), start=1)
     other = edits.movie(project, frames=60, at=(30,), channel=5, start=1)
     meta = edits.make_meta(strip, other)
-    # It is smaller, half as bright, and shows less than the strip has.
+    # The meta strip is scaled down, half as bright, and trimmed.
     meta.transform.scale_x = meta.transform.scale_y = 0.5
     meta.color_multiply = 0.5
     addon.compat.set_handles(meta, 11, 51)
@@ -29,7 +29,7 @@ def test_a_strip_is_seen_within_its_meta_strip(addon: Any, standin: StandIn, pro
 
     assert job.error is None
     clip = sent(standin, project.name)
-    # Forty frames are 1.67 s; they flash on the tenth of those that are seen, in an eighth of the brightness.
+    # 40 frames are 1.67 s. The tenth visible frame is a flash, at an eighth of its brightness.
     assert clip["duration"] == pytest.approx(1.92)
     assert clip["means"][5] == pytest.approx(GREY / 8, abs=3)
     assert clip["means"][10] == pytest.approx(250 / 8, abs=5)
@@ -38,7 +38,7 @@ def test_a_strip_is_seen_within_its_meta_strip(addon: Any, standin: StandIn, pro
     assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (11, 51)
 
 
-def test_a_strip_that_its_meta_strip_does_not_show_is_refused(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_strip_that_its_meta_strip_does_not_show_is_rejected(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, start=1)
     later = edits.movie(project, frames=30, channel=5, start=41)
     meta = edits.make_meta(strip, later)
@@ -50,7 +50,9 @@ def test_a_strip_that_its_meta_strip_does_not_show_is_refused(addon: Any, standi
 
 
 @pytest.mark.parametrize("kind", ["ADJUSTMENT", "MULTICAM"])
-def test_what_lies_below_an_input_of_a_transition_is_seen(kind: str, addon: Any, standin: StandIn, project: Path) -> None:
+def test_the_picture_below_an_input_of_a_transition_is_rendered(
+    kind: str, addon: Any, standin: StandIn, project: Path
+) -> None:
     edits.movie(project, frames=60, at=(20,), channel=1, start=1)
     through = edits.effect(kind, channel=2, start=1, frames=60)
     if kind == "MULTICAM":
@@ -61,7 +63,7 @@ def test_what_lies_below_an_input_of_a_transition_is_seen(kind: str, addon: Any,
 
     clip = clip_of(addon, standin, project, cross)
 
-    # The cross begins at frame 11; a fifth of the way, most of the flash is left.
+    # The cross starts at frame 11; a fifth of the way through, most of the flash is still visible.
     assert [frame for frame, mean in enumerate(clip["means"]) if mean > 2 * GREY] == [10]
     assert clip["means"][2] == pytest.approx(GREY * 0.95, abs=6)
 
@@ -105,7 +107,7 @@ def test_no_side_is_longer_than_the_model_can_use(
 
 
 @pytest.mark.parametrize("by", ["keys", "a driver"])
-def test_what_is_held_is_still(by: str, addon: Any, standin: StandIn, project: Path) -> None:
+def test_held_frames_are_still(by: str, addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=24, at=(), start=1)
     if by == "keys":
         for frame, brightness in ((1, 0.0), (40, 4.0)):
@@ -145,7 +147,7 @@ def title(strip: Any) -> Any:
 
 
 @pytest.mark.parametrize("change", [see_through, fade_out, in_a_faint_meta_strip, title])
-def test_what_is_held_is_the_last_picture_transparent_or_not(
+def test_the_last_frame_is_held_transparent_or_not(
     change: Callable[[Any], Any], addon: Any, standin: StandIn, project: Path
 ) -> None:
     strip = change(edits.movie(project, frames=24, at=(12,), start=1))
@@ -155,7 +157,7 @@ def test_what_is_held_is_the_last_picture_transparent_or_not(
     assert clip["means"][24:] == pytest.approx([clip["means"][23]] * len(clip["means"][24:]), abs=1)
 
 
-def test_a_strip_is_seen_through_the_effect_on_its_meta_strip(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_strip_is_rendered_with_the_effect_on_its_meta_strip(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=60, at=(40,), start=1)
     meta = edits.make_meta(strip)
     speed = edits.effect("SPEED", meta, channel=meta.channel + 1)
@@ -178,7 +180,7 @@ def test_at_any_rate_a_clip_fills_its_run(fps: str, addon: Any, standin: StandIn
 
     jobs = edits.generate(addon, *strips, prompt=project.name)
 
-    # The double counts a violation where a clip fills fewer segments than its run asks for.
+    # The double records a violation if a clip fills fewer motion segments than the duration of its run requires.
     assert [job.error for job in jobs] == [None] * 3
     runs = [run for run in standin.state()["runs"] if run["input"].get("prompt") == project.name]
     assert sorted(run["input"]["duration"] for run in runs) == [
@@ -186,7 +188,7 @@ def test_at_any_rate_a_clip_fills_its_run(fps: str, addon: Any, standin: StandIn
     ]
 
 
-def test_only_the_sound_of_the_clips_own_file_is_its_own(addon: Any, standin: StandIn, project: Path) -> None:
+def test_only_the_sound_of_the_clips_own_file_is_muted(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, start=1)
     other = footage.flashes(project / "narration.mp4", frames=30, at=())
     own, narration = (
@@ -199,7 +201,7 @@ def test_only_the_sound_of_the_clips_own_file_is_its_own(addon: Any, standin: St
     if bpy.app.version >= (5, 0):
         with edits.sequencer():
             bpy.ops.sequencer.connect(toggle=False)
-        assert set(addon.compat.connected(strip)) == {own, narration}
+        assert set(addon.compat.connected_strips(strip)) == {own, narration}
 
     (job,) = edits.generate(addon, strip, options={"mute_own_sound": True})
 

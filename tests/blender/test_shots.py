@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What "all" means is what a viewer would call a shot; a clip under an effect of one input is one, once, as it is seen."""
+"""Tests of `--all-strips`, which selects what a viewer would call shots; a clip and effects on it alone are one shot."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,14 +32,14 @@ def add(clip: Path, name: str, *, channel: int, start: int = 1, frames: int = 60
 
 
 def found(addon: Any) -> list[str]:
-    return [strip.name for strip in addon.shots.every(bpy.context.scene)[0]]
+    return [strip.name for strip in addon.shots.find_shots(bpy.context.scene)[0]]
 
 
 def left_out(addon: Any) -> dict[str, str]:
-    return {other.strip: other.reason for other in addon.shots.every(bpy.context.scene)[1]}
+    return {other.strip: other.reason for other in addon.shots.find_shots(bpy.context.scene)[1]}
 
 
-def test_what_is_no_shot_is_left_out_and_why(addon: Any, clip: Path) -> None:
+def test_strips_that_are_not_shots_are_skipped_with_a_reason(addon: Any, clip: Path) -> None:
     first, second = add(clip, "first", channel=1), add(clip, "second", channel=2, start=51)
     edits.effect("CROSS", first, second, channel=3, name="cross")
     edits.effect("TEXT", channel=4, name="title")
@@ -68,12 +68,12 @@ def test_a_clip_under_effects_is_one_shot(addon: Any, clip: Path) -> None:
     assert found(addon) == ["fast"]
     assert left_out(addon) == {}
     assert addon.shots.clips([glow, speed, strip]) == [strip]
-    assert addon.shots.shown_by([strip]) == [glow]
+    assert addon.shots.topmost_effects([strip]) == [glow]
     glow.mute = True
-    assert addon.shots.shown_by([strip]) == [speed]
+    assert addon.shots.topmost_effects([strip]) == [speed]
 
 
-def test_what_two_strips_are_composited_to_is_a_shot_in_their_place(addon: Any, clip: Path) -> None:
+def test_a_composite_of_two_strips_is_a_shot_in_place_of_them(addon: Any, clip: Path) -> None:
     actor, background = add(clip, "actor", channel=1), add(clip, "background", channel=2)
     edits.effect("ALPHA_OVER", background, actor, channel=3, name="both")
     assert found(addon) == ["both"]
@@ -127,7 +127,7 @@ def replacing(strip: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [scaled, moved, turned, cropped, faint, fading, added, muted])
-def test_a_strip_is_seen_through_or_beside_one_above_it(change: Callable[[Any], None], addon: Any, clip: Path) -> None:
+def test_a_strip_is_visible_through_or_beside_one_above_it(change: Callable[[Any], None], addon: Any, clip: Path) -> None:
     add(clip, "below", channel=1)
     change(add(clip, "above", channel=2))
     assert "below" in found(addon)
@@ -174,7 +174,7 @@ def test_an_image_hides_what_is_below_if_no_pixel_of_it_is_transparent(
     assert found(addon) == shots
 
 
-def test_a_speed_effect_is_scored_as_it_is_seen_whichever_is_selected(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_clip_is_rendered_with_its_speed_effect_whichever_is_selected(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=60, at=(40,), channel=2, start=1)
     speed = edits.effect("SPEED", strip, channel=3)
     speed.speed_control = "MULTIPLY"
@@ -239,7 +239,7 @@ def edit_that_ends_early(clip: Path) -> None:
         edit_that_ends_early,
     ],
 )
-def test_what_is_above_is_not_taken_for_opaque(put_above: Callable[[Path], None], addon: Any, clip: Path) -> None:
+def test_a_strip_above_is_not_considered_opaque(put_above: Callable[[Path], None], addon: Any, clip: Path) -> None:
     add(clip, "below", channel=1)
     put_above(clip)
     assert "below" in found(addon)
@@ -266,7 +266,7 @@ def test_a_meta_strip_without_a_shot_is_none(kind: str, addon: Any, clip: Path) 
     assert left_out(addon) == {meta.name: "a meta strip without a shot"}
 
 
-def test_a_title_over_a_part_of_a_clip_makes_no_second_shot(addon: Any, clip: Path) -> None:
+def test_a_title_above_a_part_of_a_clip_does_not_add_a_shot(addon: Any, clip: Path) -> None:
     shot, title = add(clip, "shot", channel=1), edits.effect("TEXT", channel=2, start=15, frames=10)
     edits.effect("ALPHA_OVER", shot, title, channel=3, name="over")
     assert found(addon) == ["shot"]

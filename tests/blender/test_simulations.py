@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Baked simulations of a scene strip move in what is sent as they do in Blender's own render of the edit.
+"""Tests that baked simulations of a scene strip move in the clip as in Blender's own render of the edit.
 
-What a simulation is made of is changed after each bake, so that one that were calculated anew would move in another way.
-Fluids and oceans can't be baked in the bpy wheel, hair in memory doesn't play there, and rigid bodies on disk end it.
+After each bake, the settings of the simulation are changed, so that a simulation calculated anew would move differently.
+In the bpy wheel, fluids and oceans can't be baked, hair in memory doesn't play, and rigid bodies on disk crash it.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def grid(scene: Any, x: float, segments: int = 10) -> Any:
 
 
 def new_shot() -> Any:
-    """A 3D scene, seen from the side."""
+    """Return a new 3D scene with a camera that views it from the side."""
     scene: Any = bpy.data.scenes.new("shot")
     scene.frame_start, scene.frame_end = 1, FRAMES
     scene.render.fps = 24
@@ -100,7 +100,7 @@ def rigid_body(scene: Any, x: float, *, disk: bool) -> None:
 
 
 def nodes(scene: Any, x: float, *, disk: bool) -> None:
-    """A simulation zone that lifts the sheet a little on each frame."""
+    """Add a simulation zone that lifts the sheet a little on each frame."""
     item = grid(scene, x)
     tree: Any = bpy.data.node_groups.new("Rise", "GeometryNodeTree")
     for direction in ("INPUT", "OUTPUT"):
@@ -142,12 +142,12 @@ def test_baked_simulations_move_as_in_blenders_own_render(
     simulations: list[Callable[..., None]], disk: bool, addon: Any, standin: StandIn, project: Path
 ) -> None:
     edit_scene = bpy.context.scene
-    # 3D scenes are drawn by software here, pixel by pixel.
+    # Small, since 3D scenes are rendered in software here.
     edit_scene.render.resolution_x, edit_scene.render.resolution_y = 160, 96
     scene = new_shot()
     bpy.context.window.scene = scene
     for place, simulate in enumerate(simulations):
-        # Side by side, so that none is behind another.
+        # Place them side by side, so that none hides another.
         simulate(scene, 2.4 * (place - (len(simulations) - 1) / 2), disk=disk)
     bpy.context.window.scene = edit_scene
     strip = edits.edit().strips.new_scene(name="shot", scene=scene, channel=2, frame_start=1)
@@ -163,4 +163,4 @@ def test_baked_simulations_move_as_in_blenders_own_render(
     sent, own = np.array(run["clip"]["means"][:FRAMES]), np.array(whole["means"])
     assert np.ptp(own) > 1, "it moves"
     assert np.abs(sent - own).max() < max(0.15 * np.ptp(own), 1), (sent, own)
-    assert list(addon.generation.runner.jobs[0].request.snapshot.blend.parent.glob("blendcache_*")) == []
+    assert list(addon.session.current.runner.jobs[0].request.snapshot.blend.parent.glob("blendcache_*")) == []

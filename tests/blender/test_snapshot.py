@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The copy of the edit has what its picture needs of 3D scenes, and not what no render shows."""
+"""Tests that the copy of the edit contains what its 3D scenes need to be rendered, and no objects that are never visible."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ HEAVY_BYTES = 200_000 * 12
 
 @pytest.fixture
 def scene(project: Path) -> Any:
-    """A 3D scene with a camera and a light object, shown by the strip "shot"."""
+    """3D scene with a camera, shown by the strip "shot"."""
     scene: Any = bpy.data.scenes.new("shot")
     scene.frame_end = 10
     scene.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
@@ -50,11 +50,11 @@ def hidden(scene: Any, item: Any) -> None:
     scene.collection.objects.link(item)
 
 
-def seen(scene: Any, item: Any) -> None:
+def visible(scene: Any, item: Any) -> None:
     scene.collection.objects.link(item)
 
 
-def seen_later(scene: Any, item: Any) -> None:
+def visible_later(scene: Any, item: Any) -> None:
     hidden(scene, item)
     item.keyframe_insert("hide_render", frame=1)
 
@@ -65,7 +65,7 @@ def hidden_but_a_force(scene: Any, item: Any) -> None:
         bpy.ops.object.forcefield_toggle()
 
 
-def hidden_but_referred_to(scene: Any, item: Any) -> None:
+def hidden_but_referenced(scene: Any, item: Any) -> None:
     hidden(scene, item)
     other = bpy.data.objects.new("cut", bpy.data.meshes.new("cut"))
     boolean: Any = other.modifiers.new("Boolean", "BOOLEAN")
@@ -73,8 +73,8 @@ def hidden_but_referred_to(scene: Any, item: Any) -> None:
     scene.collection.objects.link(other)
 
 
-def hidden_where_a_driver_asks_the_scene(scene: Any, item: Any) -> None:
-    """In a copy of the scene, the driver would go on asking the other one."""
+def hidden_in_a_scene_that_a_driver_reads(scene: Any, item: Any) -> None:
+    """Hide the object and add a driver that reads the scene: in a copy of the scene, it would still read the original."""
     hidden(scene, item)
     target = scene.camera.driver_add("location", 0).driver.variables.new().targets[0]
     target.id_type, target.id, target.data_path = "SCENE", scene, "frame_current"
@@ -83,23 +83,23 @@ def hidden_where_a_driver_asks_the_scene(scene: Any, item: Any) -> None:
 @pytest.mark.parametrize(
     ("place", "written"),
     [
-        (hidden_where_a_driver_asks_the_scene, True),
+        (hidden_in_a_scene_that_a_driver_reads, True),
         (in_a_hidden_collection, False),
         (in_an_excluded_collection, False),
         (hidden, False),
-        (seen, True),
-        (seen_later, True),
+        (visible, True),
+        (visible_later, True),
         (hidden_but_a_force, True),
-        (hidden_but_referred_to, True),
+        (hidden_but_referenced, True),
     ],
 )
-def test_what_no_render_shows_is_not_written(
+def test_objects_that_no_render_shows_are_not_written(
     place: Callable[[Any, Any], None], written: bool, addon: Any, scene: Any, project: Path
 ) -> None:
     place(scene, heavy())
     scenes = set(bpy.data.scenes)
 
-    taken = addon.snapshot.take(bpy.context.scene, ["shot"], project / "copy.blend")
+    taken = addon.snapshot.write(bpy.context.scene, ["shot"], project / "copy.blend")
 
     assert (taken.blend.stat().st_size > HEAVY_BYTES) is written
     assert set(bpy.data.scenes) == scenes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Results of all kinds become one sound that fits to the sample."""
+"""Tests that results of all formats are conformed to one sound whose length is exact to the sample."""
 
 import math
 import tracemalloc
@@ -22,20 +22,20 @@ Conform = Callable[..., Any]
 
 @pytest.fixture
 def conform(addon: Any) -> Conform:
-    """Conforms (file, start) pairs; returns the samples, after a look at the form, and how much was missing."""
+    """Function that conforms (file, start) pairs, checks rate and length, and returns samples and missing seconds."""
 
     def run(pieces: Sequence[tuple[Path, Any]], length: Any, target: Path, **options: Any) -> tuple[Samples, float]:
-        parts = [addon.sound.Piece(file, Fraction(start)) for file, start in pieces]
+        parts = [addon.sound.RunResult(file, Fraction(start)) for file, start in pieces]
         conformed = addon.sound.conform(parts, Fraction(length), target, lambda: None, **options)
         samples, rate = read_wav(target)
         assert rate == conformed.rate
         assert len(samples) == max(1, round(Fraction(length) * rate))
-        return samples, conformed.missing
+        return samples, conformed.missing_seconds
 
     return run
 
 
-# How the results of services come, and how they might.
+# Formats in which services deliver their results, or could.
 CODINGS = [
     Coding("PyAV", "aac", "mp4", hidden=1024),
     Coding("PyAV", "aac", "mp4", hidden=1024, rate=48_000, channels=1),
@@ -86,35 +86,35 @@ CODINGS = [
     Coding("ffmpeg", "libvorbis", "ogg", picture=False),
     Coding("ffmpeg", "ac3", "mp4"),
 ]
-# The first comes after the fade.
+# Seconds. The first click is after the fade.
 CLICKS = (0.008, 0.3, 0.7501, 1.2345, 1.9)
 
 
 @pytest.fixture(scope="module")
 def coded(tmp_path_factory: pytest.TempPathFactory) -> dict[Coding, Path]:
-    """Two seconds with clicks, in each coding."""
+    """Files of two seconds with clicks, one in each coding."""
     folder = tmp_path_factory.mktemp("coded")
-    orders: list[tuple[Path, Coding, Path]] = []
+    jobs: list[tuple[Path, Coding, Path]] = []
     for number, coding in enumerate(CODINGS):
         hiss = noise(2, seed=1, level=0.003, rate=coding.rate, channels=coding.channels)
         source = write_wav(folder / f"{number} source.wav", add_clicks(hiss, *CLICKS, rate=coding.rate), coding.rate)
-        orders.append((source, coding, folder / f"{number}.{coding.ending}"))
-    encode(orders)
-    return {coding: target for _, coding, target in orders}
+        jobs.append((source, coding, folder / f"{number}.{coding.ending}"))
+    encode(jobs)
+    return {coding: target for _, coding, target in jobs}
 
 
 @pytest.mark.parametrize("coding", CODINGS, ids=str)
-def test_clicks_stand_where_they_were_before_encoding(
+def test_clicks_are_where_they_were_before_encoding(
     coding: Coding, coded: dict[Coding, Path], conform: Conform, tmp_path: Path
 ) -> None:
     samples, missing = conform([(coded[coding], 0)], Fraction(str(1.97 + coding.late)), tmp_path / "sound.wav")
     rate = read_wav(tmp_path / "sound.wav")[1]
     assert missing <= coding.late
-    # What lossy codecs let ring before a click is quieter than half of it.
-    begun = heard_clicks(samples, above=float(np.abs(samples).max()) / 2, rate=rate)
-    assert len(begun) == len(CLICKS)
-    stood = [round(click * rate) / rate + coding.late for click in CLICKS]
-    offsets = [(after - before) * 1000 for after, before in zip(begun, stood, strict=True)]
+    # The pre-echo of lossy codecs is less than half as loud as the click.
+    heard = heard_clicks(samples, above=float(np.abs(samples).max()) / 2, rate=rate)
+    assert len(heard) == len(CLICKS)
+    expected = [round(click * rate) / rate + coding.late for click in CLICKS]
+    offsets = [(after - before) * 1000 for after, before in zip(heard, expected, strict=True)]
     print(f"{coding}: worst {max(offsets, key=abs):+.3f} ms")
     assert max(map(abs, offsets)) < TOLERANCE_MS
 
@@ -122,7 +122,7 @@ def test_clicks_stand_where_they_were_before_encoding(
 @pytest.mark.parametrize(
     "length", [Fraction(1, 10**6), Fraction(1, 60), Fraction(1001, 30_000) * 7, Fraction(2), Fraction(37, 24)]
 )
-def test_a_sound_has_just_its_length(length: Fraction, conform: Conform, tmp_path: Path) -> None:
+def test_a_sound_has_exactly_the_requested_length(length: Fraction, conform: Conform, tmp_path: Path) -> None:
     source = write_wav(tmp_path / "result.wav", noise(2.02, seed=1), RATE)
     samples, missing = conform([(source, 0)], length, tmp_path / "folder" / "sound.wav")
     assert missing == 0
@@ -141,7 +141,7 @@ def test_an_offset_moves_the_whole_sound(offset: Fraction, conform: Conform, tmp
     assert missing == 0
 
 
-def test_an_offset_beyond_the_end_of_the_result_lets_the_sound_go_and_counts_as_nothing_missing(
+def test_an_offset_past_the_end_of_the_result_fades_the_sound_out_and_counts_nothing_as_missing(
     conform: Conform, tmp_path: Path
 ) -> None:
     source = write_wav(tmp_path / "result.wav", noise(2, seed=1), RATE)
@@ -154,14 +154,14 @@ def test_an_offset_beyond_the_end_of_the_result_lets_the_sound_go_and_counts_as_
 
 
 @pytest.mark.parametrize(("offset", "missing"), [(-0.2, 0.5), (0.0, 0.5), (0.2, 0.3)])
-def test_what_a_short_result_lacks_is_told_whatever_the_offset(
+def test_the_missing_length_of_a_short_result_is_reported_whatever_the_offset(
     offset: float, missing: float, conform: Conform, tmp_path: Path
 ) -> None:
-    """An offset pushes some of it out of the sound, and takes nothing away from the result."""
+    """The offset may shift a part of the gap out of the sound, but doesn't make the result shorter."""
     source = write_wav(tmp_path / "result.wav", noise(1.5, seed=1), RATE)
-    samples, told = conform([(source, 0)], 2, tmp_path / "sound.wav", offset=Fraction(str(offset)))
+    samples, reported = conform([(source, 0)], 2, tmp_path / "sound.wav", offset=Fraction(str(offset)))
     end = round((1.5 + offset) * RATE)
-    assert told == pytest.approx(missing, abs=1e-4)
+    assert reported == pytest.approx(missing, abs=1e-4)
     assert not samples[end:].any()
     assert np.abs(samples[end - 88 : end]).max() < 0.02
     assert decibels(samples)[5:25] == pytest.approx(-20, abs=STEADY_DB)
@@ -176,13 +176,13 @@ def steady_noise(number: int) -> Samples:
 
 
 def hum(number: int) -> Samples:
-    """The same in all windows, wave upon wave."""
+    """Return a tone whose phase is continuous from window to window."""
     at = np.arange(round(4.02 * RATE)) / RATE + 3 * number
     return np.repeat((0.1 * math.sqrt(2) * np.sin(2 * np.pi * 100 * at)).astype(np.float32)[:, None], 2, axis=1)
 
 
 @pytest.mark.parametrize("sound", [steady_noise, hum])
-def test_the_level_is_steady_over_joins(sound: Callable[[int], Samples], conform: Conform, tmp_path: Path) -> None:
+def test_the_level_is_steady_across_joins(sound: Callable[[int], Samples], conform: Conform, tmp_path: Path) -> None:
     files = windows(tmp_path, *(sound(number) for number in range(5)))
     samples, missing = conform([(file, 3 * number) for number, file in enumerate(files)], 16, tmp_path / "sound.wav")
     assert missing == 0
@@ -191,8 +191,8 @@ def test_the_level_is_steady_over_joins(sound: Callable[[int], Samples], conform
     assert worst < STEADY_DB
 
 
-def test_each_window_stands_at_its_start_to_the_sample_and_its_clicks_sound_once(conform: Conform, tmp_path: Path) -> None:
-    """Each starts between two samples, and has a click that is its own and one that the next has too."""
+def test_each_window_is_placed_to_the_sample_and_its_clicks_are_heard_once(conform: Conform, tmp_path: Path) -> None:
+    """Each window starts between two samples; it has a click of its own, and one that is in the next window too."""
     file = write_wav(tmp_path / "window.wav", add_clicks(noise(3.02, seed=1, level=0.01), 0.75, 1.5, 2.75), RATE)
     starts = [Fraction(20_001, 10_000) * number for number in range(10)]
     samples, _ = conform([(file, start) for start in starts], 21, tmp_path / "sound.wav")
@@ -202,7 +202,7 @@ def test_each_window_stands_at_its_start_to_the_sample_and_its_clicks_sound_once
     assert heard[1::2] == own
 
 
-def test_a_gap_between_windows_is_faded_out_of_and_into_and_told(conform: Conform, tmp_path: Path) -> None:
+def test_a_gap_between_windows_is_faded_on_both_sides_and_reported(conform: Conform, tmp_path: Path) -> None:
     files = windows(tmp_path, noise(1.5, seed=1), noise(2, seed=2))
     samples, missing = conform([(files[0], 0), (files[1], 2)], 4, tmp_path / "sound.wav")
     assert missing == pytest.approx(0.5)
@@ -212,7 +212,7 @@ def test_a_gap_between_windows_is_faded_out_of_and_into_and_told(conform: Confor
     assert decibels(np.concatenate([samples[: end - 2205], samples[start + 2205 :]])) == pytest.approx(-20, abs=STEADY_DB)
 
 
-def test_after_a_gap_an_encoder_s_delay_counts_as_nothing_heard(
+def test_after_a_gap_an_encoder_delay_counts_as_missing(
     windows_of_aac: dict[str, Path], conform: Conform, tmp_path: Path
 ) -> None:
     file = windows_of_aac["window"]
@@ -250,7 +250,7 @@ def no_media(file: Path) -> None:
 
 
 def no_sound_track(file: Path) -> None:
-    # A movie of one track, a picture's.
+    # A movie with only a video track.
     track = b"\x00\x00\x00\x24trak" + b"\x00\x00\x00\x1cmdia" + b"\x00\x00\x00\x14hdlr" + bytes(8) + b"vide"
     file.write_bytes(b"\x00\x00\x00\x2cmoov" + track)
 
@@ -260,53 +260,54 @@ def no_samples(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [no_media, no_sound_track, no_samples])
-def test_a_window_without_sound_is_told_by_its_place(
+def test_a_window_without_sound_is_reported_by_its_index(
     damage: Callable[[Path], None], addon: Any, conform: Conform, tmp_path: Path
 ) -> None:
     good = write_wav(tmp_path / "good.wav", noise(2, seed=1), RATE)
     damage(tmp_path / "bad.mp4")
     with pytest.raises(addon.sound.NoSound) as told:
         conform([(good, 0), (tmp_path / "bad.mp4", 1), (good, 2)], 4, tmp_path / "out" / "sound.wav")
-    assert (told.value.code, told.value.piece) == ("no_sound", 1)
+    assert (told.value.code, told.value.index) == ("no_sound", 1)
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_what_is_cancelled_leaves_no_file(addon: Any, tmp_path: Path) -> None:
+def test_a_cancelled_conform_leaves_no_file(addon: Any, tmp_path: Path) -> None:
     file = write_wav(tmp_path / "window.wav", noise(2, seed=1), RATE)
-    questions = 0
+    checks = 0
 
     def cancel() -> None:
-        nonlocal questions
-        questions += 1
-        if questions > 4:
+        nonlocal checks
+        checks += 1
+        if checks > 4:
             raise addon.failure.Cancelled
 
-    pieces = [addon.sound.Piece(file, Fraction(number)) for number in range(8)]
+    pieces = [addon.sound.RunResult(file, Fraction(number)) for number in range(8)]
     with pytest.raises(addon.failure.Cancelled):
         addon.sound.conform(pieces, Fraction(9), tmp_path / "out" / "sound.wav", cancel)
     assert not list((tmp_path / "out").iterdir())
 
 
 LONG_SECONDS = 45
-SOUGHT = Coding("PyAV", "aac", "mp4", hidden=1024)
-NOT_SOUGHT = Coding("ffmpeg", "libopus", "mp4", rate=48_000)
+EXACT = Coding("PyAV", "aac", "mp4", hidden=1024)
+INEXACT = Coding("ffmpeg", "libopus", "mp4", rate=48_000)
+"""Codings in which `aud` seeks to the exact sample, and in which it doesn't."""
 
 
 @pytest.fixture(scope="module")
 def windows_of_aac(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A window of 8 s, and 45 s in a coding in which `aud` seeks exactly and in one in which it doesn't."""
+    """A window of 8 s, and a sound of 45 s in a coding in which `aud` seeks exactly, and in one in which it doesn't."""
     folder = tmp_path_factory.mktemp("long")
-    orders: list[tuple[Path, Coding, Path]] = []
-    for name, coding, seconds in (("window", SOUGHT, 8), ("long", SOUGHT, LONG_SECONDS), ("opus", NOT_SOUGHT, LONG_SECONDS)):
+    jobs: list[tuple[Path, Coding, Path]] = []
+    for name, coding, seconds in (("window", EXACT, 8), ("long", EXACT, LONG_SECONDS), ("opus", INEXACT, LONG_SECONDS)):
         sound = noise(seconds, seed=1, level=0.05, rate=coding.rate)
         add_clicks(sound, *np.arange(0.5, seconds, 1.37), rate=coding.rate)
-        orders.append((write_wav(folder / f"{name}.wav", sound, coding.rate), coding, folder / f"{name}.mp4"))
-    encode(orders)
-    return {target.stem: target for _, _, target in orders}
+        jobs.append((write_wav(folder / f"{name}.wav", sound, coding.rate), coding, folder / f"{name}.mp4"))
+    encode(jobs)
+    return {target.stem: target for _, _, target in jobs}
 
 
 def peak_megabytes(work: Callable[[], Any]) -> float:
-    """What `work` has held at once in Python and numpy; `aud` hands out numpy's arrays."""
+    """Return the peak memory of `work` in MB, of Python and numpy; `aud` returns numpy arrays."""
     tracemalloc.start()
     try:
         work()
@@ -318,7 +319,7 @@ def peak_megabytes(work: Callable[[], Any]) -> float:
 def test_ten_minutes_of_windows_take_no_more_memory_than_a_few(
     windows_of_aac: dict[str, Path], addon: Any, tmp_path: Path
 ) -> None:
-    pieces = [addon.sound.Piece(windows_of_aac["window"], Fraction(7 * number)) for number in range(86)]
+    pieces = [addon.sound.RunResult(windows_of_aac["window"], Fraction(7 * number)) for number in range(86)]
     target = tmp_path / "sound.wav"
     peak = peak_megabytes(lambda: addon.sound.conform(pieces, Fraction(600), target, lambda: None))
     whole = 600 * RATE * 2 * 4 / 1e6
@@ -327,10 +328,10 @@ def test_ten_minutes_of_windows_take_no_more_memory_than_a_few(
     assert target.stat().st_size == 44 + 600 * RATE * 4
 
 
-def test_a_long_result_is_read_in_stretches_to_the_sample(
+def test_a_long_result_is_read_in_segments_to_the_sample(
     windows_of_aac: dict[str, Path], addon: Any, conform: Conform, tmp_path: Path
 ) -> None:
-    pieces, target = [addon.sound.Piece(windows_of_aac["long"], Fraction(0))], tmp_path / "sound.wav"
+    pieces, target = [addon.sound.RunResult(windows_of_aac["long"], Fraction(0))], tmp_path / "sound.wav"
     peak = peak_megabytes(lambda: addon.sound.conform(pieces, Fraction(LONG_SECONDS), target, lambda: None))
     whole = LONG_SECONDS * RATE * 2 * 4 / 1e6
     print(f"peak {peak:.1f} MB; decoded whole it has {whole:.0f} MB")
@@ -338,31 +339,29 @@ def test_a_long_result_is_read_in_stretches_to_the_sample(
     samples, missing = conform([(windows_of_aac["long"], 0)], LONG_SECONDS, target)
     assert missing == 0
     assert worst_click_ms(samples, RATE) < 0.05
-    # Where it was put together, too, it is as loud as in the first stretch. White noise, but what AAC leaves out of it.
+    # At the joins, it is as loud as in the first segment. The sound is white noise, as far as AAC keeps it.
     quiet = decibels(without_clicks(samples))[1:-1]
     assert quiet == pytest.approx(np.median(quiet[:100]), abs=STEADY_DB)
 
 
 @pytest.mark.parametrize("rate", [16_000, RATE, 48_000])
-def test_stretches_of_a_long_result_are_put_together_as_if_it_were_whole(
-    rate: int, conform: Conform, tmp_path: Path
-) -> None:
+def test_joined_segments_of_a_long_result_equal_the_whole(rate: int, conform: Conform, tmp_path: Path) -> None:
     source = write_wav(tmp_path / "long.wav", noise(60, seed=1, rate=rate, channels=1), rate)
     samples, missing = conform([(source, 0)], 60, tmp_path / "sound.wav")
     assert missing == 0
     assert np.abs(samples - faded(read_wav(source)[0], rate)).max() < ROUNDING
 
 
-def test_a_long_result_in_which_seeking_is_not_exact_comes_out_right_too(
+def test_a_long_result_in_which_seeking_is_inexact_is_correct_too(
     windows_of_aac: dict[str, Path], conform: Conform, tmp_path: Path
 ) -> None:
     samples, missing = conform([(windows_of_aac["opus"], 0)], LONG_SECONDS, tmp_path / "sound.wav")
     assert missing == 0
-    assert worst_click_ms(samples, NOT_SOUGHT.rate) < 0.05
+    assert worst_click_ms(samples, INEXACT.rate) < 0.05
 
 
 def long_clicks(rate: int) -> "np.ndarray":
-    """The samples at which the clicks of the long results begin."""
+    """Return the start of each click of the long results, in samples."""
     return np.round(np.arange(0.5, LONG_SECONDS, 1.37) * rate).astype(int)
 
 

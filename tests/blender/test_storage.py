@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Own storages and the webhook, from the preferences to the placed sound: real servers, real renders."""
+"""Tests of the storages and the webhook with real servers and renders, from the preferences to the placed sound."""
 
 import os
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,12 +32,12 @@ SECRETS = {
     "put_public": "https://cdn.example/{name}?sig=a-public-s3cret",
 }
 
-WORDS = sum(value.count("s3cret") for value in SECRETS.values())
+SECRET_COUNT = sum(value.count("s3cret") for value in SECRETS.values())
 
 
 @pytest.fixture
 def preferences(addon: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The preferences, with the defaults after the test as before it."""
+    """The preferences, reset to their defaults after the test."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
@@ -52,7 +53,7 @@ def preferences(addon: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server, Path]]:
-    """A bucket at rclone, and the folder that it is."""
+    """Bucket served by rclone, and the folder with its files."""
     folder = tmp_path_factory.mktemp("rclone")
     with rclone_s3(folder) as server:
         yield server, folder / "files" / BUCKET
@@ -67,22 +68,22 @@ def use_bucket(preferences: Any, server: S3Server, **changes: str) -> None:
         setattr(preferences, name, value)
 
 
-def files_with(words: str, *folders: Path) -> list[str]:
+def files_with(text: str, *folders: Path) -> list[str]:
     paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert paths
-    return [path.name for path in paths if words.encode() in path.read_bytes()]
+    return [path.name for path in paths if text.encode() in path.read_bytes()]
 
 
 def user_folder() -> Path:
     return Path(os.environ["BLENDER_USER_RESOURCES"])
 
 
-def wont_render(addon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A background render would fail its job."""
-    monkeypatch.setattr(addon.config, "background_blender", lambda: (sys.executable, "-c", "raise SystemExit(3)"))
+def forbid_rendering(addon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make each background render fail its job."""
+    monkeypatch.setattr(addon.config, "render_command", lambda: (sys.executable, "-c", "raise SystemExit(3)"))
 
 
-def test_a_strip_goes_through_a_private_bucket_and_nothing_is_left(
+def test_a_clip_is_uploaded_to_a_private_bucket_and_deleted_again(
     *,
     addon: Any,
     preferences: Any,
@@ -107,9 +108,9 @@ def test_a_strip_goes_through_a_private_bucket_and_nothing_is_left(
     assert requests.get(video, timeout=10).status_code == 404
     bpy.ops.wm.save_as_mainfile(filepath=str(project / "done.blend"), compress=False)
     bpy.ops.wm.save_userpref()
-    said = capfd.readouterr()
+    captured = capfd.readouterr()
     assert files_with(server.config.secret_key, project, user_folder()) == []
-    assert server.config.secret_key not in said.out + said.err
+    assert server.config.secret_key not in captured.out + captured.err
 
 
 def live_uploads(standin: StandIn) -> int:
@@ -128,7 +129,7 @@ def test_a_clip_that_could_not_be_deleted_is_deleted_when_its_file_is_opened_aga
     bpy.ops.wm.save_mainfile()
 
     bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
-    addon.resuming.opened(addon.page.config(bpy.context))
+    addon.resuming.file_opened(addon.page.config(bpy.context))
     (job,) = edits.finish(addon, [job.id])
 
     assert (job.stage, job.uploads, live_uploads(standin)) == ("done", (), before)
@@ -141,22 +142,22 @@ def test_clearing_the_list_deletes_what_is_in_storage_and_sends_nothing_while_of
     standin.order("delete", "status", status=400)
     (job,) = edits.generate(addon, edits.movie(project, frames=30))
     operators, system = bpy.ops.mmaudio, bpy.context.preferences.system  # pyright: ignore[reportAttributeAccessIssue]
-    asked = len(standin.state()["requests"])
+    requests_before = len(standin.state()["requests"])
     system.use_online_access = False
     try:
         operators.clear_jobs()
     finally:
         system.use_online_access = True
-    assert addon.generation.runner.job(job.id) is not None
-    assert len(standin.state()["requests"]) == asked
+    assert addon.session.current.runner.job(job.id) is not None
+    assert len(standin.state()["requests"]) == requests_before
 
     operators.clear_jobs()
 
-    assert addon.generation.runner.job(job.id) is None
+    assert addon.session.current.runner.job(job.id) is None
     edits.until(lambda: live_uploads(standin) == before)
 
 
-def test_a_strip_goes_through_a_webdav_with_a_login(
+def test_a_clip_is_uploaded_to_a_webdav_server_with_a_login(
     addon: Any, preferences: Any, standin: StandIn, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("dav")
@@ -174,21 +175,21 @@ def test_a_strip_goes_through_a_webdav_with_a_login(
     assert list(files.iterdir()) == []
 
 
-def test_an_address_by_hand_is_neither_rendered_nor_uploaded_nor_saved(
+def test_with_a_clip_url_nothing_is_rendered_or_uploaded_and_the_url_is_not_saved(
     addon: Any, preferences: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A clip that goes on past the strip, so that the run comes back whole.
+    # The clip is longer than the strip, so that the result isn't too short.
     strip = edits.movie(project, frames=320)
     addon.compat.set_right_handle(strip, 310)
-    wont_render(addon, monkeypatch)
+    forbid_rendering(addon, monkeypatch)
     preferences.storage = "given_url"
     scene, addresses = bpy.context.scene, addon.clip_url
-    # The edit doesn't need the footage, which may be elsewhere.
+    # The footage may be missing, since it isn't needed.
     Path(bpy.path.abspath(strip.filepath)).rename(project / "published.mp4")
     uploads = len(standin.state()["uploads"])
     with files_for_anyone(project) as public:
         standin.outside(storages=[public])
-        addresses.give(scene, f" {public}/published.mp4?sig=by-hand-s3cret ")
+        addresses.set_url(scene, f" {public}/published.mp4?sig=by-hand-s3cret ")
         (job,) = edits.generate(addon, strip, options={"clip_url": addresses.of(scene)})
     assert (job.stage, job.error) == ("done", None)
     assert len(job.runs) == 1, "12.5 s of one clip are one run"
@@ -201,11 +202,11 @@ def test_an_address_by_hand_is_neither_rendered_nor_uploaded_nor_saved(
 
 def blocked(addon: Any) -> str | None:
     with edits.sequencer():
-        reason = addon.operators.blocker(bpy.context)
+        reason = addon.operators.generate_failure(bpy.context)
     return None if reason is None else reason.code
 
 
-def test_what_is_wrong_with_an_address_by_hand_is_said_before_anything_is_started(
+def test_an_invalid_clip_url_is_reported_before_anything_is_started(
     addon: Any, preferences: Any, standin: StandIn, project: Path
 ) -> None:
     strip, other = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=5)
@@ -213,39 +214,39 @@ def test_what_is_wrong_with_an_address_by_hand_is_said_before_anything_is_starte
     scene, addresses = bpy.context.scene, addon.clip_url
     other.select = False
     assert blocked(addon) == "no_address"
-    addresses.give(scene, "http://cdn.example/a.mp4")
+    addresses.set_url(scene, "http://cdn.example/a.mp4")
     assert blocked(addon) == "no_address"
-    addresses.give(scene, "https://cdn.example/a.mp4")
+    addresses.set_url(scene, "https://cdn.example/a.mp4")
     assert blocked(addon) is None
     other.select = True
     assert blocked(addon) == "one_address"
-    with pytest.raises(addon.failure.Failure, match="one strip, and 2 are chosen"):
+    with pytest.raises(addon.failure.Failure, match="single strip, but 2 are selected"):
         edits.start(addon, strip, other, options={"clip_url": addresses.of(scene)})
     preferences.storage = "eachlabs"
     assert blocked(addon) is None
 
 
 @pytest.mark.parametrize(("storage", "used"), [("given_url", "https://cdn.example/a.mp4"), ("eachlabs", "")])
-def test_an_address_by_hand_is_of_its_storage_alone(
+def test_a_clip_url_is_used_only_with_its_own_storage(
     *, storage: str, used: str, addon: Any, preferences: Any, standin: StandIn, project: Path
 ) -> None:
     edits.movie(project, frames=30)
-    addon.clip_url.give(bpy.context.scene, "https://cdn.example/a.mp4")
+    addon.clip_url.set_url(bpy.context.scene, "https://cdn.example/a.mp4")
     preferences.storage = storage
     with edits.sequencer():
         bpy.ops.mmaudio.generate()  # pyright: ignore[reportAttributeAccessIssue]
-    job = addon.generation.runner.jobs[-1]
-    addon.generation.runner.cancel(job.id)
+    job = addon.session.current.runner.jobs[-1]
+    addon.session.current.runner.cancel(job.id)
     assert job.request.options.clip_url == used
     edits.finish(addon, [job.id])
 
 
-def test_the_command_line_takes_an_address_by_hand(
+def test_the_command_line_accepts_a_clip_url(
     addon: Any, preferences: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strip = edits.movie(project, frames=40)
     addon.compat.set_right_handle(strip, 40)
-    wont_render(addon, monkeypatch)
+    forbid_rendering(addon, monkeypatch)
     with files_for_anyone(project) as public:
         standin.outside(storages=[public])
         url = f"{public}/{Path(strip.filepath).name.replace(' ', '%20')}"
@@ -260,12 +261,12 @@ def use_webhook(preferences: Any, port: int, name: str = "mmaudio") -> None:
 
 
 def webhook_of_jobs(addon: Any) -> Any:
-    """What a click gives its jobs; None while it is off."""
-    return addon.page.config(bpy.context).job_context.webhook
+    """Return the webhook that new jobs get, or None if it is disabled."""
+    return addon.session.current.job_context(addon.page.config(bpy.context)).webhook
 
 
 def tunnelled(preferences: Any, standin: StandIn) -> int:
-    """The local port of a webhook that the double can reach, and that is set up."""
+    """Enable a webhook that the double can reach; return its local port."""
     (port,) = free_ports(1)
     standin.outside(tunnels={HOST: port})
     use_webhook(preferences, port)
@@ -273,15 +274,15 @@ def tunnelled(preferences: Any, standin: StandIn) -> int:
 
 
 def statuses(standin: StandIn, job: Any) -> list[int]:
-    """How the calls for the job's runs were answered."""
+    """Return the statuses of the responses to the webhook calls for the job's runs."""
     ids = [run.prediction_id for run in job.runs]
     return [call["status"] for call in standin.state()["calls"] if call["run"] in ids]
 
 
-def test_the_services_call_ends_the_wait(addon: Any, preferences: Any, standin: StandIn, project: Path) -> None:
+def test_a_webhook_call_ends_the_wait(addon: Any, preferences: Any, standin: StandIn, project: Path) -> None:
     tunnelled(preferences, standin)
     hook = webhook_of_jobs(addon)
-    assert webhook_of_jobs(addon) is hook, "one for all jobs"
+    assert webhook_of_jobs(addon) is hook, "all jobs share one webhook"
 
     (job,) = edits.generate(addon, edits.movie(project, frames=30))
 
@@ -292,10 +293,10 @@ def test_the_services_call_ends_the_wait(addon: Any, preferences: Any, standin: 
     assert webhook_of_jobs(addon) is None
 
 
-def test_who_switches_it_off_has_the_port_for_good_and_the_job_ends_well(
+def test_disabling_the_webhook_frees_its_port_and_the_job_succeeds(
     addon: Any, preferences: Any, standin: StandIn, project: Path
 ) -> None:
-    """Of a long strip's runs, more than may be in flight at once, most are still to be ordered then."""
+    """The strip has more runs than may be in flight, so some are created after the webhook was disabled."""
     port = tunnelled(preferences, standin)
     hook = webhook_of_jobs(addon)
     (job,) = edits.start(addon, edits.movie(project, frames=220), options={"takes": 6})
@@ -307,23 +308,23 @@ def test_who_switches_it_off_has_the_port_for_good_and_the_job_ends_well(
 
     assert (job.stage, job.error, job.note) == ("done", None, "")
     ids = [run.prediction_id for run in job.runs]
-    called_at = [run["webhook_url"] for run in standin.state()["runs"] if run["id"] in ids]
-    assert len(called_at) == 12
-    assert called_at.count("") >= 2, "ten were in flight at most"
+    webhook_urls = [run["webhook_url"] for run in standin.state()["runs"] if run["id"] in ids]
+    assert len(webhook_urls) == 12
+    assert webhook_urls.count("") >= 2, "at most ten runs were in flight"
 
 
-def test_another_address_at_the_same_port_is_heard_at_once(
+def test_a_new_webhook_url_on_the_same_port_is_served_at_once(
     addon: Any, preferences: Any, standin: StandIn, project: Path
 ) -> None:
     port = tunnelled(preferences, standin)
     before = webhook_of_jobs(addon)
     strip, other = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=5)
-    # It waits for its call while the other one is ordered.
+    # The first job still waits for its call when the other one is started.
     standin.order("webhook", "never")
     (first,) = edits.start(addon, strip)
     edits.until(lambda: before.listening)
 
-    use_webhook(preferences, port, "elsewhere")
+    use_webhook(preferences, port, "another")
     (second,) = edits.start(addon, other)
     first, second = edits.finish(addon, [first.id, second.id])
 
@@ -332,8 +333,8 @@ def test_another_address_at_the_same_port_is_heard_at_once(
 
 
 @pytest.mark.usefixtures("preferences")
-def test_a_webhook_that_was_saved_is_there_again(addon: Any) -> None:
-    """Blender tells nobody of preferences that it has loaded."""
+def test_a_saved_webhook_is_restored_with_the_preferences(addon: Any) -> None:
+    """Blender doesn't notify add-ons after it has loaded preferences."""
     (port,) = free_ports(1)
     use_webhook(addon.preferences, port)
     bpy.ops.wm.save_userpref()
@@ -349,8 +350,8 @@ def test_a_webhook_that_was_saved_is_there_again(addon: Any) -> None:
 
 
 @pytest.mark.usefixtures("preferences")
-def test_disabling_the_add_on_closes_the_port_for_good(addon: Any) -> None:
-    """A thread that ends late may still order a run."""
+def test_disabling_the_add_on_closes_the_port_permanently(addon: Any) -> None:
+    """It must not be opened again by a thread that ends late and still creates a run."""
     (port,) = free_ports(1)
     use_webhook(addon.preferences, port)
     hook = webhook_of_jobs(addon)
@@ -365,7 +366,7 @@ def test_disabling_the_add_on_closes_the_port_for_good(addon: Any) -> None:
 
 
 class Layout:
-    """A page of the preferences: what is drawn on it, as its texts and icons. Panels are open, or `folded`."""
+    """Substitute for the layout of the preferences that collects texts and icons. Its panels are open, or `folded`."""
 
     def __init__(self, *, folded: bool = False) -> None:
         self.folded = folded
@@ -386,27 +387,27 @@ class Layout:
 
 def drawn(preferences: Any, *, folded: bool) -> Layout:
     layout = Layout(folded=folded)
-    # Without a window Blender's own scale is 0.
+    # Without a window, Blender's own `ui_scale` is 0.
     system = SimpleNamespace(ui_scale=1.0)
     context = SimpleNamespace(preferences=SimpleNamespace(system=system), region=SimpleNamespace(width=3000))
-    sys.modules[f"{MODULE}.preferences.storage_page"].draw(layout, preferences, context)
+    sys.modules[f"{MODULE}.preferences.page"].draw(layout, preferences, context)
     return layout
 
 
 @pytest.mark.parametrize("folded", [True, False])
-def test_a_webhook_that_cannot_be_right_is_told_of_while_it_is_on(folded: bool, addon: Any, preferences: Any) -> None:
+def test_an_invalid_webhook_url_is_reported_while_the_webhook_is_enabled(folded: bool, addon: Any, preferences: Any) -> None:
     use_webhook(preferences, 8790)
     assert "ERROR" not in drawn(preferences, folded=folded).icons
     preferences.webhook_url = f"http://{HOST}"
     layout = drawn(preferences, folded=folded)
     assert layout.icons.count("ERROR") == 1
-    assert any("webhook's public https address" in text for text in layout.texts) is not folded
+    assert any("webhook's public https URL" in text for text in layout.texts) is not folded
     preferences.webhook_on = False
     assert "ERROR" not in drawn(preferences, folded=folded).icons
 
 
-def test_what_is_drawn_leaves_the_webhook_as_it_is(addon: Any, preferences: Any, project: Path) -> None:
-    """Even where its settings are others by now, as they were loaded."""
+def test_drawing_does_not_change_the_webhook(addon: Any, preferences: Any, project: Path) -> None:
+    """Not even if its settings have changed, as by loading preferences."""
     edits.movie(project, frames=30)
     (port,) = free_ports(1)
     use_webhook(preferences, port)
@@ -419,7 +420,7 @@ def test_what_is_drawn_leaves_the_webhook_as_it_is(addon: Any, preferences: Any,
         assert hook.listening
 
 
-def test_a_port_that_is_taken_is_told_of_and_the_job_goes_on(
+def test_a_port_in_use_is_reported_and_the_job_continues(
     addon: Any, preferences: Any, standin: StandIn, project: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -430,7 +431,7 @@ def test_a_port_that_is_taken_is_told_of_and_the_job_goes_on(
 
 
 @pytest.mark.parametrize("remember", [True, False])
-def test_secrets_are_in_userpref_only_when_they_are_to_be_remembered(remember: bool, addon: Any, preferences: Any) -> None:
+def test_secrets_are_in_userpref_only_if_they_are_to_be_remembered(remember: bool, addon: Any, preferences: Any) -> None:
     preferences.remember = remember
     for name, value in SECRETS.items():
         setattr(preferences, name, value)
@@ -438,12 +439,12 @@ def test_secrets_are_in_userpref_only_when_they_are_to_be_remembered(remember: b
 
     content = (user_folder() / "config" / "userpref.blend").read_bytes()
     assert content.startswith(b"BLENDER")
-    assert content.count(b"s3cret") == (WORDS if remember else 0)
+    assert content.count(b"s3cret") == (SECRET_COUNT if remember else 0)
     assert (b"cdn.example" in content) is remember
     assert {name: getattr(preferences, name) for name in SECRETS} == SECRETS
 
 
-def test_what_is_no_longer_to_be_remembered_leaves_userpref_and_comes_back(addon: Any, preferences: Any) -> None:
+def test_secrets_are_removed_from_userpref_and_saved_again_with_remember(addon: Any, preferences: Any) -> None:
     for name, value in SECRETS.items():
         setattr(preferences, name, value)
     preferences.remember = False
@@ -452,44 +453,74 @@ def test_what_is_no_longer_to_be_remembered_leaves_userpref_and_comes_back(addon
     assert b"s3cret" not in saved.read_bytes()
     preferences.remember = True
     bpy.ops.wm.save_userpref()
-    assert saved.read_bytes().count(b"s3cret") == WORDS
+    assert saved.read_bytes().count(b"s3cret") == SECRET_COUNT
     assert {name: getattr(preferences, name) for name in SECRETS} == SECRETS
 
 
-def test_no_repr_of_what_is_set_up_shows_a_secret(addon: Any, preferences: Any, standin: StandIn) -> None:
+def test_no_repr_of_the_configuration_shows_a_secret(addon: Any, preferences: Any, standin: StandIn) -> None:
     for name, value in SECRETS.items():
         setattr(preferences, name, value)
     for storage in ("s3", "http_put"):
         preferences.storage, preferences.put_login = storage, "BEARER"
         config = addon.page.config(bpy.context)
-        shown = f"{config!r} {config.job_context!r}"
+        shown = f"{config!r} {addon.session.current.job_context(config)!r}"
         assert "s3cret" not in shown
         assert standin.key not in shown
 
 
-def ended_test(addon: Any) -> Any:
-    """The storage test, once it has ended."""
+def completed_test(addon: Any) -> Any:
+    """Run a storage test and return it once it has ended."""
     operators: Any = bpy.ops
     assert operators.mmaudio.test_storage() == {"FINISHED"}
-    test = addon.storage_test.latest()
+    test = addon.session.current.latest_storage_test
     edits.until(lambda: not test.running)
     return test
 
 
+def test_each_storage_has_its_settings_and_a_name_of_its_own(addon: Any, preferences: Any) -> None:
+    registry = addon.storages.STORAGES
+    (choice,) = (member for member in preferences.bl_rna.properties if member.identifier == "storage")
+    assert [(item.identifier, item.name, item.description) for item in choice.enum_items] == [
+        (identifier, storage.LABEL, storage.DESCRIPTION) for identifier, storage in registry.items()
+    ]
+    assert preferences.storage == choice.default == next(iter(registry)) == "eachlabs"
+    names: list[str] = []
+    configs: list[Any] = []
+    for identifier, storage in registry.items():
+        preferences.storage = identifier
+        names += [name for name in storage.Properties.__annotations__ if hasattr(preferences, name)]
+        configs.append(addon.page.config(bpy.context).storage)
+        assert is_dataclass(configs[-1])
+        assert hash(configs[-1]) is not None, "frozen"
+        texts = drawn(preferences, folded=False).texts
+        assert any(text.startswith("Test ") for text in texts), identifier
+    assert len({storage.LABEL for storage in registry.values()}) == len(registry)
+    assert len({type(config) for config in configs}) == len(registry)
+    assert sorted(names) == sorted({name for storage in registry.values() for name in storage.Properties.__annotations__})
+
+
+def test_settings_that_nobody_has_filled_in_are_told_of(
+    addon: Any, preferences: Any, standin: StandIn, project: Path
+) -> None:
+    for identifier in list(addon.storages.STORAGES)[1:]:
+        preferences.storage = identifier
+        assert completed_test(addon).failure.code == "storage_setup"
+
+
 @pytest.mark.parametrize(
-    ("change", "said", "failed"),
+    ("change", "message", "failed"),
     [
         ({}, "Uploaded, read back from 127.0.0.1 and deleted.", ""),
         ({"s3_secret_key": "wrong"}, "", "Upload: 127.0.0.1 refused the upload: the secret key is wrong"),
-        ({"s3_bucket": "nowhere"}, "", "Upload: 127.0.0.1 refused the upload: there is no such bucket"),
+        ({"s3_bucket": "nowhere"}, "", "Upload: 127.0.0.1 refused the upload: the bucket does not exist"),
         ({"s3_bucket": ""}, "", "The S3 storage has no bucket."),
     ],
-    ids=["well", "wrong secret", "missing bucket", "no bucket"],
+    ids=["success", "wrong secret", "missing bucket", "no bucket"],
 )
-def test_test_connection_says_what_is_the_matter(
+def test_test_connection_reports_the_cause_of_a_failure(
     *,
     change: dict[str, str],
-    said: str,
+    message: str,
     failed: str,
     addon: Any,
     preferences: Any,
@@ -498,25 +529,25 @@ def test_test_connection_says_what_is_the_matter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server, folder = bucket
-    # A bucket is tested without the service, and so without its key.
+    # Testing a bucket needs neither the service nor its key.
     monkeypatch.delenv("EACHLABS_API_KEY")
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     use_bucket(preferences, server, **change)
-    test = ended_test(addon)
-    assert test.said == said
+    test = completed_test(addon)
+    assert test.result == message
     assert (test.failure.message if test.failure else "").startswith(failed)
     assert bool(test.failure) is bool(failed)
     if test.failure:
         assert test.failure.hint
-    assert len(standin.requests()) == asked
+    assert len(standin.requests()) == requests_before
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     # What is shown is of these very settings.
-    assert addon.storage_fields.storage_config(preferences) == test.config
+    assert addon.storage_s3.config(preferences) == test.storage
     preferences.s3_prefix = "another"
-    assert addon.storage_fields.storage_config(preferences) != test.config
+    assert addon.storage_s3.config(preferences) != test.storage
 
 
-def test_a_key_of_the_environment_is_used_where_the_preferences_have_none(
+def test_a_key_in_the_environment_is_used_if_the_preferences_have_none(
     *,
     addon: Any,
     preferences: Any,
@@ -528,16 +559,16 @@ def test_a_key_of_the_environment_is_used_where_the_preferences_have_none(
     use_bucket(preferences, bucket[0], s3_access_key="", s3_secret_key="")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", config.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", config.secret_key)
-    test = ended_test(addon)
+    test = completed_test(addon)
     assert test.failure is None
-    assert addon.storage_fields.which_key(test.config).startswith("No key is set here")
+    assert addon.storage_s3.key_note(test.storage).startswith("No key is set here")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a wrong one")
-    failure = ended_test(addon).failure
+    failure = completed_test(addon).failure
     assert "AWS_ACCESS_KEY_ID" in failure.hint
     assert "a wrong one" not in f"{failure.message} {failure.hint}"
 
 
-def test_a_key_of_the_preferences_is_used_whatever_the_environment_has(
+def test_a_key_in_the_preferences_takes_precedence_over_the_environment(
     *,
     addon: Any,
     preferences: Any,
@@ -548,28 +579,28 @@ def test_a_key_of_the_preferences_is_used_whatever_the_environment_has(
     use_bucket(preferences, bucket[0], s3_region="auto")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
         monkeypatch.setenv(name, "of-another-vendor")
-    test = ended_test(addon)
+    test = completed_test(addon)
     assert test.failure is None
-    assert (test.config.region, test.config.session_token) == ("auto", "")
-    assert addon.storage_fields.which_key(test.config).startswith("The key that is set here")
+    assert (test.storage.region, test.storage.session_token) == ("auto", "")
+    assert addon.storage_s3.key_note(test.storage).startswith("The key that is set here")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    assert addon.storage_fields.which_key(addon.storage_fields.storage_config(preferences)) == ""
+    assert addon.storage_s3.key_note(addon.storage_s3.config(preferences)) == ""
 
 
-def test_nothing_is_tested_without_online_access_or_the_key_that_it_needs(
+def test_no_test_starts_without_online_access_or_a_required_key(
     addon: Any, preferences: Any, standin: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operators: Any = bpy.ops
-    before = addon.storage_test.latest()
+    before = addon.session.current.latest_storage_test
     monkeypatch.delenv("EACHLABS_API_KEY")
-    with pytest.raises(RuntimeError, match="no API key"):
+    with pytest.raises(RuntimeError, match="No API key"):
         operators.mmaudio.test_storage()
     bpy.context.preferences.system.use_online_access = False
     try:
         assert not operators.mmaudio.test_storage.poll()
     finally:
         bpy.context.preferences.system.use_online_access = True
-    assert addon.storage_test.latest() is before
+    assert addon.session.current.latest_storage_test is before
 
 
 def threads() -> list[str]:
@@ -577,8 +608,8 @@ def threads() -> list[str]:
 
 
 @pytest.fixture
-def silence(preferences: Any, standin: StandIn) -> Iterator[socket.socket]:
-    """A storage that takes connections and says nothing, under test."""
+def silent_server(preferences: Any, standin: StandIn) -> Iterator[socket.socket]:
+    """Server that accepts connections and never responds, with a running storage test."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         preferences.storage = "http_put"
         preferences.put_upload = preferences.put_public = f"http://127.0.0.1:{server.getsockname()[1]}/{{name}}"
@@ -589,20 +620,20 @@ def silence(preferences: Any, standin: StandIn) -> Iterator[socket.socket]:
             yield server
 
 
-def test_a_test_that_takes_too_long_is_cancelled_by_the_same_button(addon: Any, silence: socket.socket) -> None:
+def test_a_running_test_is_cancelled_by_the_same_button(addon: Any, silent_server: socket.socket) -> None:
     operators: Any = bpy.ops
-    test = addon.storage_test.latest()
+    test = addon.session.current.latest_storage_test
     assert test.running
     operators.mmaudio.test_storage()
     assert test.cancelled
-    assert test.running, "it tries to take its file away"
+    assert test.running, "it tries to delete its file"
     edits.until(lambda: not test.running, 15)
-    assert (test.said, test.failure) == ("The test was cancelled.", None)
+    assert (test.result, test.failure) == ("The test was cancelled.", None)
 
 
 @pytest.fixture
 def put_server(preferences: Any, standin: StandIn) -> Iterator[Scripted]:
-    """A server that takes files by PUT, set up as the storage."""
+    """Server that accepts files by PUT, set as the storage."""
     with answering() as server:
         preferences.storage = "http_put"
         preferences.put_upload = preferences.put_public = server.address + "/{name}"
@@ -610,7 +641,7 @@ def put_server(preferences: Any, standin: StandIn) -> Iterator[Scripted]:
 
 
 @pytest.mark.parametrize("step", ["PUT", "GET"])
-def test_a_cancelled_test_takes_its_file_away(step: str, addon: Any, put_server: Scripted) -> None:
+def test_a_cancelled_test_deletes_its_file(step: str, addon: Any, put_server: Scripted) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(seen: Seen) -> None:
@@ -621,23 +652,23 @@ def test_a_cancelled_test_takes_its_file_away(step: str, addon: Any, put_server:
     put_server.answer = hold
     operators: Any = bpy.ops
     operators.mmaudio.test_storage()
-    test = addon.storage_test.latest()
+    test = addon.session.current.latest_storage_test
     assert reached.wait(20)
     operators.mmaudio.test_storage()
-    assert addon.storage_test.latest() is test
+    assert addon.session.current.latest_storage_test is test
     go_on.set()
     edits.until(lambda: not test.running)
-    assert (test.said, test.failure) == ("The test was cancelled.", None)
+    assert (test.result, test.failure) == ("The test was cancelled.", None)
     assert [seen.method for seen in put_server.seen][-1] == "DELETE"
     assert requests.get(put_server.address + put_server.seen[0].target, timeout=10).status_code == 404
 
 
-def test_another_test_may_begin_while_one_takes_its_file_away(addon: Any, put_server: Scripted) -> None:
+def test_another_test_can_start_while_one_deletes_its_file(addon: Any, put_server: Scripted) -> None:
     deleting, go_on = threading.Event(), threading.Event()
 
     def hold(seen: Seen) -> None:
         if len(put_server.seen) == 2:
-            addon.storage_test.latest().cancel()
+            addon.session.current.latest_storage_test.cancel()
         if len(put_server.seen) == 3:
             deleting.set()
             go_on.wait(20)
@@ -645,17 +676,17 @@ def test_another_test_may_begin_while_one_takes_its_file_away(addon: Any, put_se
     put_server.answer = hold
     operators: Any = bpy.ops
     operators.mmaudio.test_storage()
-    first = addon.storage_test.latest()
+    first = addon.session.current.latest_storage_test
     assert deleting.wait(20)
     operators.mmaudio.test_storage()
-    second = addon.storage_test.latest()
+    second = addon.session.current.latest_storage_test
     assert second is not first
     go_on.set()
     edits.until(lambda: not first.running and not second.running)
-    assert (first.said, second.said) == ("The test was cancelled.", "Uploaded, read back from 127.0.0.1 and deleted.")
+    assert (first.result, second.result) == ("The test was cancelled.", "Uploaded, read back from 127.0.0.1 and deleted.")
 
 
-def test_disabling_the_add_on_ends_its_test(addon: Any, silence: socket.socket) -> None:
+def test_disabling_the_add_on_ends_its_test(addon: Any, silent_server: socket.socket) -> None:
     assert "mmaudio storage test" in threads()
     operators: Any = bpy.ops
     operators.preferences.addon_disable(module=MODULE)

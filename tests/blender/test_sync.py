@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each click within a millisecond of its flash: every kind of strip, on every rate, in one edit a rate."""
+"""Tests that each click is within a millisecond of its flash, for each kind of strip and frame rate; one edit per rate."""
 
 import wave
 from collections.abc import Callable
@@ -20,9 +20,9 @@ LIMIT_MS = 1.0
 SIZE = (320, 180)
 CHANNEL = 3
 GAP_SECONDS = 0.4
-"""Darkness between two strips, so that no click can be taken for one of the next strip's."""
+"""Gap between two strips, so that no click can be mistaken for one of the next strip."""
 FLASH_FRAMES = 5
-"""Long enough to be seen when 60 frames a second are shown on 23.976, at 1.7 times the speed."""
+"""Long enough to be visible when footage at 60 fps is shown at 23.976 fps and 1.7 times its speed."""
 LONG_SECONDS = 7.5
 SHORT_SECONDS = 1.5
 SHORT_FLASHES = (0.15, 0.5, 0.8)
@@ -31,21 +31,19 @@ SLOWED, SPED = 60.0, 170.0
 
 @dataclass(frozen=True)
 class Rate:
-    """A scene's frames per second as Blender keeps them, and what differs from one rate's edit to the next.
-
-    other    the footage of another rate
-    first    the scene's first frame; below eight minutes, since further on Blender keeps a mixdown's seconds too coarsely
-    retimed  whether the retimed and the reversed strip show footage of the "same" or the "other" rate
-    nested   the strip that lies in a meta strip
-    """
+    """Frame rate of a scene, as Blender stores it, and the variations of the edit with this rate."""
 
     name: str
     fps: int
     base: float
     other: str
+    """Rate of the footage with another frame rate."""
     first: int
+    """The scene's first frame; below eight minutes, since later Blender's times in a mixdown are too coarse."""
     retimed: str
+    """Rate of the footage of the retimed strips and the reversed strip: the "same" or the "other"."""
     nested: str
+    """Name of the case whose strip is put into a meta strip."""
 
     @property
     def exact(self) -> Fraction:
@@ -66,19 +64,19 @@ RATES = [
 
 @dataclass
 class Cut:
-    """An edit as it grows, one case after another."""
+    """Edit to which one case after another is appended."""
 
     addon: Any
     folder: Path
     rate: Rate
     end: int
     cases: dict[str, Any] = field(default_factory=dict)
-    """The strips that are given a sound, by case."""
+    """The strip of each case."""
     shown: dict[str, range] = field(default_factory=dict)
-    """The frames on which each case is seen."""
+    """The frames of each case."""
 
     def flashing(self, which: str) -> Path:
-        """Short footage of the "same" or the "other" rate."""
+        """Return short footage with flashes, at the "same" or the "other" rate."""
         target = self.folder / f"{which}.mp4"
         if not target.exists():
             fps = str(self.rate.exact) if which == "same" else self.rate.other
@@ -88,7 +86,7 @@ class Cut:
         return target
 
     def movie(self, file: Path, *, adjusted: bool = False) -> Any:
-        """The movie at the edit's end; adjusted, it plays at its own speed, else a frame a frame."""
+        """Append the movie; `adjusted`, it plays at its own speed, otherwise one frame of it per frame of the scene."""
         if adjusted:
             return self._append(edits.add_movie(file, channel=CHANNEL, start=self.end))
         new: Any = edits.edit().strips.new_movie
@@ -100,7 +98,7 @@ class Cut:
         return self._append(strip)
 
     def case(self, name: str, strip: Any) -> None:
-        """Gives the strip its place among the cases; darkness follows."""
+        """Register the strip as a case, and append a gap."""
         span = range(self.addon.compat.left_handle(strip), self.addon.compat.right_handle(strip))
         self.cases[name], self.shown[name] = strip, span
         self.end += round(GAP_SECONDS * self.rate.exact)
@@ -115,7 +113,7 @@ def _flashes(starts: list[int]) -> list[int]:
 
 
 def trimmed(cut: Cut) -> Any:
-    """Seven seconds, trimmed left and right at flashes: one on its second frame, after the sound's fade, one on its last."""
+    """Append seven seconds, trimmed so that the second frame, after the sound's fade, and the last frame flash."""
     fps = cut.rate.exact
     starts = [round(seconds * fps) for seconds in (0.3, 1.1, 2.3, 3.7, 5.2, 6.6, 7.2)]
     file = cut.folder / "long.mp4"
@@ -133,7 +131,7 @@ def reversed_movie(cut: Cut) -> Any:
 
 
 def meta(cut: Cut) -> Any:
-    """A meta strip of what the other cases leave out, footage of the other rate above all; itself trimmed too."""
+    """Append a trimmed meta strip of combinations that the other cases lack, mainly with footage at the other rate."""
     which = "same" if cut.rate.retimed == "other" else "other"
     parts = [
         cut.retimed(which, SLOWED),
@@ -148,7 +146,7 @@ def meta(cut: Cut) -> Any:
     return strip
 
 
-# The retimed ones first, as `edits.retime` asks.
+# The retimed ones first, as `edits.retime` requires.
 CASES: dict[str, Callable[[Cut], Any]] = {
     "slowed": lambda cut: cut.retimed(cut.rate.retimed, SLOWED),
     "sped": lambda cut: cut.retimed(cut.rate.retimed, SPED),
@@ -161,7 +159,7 @@ FLASHES = {"trimmed": 7, "other rate": 3, "slowed": 3, "sped": 3, "reversed": 3,
 
 
 @pytest.mark.parametrize("rate", RATES, ids=lambda rate: rate.name)
-def test_each_click_stands_with_its_flash(
+def test_each_click_is_in_sync_with_its_flash(
     *, rate: Rate, addon: Any, standin: StandIn, project: Path, record_property: Callable[[str, object], None]
 ) -> None:
     render = bpy.context.scene.render
@@ -193,7 +191,7 @@ def check_handles_and_samples(cut: Cut, name: str, job: Any) -> None:
 
 
 def worst_offsets(cut: Cut) -> dict[str, float]:
-    """By how many milliseconds a click comes after its flash, the worst of each case; each flash has its click."""
+    """Return the largest delay of a click in each case, in milliseconds; assert that each flash has one click."""
     first, fps = cut.rate.first, cut.rate.exact
     flashes = edits.flash_frames(cut.folder, first, cut.end)
     clicks = edits.click_times(cut.folder)

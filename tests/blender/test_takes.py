@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several takes to choose from, where they lie, and what is known of them; what is scored; short and long strips."""
+"""Tests of takes, their channels and stored settings; of the source of the picture; and of very short and long strips."""
 
 import wave
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from tests.standin.client import StandIn
 from . import edits
 
 Recorded = Callable[[str, object], None]
-"""Puts a figure into the summary of scripts/test.py."""
+"""Records a measurement for the summary of scripts/test.py."""
 
 
 def sounds(addon: Any) -> list[Any]:
-    """The sound strips of ours, by the number of their take."""
+    """Return the sound strips that the add-on has made, sorted by take."""
     made = [strip for strip in edits.edit().strips if strip.get("mmaudio")]
     return sorted(made, key=lambda strip: strip["mmaudio"]["take"])
 
@@ -32,14 +32,14 @@ def samples(file: Path) -> "np.ndarray":
     return data.astype(np.float32) / 32768
 
 
-def colour(name: str, channel: int, frames: range, shade: float) -> Any:
+def color_strip(name: str, channel: int, frames: range, shade: float) -> Any:
     length = {"length": len(frames)} if bpy.app.version >= (5, 0) else {"frame_end": frames.stop}
     strip = edits.edit().strips.new_effect(name=name, type="COLOR", channel=channel, frame_start=frames.start, **length)
     strip.color = (shade, shade, shade)
     return strip
 
 
-def test_takes_lie_at_one_start_on_channels_of_their_own_and_the_first_is_heard(
+def test_takes_start_together_on_separate_channels_and_only_the_first_is_unmuted(
     addon: Any, standin: StandIn, project: Path
 ) -> None:
     strip = edits.movie(project, frames=30, channel=5)
@@ -59,10 +59,10 @@ def test_takes_lie_at_one_start_on_channels_of_their_own_and_the_first_is_heard(
     assert standin.key not in str(kept) and "://" not in str(kept)
 
 
-def test_generating_again_adds_takes_and_the_newest_is_heard(addon: Any, standin: StandIn, project: Path) -> None:
+def test_generating_again_adds_takes_and_only_the_newest_is_unmuted(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     edits.generate(addon, strip, options={"takes": 2})
-    # Trimmed a little, and renamed: it is the same clip all the same.
+    # Trimmed and renamed, it is still the same clip.
     addon.compat.set_handles(strip, 12, 40)
     strip.name = "another name"
 
@@ -72,20 +72,20 @@ def test_generating_again_adds_takes_and_the_newest_is_heard(addon: Any, standin
     assert len({sound.channel for sound in sounds(addon)}) == 3
 
 
-def test_next_take_goes_round_and_reuse_settings_brings_them_back(addon: Any, standin: StandIn, project: Path) -> None:
+def test_next_take_cycles_and_reuse_settings_restores_the_settings(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     edits.generate(addon, strip, options={"takes": 2}, seed=40, prompt="gravel", num_steps=30, cfg_strength=6.5)
     one, two = sounds(addon)
 
     def next_take() -> list[bool]:
-        takes = addon.strips.takes_of(bpy.context.scene, strip)
-        addon.place.hear_next(takes)
+        takes = addon.strips.takes_of(strip)
+        addon.place.activate_next_take(takes)
         return [one.mute, two.mute]
 
     assert [next_take() for _ in range(3)] == [[True, False], [False, True], [True, False]]
     assert addon.strips.clip_of(two) == strip
     asked = addon.settings.of(bpy.context.scene)
-    addon.settings.reuse(asked, addon.strips.made_with(two))
+    addon.settings.reuse(asked, addon.strips.metadata(two))
     assert (asked.prompt, asked.seed, asked.num_steps, asked.cfg_strength) == ("gravel", 41, 30, 6.5)
     assert not asked.randomize_seed
 
@@ -94,7 +94,7 @@ def test_a_copy_of_the_clip_has_takes_of_its_own(addon: Any, standin: StandIn, p
     strip = edits.movie(project, frames=30, channel=5)
     copy = edits.movie(project, frames=30, channel=5, start=100)
     edits.generate(addon, strip)
-    # As Duplicate leaves it: the mark is copied too.
+    # Duplicate copies the mark too.
     copy["mmaudio_clip"] = strip["mmaudio_clip"]
 
     edits.generate(addon, copy)
@@ -104,9 +104,7 @@ def test_a_copy_of_the_clip_has_takes_of_its_own(addon: Any, standin: StandIn, p
     assert (first["mmaudio"]["take"], second["mmaudio"]["take"]) == (1, 1)
 
 
-def test_sounds_go_above_and_the_clips_own_sound_is_muted_when_that_is_chosen(
-    addon: Any, standin: StandIn, project: Path
-) -> None:
+def test_options_place_sounds_above_and_mute_the_clips_own_sound(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     own = edits.edit().strips.new_sound(name="own", filepath=strip.filepath, channel=4, frame_start=10)
     other = edits.edit().strips.new_sound(
@@ -121,13 +119,13 @@ def test_sounds_go_above_and_the_clips_own_sound_is_muted_when_that_is_chosen(
     assert own.mute and not other.mute
 
 
-def test_the_timeline_is_scored_as_it_is_seen_when_that_is_chosen(addon: Any, standin: StandIn, project: Path) -> None:
-    strip = colour("clip", 2, range(10, 40), 0.0)
-    colour("flash", 4, range(22, 25), 1.0)
-    muted = colour("unseen", 5, range(30, 33), 1.0)
+def test_with_source_timeline_the_whole_visible_picture_is_rendered(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = color_strip("clip", 2, range(10, 40), 0.0)
+    color_strip("flash", 4, range(22, 25), 1.0)
+    muted = color_strip("unseen", 5, range(30, 33), 1.0)
     muted.mute = True
     edits.edit().channels[6].mute = True
-    colour("unseen too", 6, range(15, 18), 1.0)
+    color_strip("unseen too", 6, range(15, 18), 1.0)
 
     edits.generate(addon, strip)
     edits.generate(addon, strip, options={"source": addon.request.Source.TIMELINE})
@@ -156,7 +154,7 @@ def test_a_long_strip_is_one_sound_without_a_gap_or_a_doubled_click(
     addon: Any, standin: StandIn, project: Path, record_property: Recorded
 ) -> None:
     bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
-    # 20 s are three windows, which overlap near 6.5 s and 13 s: a flash each 0.5 s has one in each overlap, at least.
+    # 20 s are three windows, which overlap near 6.5 s and 13 s: with a flash each 0.5 s, at least one is in each overlap.
     flashes = tuple(range(6, 470, 12))
     strip = edits.movie(project, frames=480, at=flashes, start=1, size=(320, 180))
 
@@ -173,12 +171,12 @@ def test_a_long_strip_is_one_sound_without_a_gap_or_a_doubled_click(
     assert len(sound) == 20 * 44_100
 
 
-def test_steady_noise_stays_steady_over_the_joins_of_a_long_strip(
+def test_steady_noise_stays_steady_across_the_joins_of_a_long_strip(
     addon: Any, standin: StandIn, project: Path, record_property: Recorded
 ) -> None:
     bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 320, 180
-    # Where nothing moves, the double's hiss has one level from the first second to the last.
-    strip = colour("clip", 2, range(1, 481), 0.2)
+    # Without motion in the picture, the double's hiss has a constant level.
+    strip = color_strip("clip", 2, range(1, 481), 0.2)
 
     (job,) = edits.generate(addon, strip, seconds=200)
 
@@ -188,7 +186,7 @@ def test_steady_noise_stays_steady_over_the_joins_of_a_long_strip(
 
 
 def worst_step_db(sound: "np.ndarray", request: Any) -> float:
-    """By how much the level of any 0.1 s within an overlap differs from that of the half seconds on either side of it."""
+    """Return the largest difference in level between 0.1 s within an overlap and the half second on either side of it."""
     power = sound[:, 0].astype(np.float64) ** 2
     worst = 0.0
     for before, after in pairwise(request.windows):
@@ -200,7 +198,7 @@ def worst_step_db(sound: "np.ndarray", request: Any) -> float:
     return worst
 
 
-def test_a_result_that_is_shorter_all_the_same_is_said_to_be(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_result_that_is_too_short_is_reported(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=48)
     standin.order("run", "short", seconds=0.64)
 
@@ -214,7 +212,7 @@ def test_a_result_that_is_shorter_all_the_same_is_said_to_be(addon: Any, standin
 @pytest.mark.parametrize("offset_ms", [-200.0, 120.0])
 def test_an_offset_moves_the_sound_within_its_strip(offset_ms: float, addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=48, at=(24,))
-    # Looked up here: another test may have had the add-on disabled and enabled.
+    # Get them now: another test may have disabled and enabled the add-on.
     preferences = addon.page.of(bpy.context)
     preferences.offset_ms = offset_ms
     try:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Blender can't decode, and would show a color for, ends the job before anything is sent; at any depth."""
+"""Tests of media that Blender can't decode, for which it would show a color: the job fails before anything is sent.
+
+Also if they are nested: in meta strips, effects, other edits and movie clips.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,21 +26,21 @@ def web_page(path: Path) -> None:
 
 
 def without_its_end(path: Path) -> None:
-    """The index of a plain mp4 is at its end."""
+    """Truncate a plain mp4 file, whose index is at its end."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def without_its_end_but_with_its_index(path: Path) -> None:
-    """A file made for the web begins with its index, and opens, whatever it lacks."""
-    again = path.with_name("again.mp4")
-    footage.remux(path, again, {"movflags": "faststart"})
-    path.write_bytes(again.read_bytes()[: path.stat().st_size // 2])
+    """Truncate an mp4 file for the web, which starts with its index and can be opened nevertheless."""
+    remuxed = path.with_name("again.mp4")
+    footage.remux(path, remuxed, {"movflags": "faststart"})
+    path.write_bytes(remuxed.read_bytes()[: path.stat().st_size // 2])
 
 
 def matroska_without_its_end(path: Path) -> None:
-    again = path.with_name("again.mkv")
-    footage.remux(path, again)
-    path.write_bytes(again.read_bytes()[: path.stat().st_size // 2])
+    remuxed = path.with_name("again.mkv")
+    footage.remux(path, remuxed)
+    path.write_bytes(remuxed.read_bytes()[: path.stat().st_size // 2])
 
 
 def shorter(path: Path) -> None:
@@ -46,7 +49,7 @@ def shorter(path: Path) -> None:
 
 
 def zeroed_inside(path: Path) -> None:
-    """As a download that reserves its space and then breaks off."""
+    """Zero a quarter of the file, as a download that reserves its space and is then aborted."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) * 3 // 4] = bytes(len(data) * 3 // 4 - len(data) // 2)
     path.write_bytes(data)
@@ -83,7 +86,7 @@ def in_a_movie_clip(strip: Any) -> Any:
 
 
 def refused(addon: Any, standin: StandIn, strip: Any) -> Any:
-    """The job's error, if nothing has been sent."""
+    """Run a job that must fail before it sends anything; return its error."""
     before = len(standin.requests())
     (job,) = edits.generate(addon, strip)
     assert len(standin.requests()) == before
@@ -92,7 +95,7 @@ def refused(addon: Any, standin: StandIn, strip: Any) -> Any:
 
 
 @pytest.mark.parametrize("spoil", BROKEN)
-def test_a_movie_that_cannot_be_decoded_is_refused(
+def test_a_movie_that_cannot_be_decoded_is_rejected(
     spoil: Callable[[Path], None], addon: Any, standin: StandIn, project: Path
 ) -> None:
     strip = edits.movie(project, frames=30, at=(10,), start=1)
@@ -105,7 +108,9 @@ def test_a_movie_that_cannot_be_decoded_is_refused(
 
 
 @pytest.mark.parametrize("place", [in_a_meta_strip, under_an_effect, in_another_edit, in_a_movie_clip])
-def test_it_is_refused_at_any_depth(place: Callable[[Any], Any], addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_nested_movie_that_cannot_be_decoded_is_rejected(
+    place: Callable[[Any], Any], addon: Any, standin: StandIn, project: Path
+) -> None:
     strip = edits.movie(project, frames=30, at=(10,), start=1)
     path = Path(strip.filepath)
     shown = place(strip)
@@ -116,7 +121,7 @@ def test_it_is_refused_at_any_depth(place: Callable[[Any], Any], addon: Any, sta
     assert (error.code, path.name in error.message) == ("undecodable", True)
 
 
-def test_a_movie_clip_whose_file_is_missing_is_refused(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_movie_clip_whose_file_is_missing_is_rejected(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, start=1)
     shown = in_a_movie_clip(strip)
     Path(strip.filepath).unlink()
@@ -124,7 +129,7 @@ def test_a_movie_clip_whose_file_is_missing_is_refused(addon: Any, standin: Stan
 
 
 @pytest.mark.parametrize("spoil", [emptied, web_page, without_its_end, zeroed_inside])
-def test_an_image_of_a_sequence_that_cannot_be_decoded_is_refused_where_it_is_seen(
+def test_an_image_of_a_sequence_that_cannot_be_decoded_is_rejected_if_it_is_visible(
     spoil: Callable[[Path], None], addon: Any, standin: StandIn, project: Path
 ) -> None:
     pictures = footage.images(project / "images", frames=24, at=(3,))
@@ -135,14 +140,14 @@ def test_an_image_of_a_sequence_that_cannot_be_decoded_is_refused_where_it_is_se
     spoil(pictures[20])
     assert refused(addon, standin, strip).code == "undecodable"
 
-    # Where the strip is trimmed, it shows it no more.
+    # Trimmed, the strip doesn't show that image.
     addon.compat.set_right_handle(strip, 19)
     (job,) = edits.generate(addon, strip)
     assert job.error is None
 
 
 @pytest.mark.parametrize("spoil", [emptied, zeroed_inside])
-def test_an_image_of_a_movie_clip_that_cannot_be_decoded_is_refused(
+def test_an_image_of_a_movie_clip_that_cannot_be_decoded_is_rejected(
     spoil: Callable[[Path], None], addon: Any, standin: StandIn, project: Path
 ) -> None:
     pictures = footage.images(project / "images", frames=24, at=(3,))
@@ -155,7 +160,7 @@ def test_an_image_of_a_movie_clip_that_cannot_be_decoded_is_refused(
     assert (error.code, pictures[20].name in error.message) == ("undecodable", True)
 
 
-def test_a_movie_that_ends_early_is_taken_where_what_is_shown_is_there(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_truncated_movie_is_accepted_if_the_visible_part_is_complete(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=96, at=(4,), start=1)
     path = Path(strip.filepath)
     whole = path.with_name("whole.mp4")
@@ -179,7 +184,7 @@ def test_footage_may_have_the_color_of_the_placeholder(
 @pytest.mark.parametrize(
     "name", ["variable rate.mp4", "start time.ts", "longer sound.mp4", "hevc.mp4", "prores.mov", "vp9.webm", "one frame.mp4"]
 )
-def test_unusual_footage_is_taken(name: str, addon: Any, standin: StandIn, project: Path) -> None:
+def test_unusual_footage_is_accepted(name: str, addon: Any, standin: StandIn, project: Path) -> None:
     path = footage.unusual(project / name)
     strip = edits.add_movie(path, channel=2, start=1)
     (job,) = edits.generate(addon, strip)

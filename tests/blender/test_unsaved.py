@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Projects that have no place on disk yet, and recovered sessions: their sounds come along when they are saved, and none is
-placed into another project that has the same path and the same names.
+"""Tests with unsaved projects and recovered sessions: their sounds are copied when they are saved, and no sound is placed in
+another project with the same path and names.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from . import edits
 
 @pytest.fixture
 def temporary(addon: Any, tmp_path: Path) -> Iterator[Path]:
-    """Blender's temporary folder."""
+    """Blender's temporary folder, replaced by a new one."""
     paths = bpy.context.preferences.filepaths
     before, folder = paths.temporary_directory, tmp_path / "temp"
     folder.mkdir()
@@ -29,7 +29,7 @@ def temporary(addon: Any, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def unsaved(addon: Any, project: Path) -> Path:
-    """An edit that was never saved, and a folder for its footage."""
+    """Folder for the footage of an edit that was never saved."""
     new_edit()
     return project
 
@@ -49,33 +49,35 @@ def file_of(sound: Any) -> Path:
     return Path(bpy.path.abspath(sound.sound.filepath))
 
 
-def check_came_along(addon: Any, job: Any, results: Path, before: Path) -> None:
-    """The strip, the job and the journal have the sound where it is now; what an undo may point at is there still."""
+def check_copied(addon: Any, job: Any, results: Path, before: Path) -> None:
+    """Assert that strip, job and journal refer to a copy of the sound, and that the original, which undo needs, exists."""
     sound = sound_of(job)
     assert file_of(sound).parent == results and file_of(sound).read_bytes() == before.read_bytes()
-    (known,) = (kept for kept in addon.generation.runner.jobs if kept.id == job.id)
+    (known,) = (kept for kept in addon.session.current.runner.jobs if kept.id == job.id)
     assert known.takes[0].file == file_of(sound) and known.request.folder == results
     config = addon.page.config(bpy.context)
-    (entry,) = (entry for entry in addon.generation.runner.open(config.own).journal.all() if entry.id == job.id)
+    (entry,) = (
+        entry for entry in addon.session.current.runner.open(config.extension_folder).journal.all() if entry.id == job.id
+    )
     assert (entry.project, entry.job.takes[0].file) == (bpy.data.filepath, file_of(sound))
 
 
-def test_the_first_save_brings_sounds_to_the_results_folder(addon: Any, standin: StandIn, unsaved: Path) -> None:
+def test_the_first_save_copies_sounds_to_the_results_folder(addon: Any, standin: StandIn, unsaved: Path) -> None:
     (job,) = edits.generate(addon, edits.movie(unsaved, frames=30))
     config = addon.page.config(bpy.context)
     before = file_of(sound_of(job))
-    assert before.parent == config.own / "sounds"
+    assert before.parent == config.extension_folder / "sounds"
 
     (unsaved / "film").mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(unsaved / "film" / "film.blend"))
 
-    check_came_along(addon, job, unsaved / "film" / "mmaudio", before)
+    check_copied(addon, job, unsaved / "film" / "mmaudio", before)
     name = job.takes[0].sound.strip
     bpy.ops.wm.open_mainfile(filepath=str(unsaved / "film" / "film.blend"))
     assert file_of(edits.edit().strips[name]).parent == unsaved / "film" / "mmaudio"
 
 
-def test_a_recovered_session_counts_as_not_saved_until_it_is(
+def test_a_recovered_session_counts_as_unsaved_until_it_is_saved(
     addon: Any, standin: StandIn, unsaved: Path, temporary: Path
 ) -> None:
     strip = edits.movie(unsaved, frames=30)
@@ -86,16 +88,16 @@ def test_a_recovered_session_counts_as_not_saved_until_it_is(
 
     config = addon.page.config(bpy.context)
     before = file_of(sound_of(job))
-    assert (job.project, before.parent) == ("", config.own / "sounds")
+    assert (job.project, before.parent) == ("", config.extension_folder / "sounds")
     assert not (temporary / "mmaudio").exists()
     bpy.ops.wm.save_as_mainfile(filepath=str(unsaved / "film.blend"))
-    check_came_along(addon, job, unsaved / "mmaudio", before)
+    check_copied(addon, job, unsaved / "mmaudio", before)
 
 
-def test_sounds_that_lie_beside_a_recovered_session_come_along_too(
+def test_sounds_next_to_a_recovered_session_are_copied_too(
     addon: Any, standin: StandIn, unsaved: Path, temporary: Path
 ) -> None:
-    """As an older version has left them."""
+    """Older versions have left them there."""
     (job,) = edits.generate(addon, edits.movie(unsaved, frames=30))
     beside = temporary / "mmaudio" / file_of(sound_of(job)).name
     beside.parent.mkdir()
@@ -117,14 +119,14 @@ def test_a_job_of_one_recovered_session_is_not_placed_into_another(
     (job,) = edits.start(addon, edits.edit().strips[strip.name])
     edits.wait_for_stage(addon, job.id, "predicting")
     config = addon.page.config(bpy.context)
-    addon.generation.leave(5)
+    addon.session.current.close(5)
     standin.set(run_seconds=0.4)
 
-    # Another project, of the same path; its scene and its strip have the same names, and its strip shows other frames.
+    # Another project with the same path and the same names of scene and strip; its strip shows other frames.
     new_edit()
     edits.movie(unsaved, frames=40, at=(5,))
     bpy.ops.wm.save_as_mainfile(filepath=str(temporary / "quit.blend"))
-    addon.resuming.opened(config)
+    addon.resuming.file_opened(config)
     (ended,) = edits.finish(addon, [job.id])
 
     assert (ended.stage, ended.takes[0].file.is_file()) == ("failed", True)
@@ -135,13 +137,13 @@ def test_a_job_of_one_recovered_session_is_not_placed_into_another(
     assert (inserted.stage, sound_of(inserted).type) == ("done", "SOUND")
 
 
-def test_a_sound_whose_clip_is_gone_is_placed_in_its_own_scene_alone(addon: Any, standin: StandIn, project: Path) -> None:
+def test_a_sound_whose_clip_was_deleted_is_placed_only_in_its_own_scene(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     (job,) = edits.start(addon, strip)
     bpy.context.scene.name = "renamed"
     edits.edit().strips.remove(strip)
     (done,) = edits.finish(addon, [job.id])
-    assert (done.stage, "clip is gone" in done.note) == ("done", True)
+    assert (done.stage, "clip no longer exists" in done.note) == ("done", True)
 
     strip = edits.movie(project, frames=30)
     (job,) = edits.start(addon, strip)
@@ -151,7 +153,7 @@ def test_a_sound_whose_clip_is_gone_is_placed_in_its_own_scene_alone(addon: Any,
     assert (lost.stage, lost.error.code) == ("failed", "no_scene")
 
 
-def test_the_background_renders_own_copy_brings_no_sounds(addon: Any, unsaved: Path) -> None:
+def test_no_sounds_are_copied_for_the_copy_that_the_background_render_uses(addon: Any, unsaved: Path) -> None:
     config = addon.page.config(bpy.context)
-    assert addon.resuming.is_own_copy(str(config.job_context.work / "edit-1.blend"), config)
+    assert addon.resuming.is_own_copy(str(config.work / "edit-1.blend"), config)
     assert not addon.resuming.is_own_copy(str(unsaved / "film.blend"), config)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The double in a process of its own, and how tests speak with it."""
+"""Client of the test double: starts it in its own process and controls it."""
 
 import json
 import subprocess
@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any
 
 _ROOT = Path(__file__).parents[2]
-# Made once: it reads all of this machine's certificates.
+# Created once: building an opener loads all of the system's certificates.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StandIn:
-    """Starts the double; ends it on exit."""
+    """Process of the test double; started on construction, stopped on exit of the context."""
 
     def __init__(self, *, run_seconds: float = 0.5, concurrent: int = 10, python: str = sys.executable) -> None:
         self._process = subprocess.Popen(
@@ -28,15 +28,15 @@ class StandIn:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("the double did not start")
-        hello = json.loads(line)
-        self.base_url: str = hello["base_url"]
-        self.key: str = hello["key"]
+            raise RuntimeError("The test double did not start.")
+        ready = json.loads(line)
+        self.base_url: str = ready["base_url"]
+        self.key: str = ready["key"]
 
     def __enter__(self) -> "StandIn":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
     def stop(self) -> None:
@@ -48,37 +48,39 @@ class StandIn:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What points the product at the double."""
+        """Environment variables that make the add-on use the test double."""
         return {"EACHLABS_BASE_URL": self.base_url, "EACHLABS_API_KEY": self.key}
 
     def order(self, at: str, do: str, **details: Any) -> None:
-        """Orders a fault; see `Faults` in faults.py."""
+        """Inject a fault; `Faults` in faults.py describes the kinds."""
         self._call("POST", "faults", {"at": at, "do": do, **details})
 
     def clear(self) -> None:
+        """Remove all injected faults."""
         self._call("DELETE", "faults")
 
     def forget(self) -> None:
-        """What was asked and uploaded so far is told no more."""
+        """Clear the recorded requests, violations, triggered faults, uploads and webhook calls."""
         self._call("DELETE", "state")
 
     def set(self, **settings: Any) -> None:
+        """Set attributes of `Service`."""
         self._call("POST", "settings", settings)
 
     def outside(self, **settings: Any) -> None:
-        """What the double may reach beyond itself; see `Outside`."""
+        """Set attributes of `Outside`, which sends the double's own requests."""
         self._call("POST", "outside", settings)
 
     def state(self) -> dict[str, Any]:
         return self._call("GET", "state")
 
     def requests(self, method: str = "", path: str = "") -> list[dict[str, Any]]:
-        """The requests so far whose path begins with `path`."""
-        found = self.state()["requests"]
-        return [r for r in found if (not method or r["method"] == method) and r["path"].startswith(path)]
+        """Return the recorded requests of this method, or of any, whose path starts with `path`."""
+        recorded = self.state()["requests"]
+        return [r for r in recorded if (not method or r["method"] == method) and r["path"].startswith(path)]
 
-    def _call(self, method: str, what: str, body: object = None) -> dict[str, Any]:
+    def _call(self, method: str, resource: str, body: object = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.base_url}/_standin/{what}", data=data, method=method)
-        with _OPENER.open(request, timeout=10) as answer:
-            return json.load(answer)
+        request = urllib.request.Request(f"{self.base_url}/_standin/{resource}", data=data, method=method)
+        with _OPENER.open(request, timeout=10) as response:
+            return json.load(response)

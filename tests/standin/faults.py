@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the double misbehaves where a test has ordered it."""
+"""Faults that tests inject into the double, and the request handler that applies them."""
 
 import socket
 import struct
@@ -11,89 +11,115 @@ from typing import Any
 
 _CHUNK = 64 * 1024
 
-Act = Callable[[], tuple[int, bytes]]
-"""Carries out what was asked; returns the status and the body of the answer."""
+Action = Callable[[], tuple[int, bytes]]
+"""Performs the request; returns the status and the body of the response."""
 
 
 class Faults:
-    """Ordered misbehaviour: {"at": route, "do": what, "times": n, …}. Each counts down as it strikes; `struck` says where.
+    """Injected faults.
 
-    status     answers `status`, `body`, `headers`
-    headers    answers as it should, with `headers` beside
-    drop       hangs up; reset: breaks off in the middle of the request. Neither has an answer
-    close      answers, then hangs up without having said so
-    truncate   hangs up in the middle of the answer; break: resets the connection there
-    stall      waits for `seconds` first; slow: answers bit by bit, for so long
-    flood      answers with `body`, then blanks without end, or up to `bytes`; `announced` tells how many there will be
+    A fault is {"at": route, "do": kind, …}, with these options:
 
-    With "carried_out", "status" and "drop" do what was asked all the same. {"where": {"seed": 8}} strikes only runs whose
-    input says so.
-    With {"after": 2} it lets two pass first.
-    At "run", for the run that is created next: "fail" for a `reason`, "cancel", "say" an answer's `body` whenever it is
-    asked about, "short" by `seconds`, "silent", or "signalled".
-    At "webhook", for the run that is created next: "twice", "late" by `seconds`, "early" (before the create call is
-    answered, too), "never", "wrong_secret", "unknown_run", or "newest", the body of the newest documentation.
+    times      how often it triggers, 1 by default
+    after      how many matching requests it lets pass first
+    where      triggers only for runs with this input, such as {"seed": 8}
+
+    Kinds at a route:
+
+    status     respond with `status`, `body` and `headers`
+    headers    add `headers` to the normal response
+    drop       close the connection without a response
+    reset      reset the connection in the middle of the request
+    close      send the normal response, then close the connection without `Connection: close`
+    truncate   close the connection in the middle of the response
+    break      reset the connection in the middle of the response
+    stall      wait for `seconds` before the normal response
+    slow       send the response in pieces over `seconds`
+    flood      respond with `body`, followed by spaces: without end, or up to `bytes`, with a Content-Length if `announced`
+
+    With "carried_out", "status" and "drop" perform the request nevertheless.
+
+    Kinds at "run", for the next run that is created:
+
+    fail       end in an error, for a `reason`
+    cancel     end as cancelled
+    say        respond with `body` to each get call
+    short      make the result shorter by `seconds`
+    silent     make a result without an audio track
+    signalled  signal the AAC encoder delay in the result
+
+    Kinds at "webhook", for the next run that is created:
+
+    twice         make the call twice
+    late          make the call `seconds` late
+    early         make an additional call before the response to the create call
+    never         make no call
+    wrong_secret  send a wrong secret
+    unknown_run   send the id of an unknown run
+    newest        send the body that the newest documentation describes
     """
 
     def __init__(self) -> None:
         self.struck: list[str] = []
-        self._orders: list[dict[str, Any]] = []
+        """Where faults have been triggered, in order."""
+        self._faults: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
-    def order(self, order: dict[str, Any]) -> None:
+    def order(self, fault: dict[str, Any]) -> None:
         with self._lock:
-            self._orders.append({"times": 1, **order})
+            self._faults.append({"times": 1, **fault})
 
     def clear(self) -> None:
         with self._lock:
-            self._orders.clear()
+            self._faults.clear()
 
-    def take(self, at: str, asked: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def trigger(self, at: str, run_input: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the faults to apply to this request, and count them down."""
         with self._lock:
-            met = [
-                order
-                for order in self._orders
-                if order["at"] == at and order["times"] > 0 and order.get("where", {}).items() <= (asked or {}).items()
+            matching = [
+                fault
+                for fault in self._faults
+                if fault["at"] == at and fault["times"] > 0 and fault.get("where", {}).items() <= (run_input or {}).items()
             ]
-            struck = [order for order in met if order.get("after", 0) <= 0]
-            for order in met:
-                order["after"] = order.get("after", 0) - 1
-            for order in struck:
-                order["times"] -= 1
+            triggered = [fault for fault in matching if fault.get("after", 0) <= 0]
+            for fault in matching:
+                fault["after"] = fault.get("after", 0) - 1
+            for fault in triggered:
+                fault["times"] -= 1
                 self.struck.append(at)
-            return struck
+            return triggered
 
 
-class Faulty(BaseHTTPRequestHandler):
-    """Answers that go wrong on their way."""
+class FaultyHandler(BaseHTTPRequestHandler):
+    """Request handler that can apply faults to its responses."""
 
     protocol_version = "HTTP/1.1"
-    # Head and body go out as two writes; without this each kept connection waits 40 ms between them.
+    # Headers and body are sent by two writes; with Nagle's algorithm a kept-alive connection would wait 40 ms between them.
     disable_nagle_algorithm = True
 
-    def break_off(self, fault: dict[str, Any], act: Act) -> None:
-        """The faults after which there is no answer, or no whole one."""
+    def apply_fault(self, fault: dict[str, Any], action: Action) -> None:
+        """Apply a fault that leaves the request without a response, or with an incomplete or unusual one."""
         match fault["do"]:
             case "drop":
                 if "carried_out" in fault:
-                    act()
-                self._hang_up()
+                    action()
+                self._close()
             case "reset":
                 self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
                 self._reset()
             case "close":
-                self.reply(*act())
-                self._hang_up()
+                self.reply(*action())
+                self._close()
             case "truncate":
-                self._reply_in_part(act()[1])
-                self._hang_up()
+                self._reply_partially(action()[1])
+                self._close()
             case "break":
-                self._reply_in_part(act()[1])
+                self._reply_partially(action()[1])
                 self._reset()
             case "slow":
-                self._reply_slowly(act()[1], fault["seconds"])
+                self._reply_slowly(action()[1], fault["seconds"])
             case "flood":
-                act()
+                action()
                 self._flood(fault.get("body", "").encode(), fault.get("bytes", 1 << 40), "announced" in fault)
             case other:
                 raise ValueError(other)
@@ -101,17 +127,17 @@ class Faulty(BaseHTTPRequestHandler):
     def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         raise NotImplementedError
 
-    def _begin(self, size: int) -> None:
+    def _send_headers(self, size: int) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(size))
         self.end_headers()
 
-    def _reply_in_part(self, body: bytes) -> None:
-        self._begin(len(body))
+    def _reply_partially(self, body: bytes) -> None:
+        self._send_headers(len(body))
         self.wfile.write(body[: len(body) // 2])
 
     def _reply_slowly(self, body: bytes, seconds: float) -> None:
-        self._begin(len(body))
+        self._send_headers(len(body))
         pieces = 50
         size = -(-len(body) // pieces)
         for start in range(0, len(body), size):
@@ -120,7 +146,7 @@ class Faulty(BaseHTTPRequestHandler):
             time.sleep(seconds / pieces)
 
     def _flood(self, body: bytes, size: int, announced: bool) -> None:
-        """Until the client hangs up, which ends this by an OSError."""
+        """Send spaces until `size` is reached, or the client closes the connection, which raises an OSError here."""
         self.close_connection = True
         self.send_response(200)
         self.send_header(*(("Content-Length", str(size)) if announced else ("Connection", "close")))
@@ -130,7 +156,7 @@ class Faulty(BaseHTTPRequestHandler):
         while sent < size:
             sent += self.wfile.write(b" " * min(_CHUNK, size - sent))
 
-    def _hang_up(self) -> None:
+    def _close(self) -> None:
         self.close_connection = True
         self.wfile.flush()
         self.connection.shutdown(socket.SHUT_RDWR)
@@ -138,5 +164,5 @@ class Faulty(BaseHTTPRequestHandler):
     def _reset(self) -> None:
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Closed for good at once: what else holds this socket would only say goodbye first.
+        # Close the descriptor itself: other references to the socket object would keep it open and shut it down orderly.
         socket.close(self.connection.detach())

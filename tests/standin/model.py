@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands in for the model: the clip's own picture, a click at each flash, and a hiss that follows the motion.
+"""Substitute for the model: the result has the clip's picture, a click at each flash, and a hiss that follows the motion.
 
-Clips are read as the public model code reads them: a result is never longer than the frames that were sent can fill.
+Clips are read as by the public model code: a result is never longer than the frames of the clip allow.
 """
 
 from collections.abc import Iterable
@@ -21,31 +21,34 @@ SEGMENT_FRAMES = 16
 SEGMENT_STEP = 8
 _SURPLUS_SECONDS = 0.02
 _BRIGHT = 150.0
-"""The mean of a picture, of 255, from which on it counts as flashing."""
+"""Mean brightness, from 0 to 255, above which a frame counts as a flash."""
 
 
 class RunFailed(Exception):
-    """The run ends in `error`, with this reason."""
+    """Failure of a run, which ends in status `error` with this reason."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What was seen of the clip that was sent: times in seconds, means of brightness from 0 to 255, one a frame."""
+    """Decoded properties of a clip; each array has one value per frame."""
 
     width: int
     height: int
     fps: Fraction
     times: "np.ndarray"
+    """Seconds."""
     means: "np.ndarray"
+    """Mean brightness, from 0 to 255."""
     motion: "np.ndarray"
+    """Mean difference from the previous frame, from 0 to 255."""
 
 
 def look(path: Path) -> Clip:
-    """Decodes the clip; raises RunFailed for what a model server refuses."""
+    """Decode a clip. Raises RunFailed if it can't be decoded, as the model server does."""
     times: list[float] = []
     means: list[float] = []
     motion: list[float] = []
-    before = None
+    previous = None
     try:
         with av.open(str(path)) as file:
             stream = file.streams.video[0]
@@ -53,18 +56,18 @@ def look(path: Path) -> Clip:
                 picture = frame.to_ndarray(format="gray").astype(np.float32)
                 times.append(float(frame.time or 0))
                 means.append(float(picture.mean()))
-                motion.append(0.0 if before is None else float(np.abs(picture - before).mean()))
-                before = picture
+                motion.append(0.0 if previous is None else float(np.abs(picture - previous).mean()))
+                previous = picture
             width, height = stream.codec_context.width, stream.codec_context.height
             rate = stream.average_rate
             fps = Fraction(rate.numerator, rate.denominator) if rate else Fraction(0)
-    except (FFmpegError, IndexError) as fault:
-        raise RunFailed("the video could not be decoded") from fault
+    except (FFmpegError, IndexError) as error:
+        raise RunFailed("the video could not be decoded") from error
     return Clip(width, height, fps, np.array(times), np.array(means), np.array(motion))
 
 
 def describe(path: Path) -> dict[str, object]:
-    """What a clip is, as plain values; `motion` and `means` a frame each, from 0 to 255."""
+    """Return a clip's properties as JSON values; `motion` and `means` have one value per frame, from 0 to 255."""
     clip = look(path)
     with av.open(str(path)) as file:
         codec = file.streams.video[0].codec_context
@@ -87,10 +90,10 @@ def describe(path: Path) -> dict[str, object]:
 
 
 def result_seconds(times: Iterable[float], duration: float) -> float:
-    """How many seconds of the clip are used, which is how long its result is; see `read_frames` in the public code.
+    """Return how many seconds of the clip the model uses, which is the length of its result.
 
-    Each frame fills the samples that are due by its time; the reader stops at the first that is later than `duration`. The
-    result is shortened to the samples that were filled.
+    As `read_frames` in the public model code: each frame fills the samples that are due by its time, and reading stops at
+    the first frame later than `duration`. The result is shortened to the samples that were filled.
     """
     counts, due = {MOTION_FPS: 0, PICTURE_FPS: 0}, {MOTION_FPS: 0.0, PICTURE_FPS: 0.0}
     for time in times:
@@ -104,15 +107,15 @@ def result_seconds(times: Iterable[float], duration: float) -> float:
 
 
 def segments(seconds: float) -> int:
-    """How many segments of motion the model makes its sound from."""
+    """Return the number of motion segments that the model uses for a result of this length."""
     return int((seconds * MOTION_FPS - SEGMENT_FRAMES) // SEGMENT_STEP + 1)
 
 
 def score(path: Path, target: Path, *, duration: float, seed: int, signalled: bool = False, silent: bool = False) -> float:
-    """Writes the result of one run to `target` and returns how many seconds of the clip were used.
+    """Write the result of a run to `target`; return how many seconds of the clip were used.
 
-    signalled  the mp4 tells of the AAC encoder's delay, as the ffmpeg program's does; the public model code's doesn't
-    silent     the mp4 has no sound at all
+    signalled  signal the AAC encoder delay in the mp4, as the ffmpeg program does and the public model code doesn't
+    silent     write no audio track
     """
     clip = look(path)
     seconds = result_seconds(clip.times, duration)
@@ -135,17 +138,17 @@ def _sound(clip: Clip, seconds: float, seed: int) -> "np.ndarray":
 
 
 def flashes(clip: Clip) -> "np.ndarray":
-    """The frames on which the picture has just become bright."""
+    """Return the indices of the first frame of each flash."""
     bright = clip.means > _BRIGHT
     return np.flatnonzero(bright & ~np.concatenate([[False], bright[:-1]]))
 
 
 def _mux(picture: Path, target: Path, sound: "np.ndarray | None", signalled: bool) -> None:
     with av.open(str(picture)) as source, av.open(str(target), "w", format="mp4") as result:
-        shown = source.streams.video[0]
-        video = result.add_stream_from_template(shown)
+        original = source.streams.video[0]
+        video = result.add_stream_from_template(original)
         audio = None if sound is None else result.add_stream("aac", rate=SAMPLE_RATE, layout="stereo")
-        for packet in source.demux(shown):
+        for packet in source.demux(original):
             if packet.dts is not None:
                 packet.stream = video
                 result.mux(packet)
@@ -156,7 +159,8 @@ def _mux(picture: Path, target: Path, sound: "np.ndarray | None", signalled: boo
         frame.pts = 0
         for packet in (*audio.encode(frame), *audio.encode(None)):
             if not signalled:
-                # The encoder begins 1024 samples before zero, which becomes the edit list; shifted, nothing tells of it.
+                # The encoder starts 1024 samples before zero, for which the muxer writes an edit list. Shifted to zero, the
+                # delay is in the file without being signalled.
                 packet.pts = (packet.pts or 0) + AAC_DELAY
                 packet.dts = (packet.dts or 0) + AAC_DELAY
             packet.stream = audio

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the double reaches what is not its own: videos in other storages, and webhooks.
+"""Requests that the double sends: fetching videos from other storages, and calling webhooks.
 
-Like the real service it wants public https addresses. Nothing here has one, so tests say which public host leads to which
-port of this machine (`tunnels`, the user's tunnel), and which storages on loopback count as public (`storages`).
+Like the real service, it accepts only public https URLs. Test servers have none, so tests map public hosts to ports on
+loopback (`tunnels`, in place of the user's tunnel) and list the storages on loopback that count as public (`storages`).
 """
 
 import http.client
@@ -20,7 +20,7 @@ _VIDEO_MAX = 100_000_000
 
 
 def is_public(url: object) -> bool:
-    """Whether the real service would speak to this address."""
+    """Return whether the real service would send a request to this URL."""
     if not isinstance(url, str):
         return False
     parts = urlsplit(url)
@@ -30,37 +30,41 @@ def is_public(url: object) -> bool:
 
 @dataclass
 class Outside:
-    """pause: seconds between two attempts at a call; with the real service about 10."""
+    """Sender of the double's own requests."""
 
     tunnels: dict[str, int] = field(default_factory=dict[str, int])
+    """Port on loopback for each public host."""
     storages: list[str] = field(default_factory=list[str])
+    """Base URLs on loopback that count as public."""
     pause: float = 10.0
+    """Seconds between two attempts at a webhook call; about 10 at the real service."""
     calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Attempts at webhook calls so far: run, status and time."""
 
     def reaches_loopback(self, url: str) -> bool:
         return any(url.startswith(f"{storage}/") for storage in self.storages)
 
     def video(self, url: str) -> bytes | None:
-        """The video at an address, None where there is none."""
-        status, body = self._ask("GET", url)
+        """Download the video at the URL; return None if that fails."""
+        status, body = self._request("GET", url)
         return body if status == 200 else None
 
     def call(self, url: str, secret: str, run: str, body: Mapping[str, object]) -> int:
-        """One attempt to call a webhook; its status, 0 where nobody answered."""
+        """Make one attempt to call a webhook; return the status of the response, or 0 without a response."""
         headers = {"Content-Type": "application/json", "X-Webhook-Secret": secret}
-        status, _ = self._ask("POST", url, json.dumps(body).encode(), headers)
+        status, _ = self._request("POST", url, json.dumps(body).encode(), headers)
         self.calls.append({"run": run, "status": status, "time": time.time()})
         return status
 
-    def insist(self, url: str, secret: str, run: str, body: Mapping[str, object]) -> None:
-        """As the service does: three attempts, until one is answered well."""
+    def call_with_retries(self, url: str, secret: str, run: str, body: Mapping[str, object]) -> None:
+        """Call a webhook as the real service does: in up to three attempts, until one succeeds."""
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(self.pause)
             if 200 <= self.call(url, secret, run, body) < 300:
                 return
 
-    def _ask(
+    def _request(
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         parts = urlsplit(url)
@@ -71,8 +75,8 @@ class Outside:
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request(method, target, body, {"Host": parts.netloc, **(headers or {})})
-            answer = connection.getresponse()
-            return answer.status, answer.read(_VIDEO_MAX)
+            response = connection.getresponse()
+            return response.status, response.read(_VIDEO_MAX)
         except (OSError, http.client.HTTPException):
             return 0, b""
         finally:

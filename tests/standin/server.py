@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The double's two hosts on loopback: the API, which wants the key, and the files, which must never see it."""
+"""The double's two hosts on loopback: the API, which requires the key, and the file storage, which must never receive it."""
 
 import json
 import threading
@@ -11,18 +11,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
 
-from .faults import Act, Faults, Faulty
-from .service import BYTES_MAX, Refused, Service, as_json
+from .faults import Action, Faults, FaultyHandler
+from .service import BYTES_MAX, ErrorResponse, Service, as_json
 
 
 def openapi_file() -> Path | None:
-    """The vendor's own description of its API, where it lies beside the checkout."""
+    """Return the vendor's OpenAPI file, or None if it is not beside the checkout."""
     path = Path(__file__).parents[3] / "shared" / "eachlabs-openapi.json"
     return path if path.is_file() else None
 
 
 class Double:
-    """Both servers, what they share, and what they were asked."""
+    """Both servers, with the state they share and the requests they received."""
 
     def __init__(self, service: Service, port: int = 0) -> None:
         self.service = service
@@ -32,7 +32,7 @@ class Double:
         self._servers = [_Server(("127.0.0.1", port), Api, self), _Server(("127.0.0.1", 0), Files, self)]
         api, files = (server.server_address[1] for server in self._servers)
         service.api_url = f"http://127.0.0.1:{api}"
-        # Another name for the same machine: to a client it is another host, which must not get the key.
+        # Another name of the same machine: to a client it is a different host, which must not receive the key.
         service.files_url = f"http://localhost:{files}"
 
     def start(self) -> None:
@@ -46,8 +46,8 @@ class Double:
 
     def forget(self) -> None:
         service = self.service
-        for told in (self.requests, service.violations, self.faults.struck, service.uploads, service.outside.calls):
-            told.clear()
+        for records in (self.requests, service.violations, self.faults.struck, service.uploads, service.outside.calls):
+            records.clear()
 
     def check_schema(self, path: str, body: object) -> None:
         self._schema.check(path, body)
@@ -66,11 +66,11 @@ class _Server(ThreadingHTTPServer):
         self.double = double
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news."""
+        """Print nothing: tests make clients close connections."""
 
 
 class _Schema:
-    """Holds request bodies against the vendor's OpenAPI file; without the file it lets all pass."""
+    """Validator of request bodies against the vendor's OpenAPI file; accepts everything without that file."""
 
     def __init__(self, path: Path | None) -> None:
         self._schemas: dict[str, Any] = {}
@@ -89,18 +89,20 @@ class _Schema:
             return
         try:
             jsonschema.validate(body, schema)
-        except jsonschema.ValidationError as fault:
-            raise Refused(400, {"error": f"against the OpenAPI file: {fault.message}"}) from None
+        except jsonschema.ValidationError as error:
+            raise ErrorResponse(400, {"error": f"against the OpenAPI file: {error.message}"}) from None
 
 
-class _Handler(Faulty):
+class _Handler(FaultyHandler):
+    """Request handler of both hosts."""
+
     host = ""
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
     def do_GET(self) -> None:
-        self._answer()
+        self._handle()
 
     do_POST = do_PUT = do_DELETE = do_GET
 
@@ -109,7 +111,7 @@ class _Handler(Faulty):
         assert isinstance(self.server, _Server)
         return self.server.double
 
-    def _answer(self) -> None:
+    def _handle(self) -> None:
         parts = urlsplit(self.path)
         if not parts.path.startswith("/_standin"):
             self.double.requests.append(
@@ -122,20 +124,20 @@ class _Handler(Faulty):
                 }
             )
         try:
-            name, act = self.route(self.command, parts.path, parts.query)
-            self._carry_out(name, act)
-        except Refused as refused:
-            body = b"" if refused.body is None else as_json(refused.body)
-            self.reply(refused.status, body, refused.headers)
+            route, action = self.route(self.command, parts.path, parts.query)
+            self._respond(route, action)
+        except ErrorResponse as error:
+            body = b"" if error.body is None else as_json(error.body)
+            self.reply(error.status, body, error.headers)
 
-    def _carry_out(self, name: str, act: Act) -> None:
-        """Acts, unless a fault was ordered for this route."""
+    def _respond(self, route: str, action: Action) -> None:
+        """Perform the request and respond, with the faults that are injected at this route."""
         status, body, headers = 0, b"", {}
-        for fault in self.double.faults.take(name):
+        for fault in self.double.faults.trigger(route):
             match fault["do"]:
                 case "status":
                     if "carried_out" in fault:
-                        act()
+                        action()
                     else:
                         self.body()
                     status, body, headers = fault["status"], fault.get("body", "").encode(), fault.get("headers", {})
@@ -144,10 +146,10 @@ class _Handler(Faulty):
                 case "stall":
                     time.sleep(fault["seconds"])
                 case _:
-                    self.break_off(fault, act)
+                    self.apply_fault(fault, action)
                     return
         if not status:
-            status, body = act()
+            status, body = action()
         self.reply(status, body, headers)
 
     def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -160,44 +162,49 @@ class _Handler(Faulty):
         self.wfile.write(body)
 
     def body(self) -> bytes:
+        """Read the body of the request."""
         if "Content-Length" not in self.headers and self.command in ("PUT", "POST"):
             if self.headers.get("Transfer-Encoding"):
                 self.close_connection = True
-                raise Refused(411, {"error": "MissingContentLength"})
+                raise ErrorResponse(411, {"error": "MissingContentLength"})
             return b""
         length = int(self.headers.get("Content-Length", 0))
         if length > BYTES_MAX:
             self.close_connection = True
-            raise Refused(413, {"error": "EntityTooLarge"})
+            raise ErrorResponse(413, {"error": "EntityTooLarge"})
         body = self.rfile.read(length)
         if len(body) < length:
             self.close_connection = True
-            raise Refused(400, {"error": "IncompleteBody"})
+            raise ErrorResponse(400, {"error": "IncompleteBody"})
         return body
 
     def json(self) -> dict[str, Any]:
+        """Read the body of the request, which must be a JSON object."""
         try:
             value = json.loads(self.body())
         except ValueError:
-            raise Refused(400, {"error": "the body is no JSON"}) from None
+            raise ErrorResponse(400, {"error": "the body is not JSON"}) from None
         if not isinstance(value, dict):
-            raise Refused(400, {"error": "the body is no object"})
+            raise ErrorResponse(400, {"error": "the body is not an object"})
         return value
 
-    def route(self, method: str, path: str, query: str) -> tuple[str, Act]:
+    def route(self, method: str, path: str, query: str) -> tuple[str, Action]:
+        """Return the name of the route, at which faults are injected, and the action that performs the request."""
         raise NotImplementedError
 
 
 class Api(_Handler):
+    """The API, and the control interface for tests."""
+
     host = "api"
 
-    def route(self, method: str, path: str, query: str) -> tuple[str, Act]:
+    def route(self, method: str, path: str, query: str) -> tuple[str, Action]:
         if path.startswith("/_standin"):
             return "control", lambda: self._control(method, path)
         service = self.double.service
         steps = path.strip("/").split("/")
         if steps[:1] != ["v1"]:
-            raise Refused(404, {"error": "not found"})
+            raise ErrorResponse(404, {"error": "not found"})
         if not (method == "GET" and steps == ["v1", "model"]):
             self._check_key()
         match method, steps[1:]:
@@ -217,25 +224,25 @@ class Api(_Handler):
             case "GET", ["model"]:
                 return "model", lambda: (200, as_json({"title": "MMAudio", "slug": "mmaudio", "request_schema": {}}))
             case _:
-                raise Refused(404, {"error": "not found"})
+                raise ErrorResponse(404, {"error": "not found"})
 
     def _check_key(self) -> None:
         key = self.double.service.key
         if self.headers.get("X-API-Key") != key or self.headers.get("Authorization") != f"Bearer {key}":
             self.body()
-            raise Refused(401, {"error": "Invalid or missing API key"})
+            raise ErrorResponse(401, {"error": "Invalid or missing API key"})
 
     def _check_create_form(self, path: str) -> None:
-        """Refuses the create path with, or without, its trailing slash, as the settings say."""
+        """Reject the form of the create path, with or without a trailing slash, that the settings don't allow."""
         service = self.double.service
-        right = "/v1/prediction/" if service.create_form == "slash" else "/v1/prediction"
-        if path == right:
+        accepted = "/v1/prediction/" if service.create_form == "slash" else "/v1/prediction"
+        if path == accepted:
             return
         self.body()
         if service.other_form not in (301, 302, 307, 308):
-            raise Refused(service.other_form, {"error": "no such path"})
+            raise ErrorResponse(service.other_form, {"error": "no such path"})
         host = service.api_url if service.location == "absolute" else ""
-        raise Refused(service.other_form, None, {"Location": host + right})
+        raise ErrorResponse(service.other_form, None, {"Location": host + accepted})
 
     def _checked(self, path: str) -> dict[str, Any]:
         body = self.json()
@@ -245,15 +252,15 @@ class Api(_Handler):
     def _create(self) -> tuple[int, bytes]:
         body = self._checked("/v1/prediction")
         faults = self.double.faults
-        orders = faults.take("run", body.get("input"))
-        return 200, as_json(self.double.service.create(body, orders, faults.take("webhook")))
+        run_faults = faults.trigger("run", body.get("input"))
+        return 200, as_json(self.double.service.create(body, run_faults, faults.trigger("webhook")))
 
     def _delete(self, file_id: str) -> bytes:
         self.double.service.delete(file_id)
         return b""
 
     def _control(self, method: str, path: str) -> tuple[int, bytes]:
-        """Not of the service: how a test in another process orders faults and asks what has happened."""
+        """Serve the control interface, not part of the real service: tests inject faults and read the state through it."""
         match method, path:
             case "GET", "/_standin/state":
                 return 200, as_json(self.double.state())
@@ -275,28 +282,28 @@ class Api(_Handler):
                 self.double.forget()
                 return 200, b"{}"
             case _:
-                raise Refused(404, {"error": "not found"})
+                raise ErrorResponse(404, {"error": "not found"})
 
 
 class Files(_Handler):
-    """Storage and results; a key that turns up here is a leak."""
+    """Storage of uploads and results; a request with the key is recorded as a violation."""
 
     host = "files"
 
-    def route(self, method: str, path: str, query: str) -> tuple[str, Act]:
+    def route(self, method: str, path: str, query: str) -> tuple[str, Action]:
         service = self.double.service
-        sent = " ".join(self.headers.values()) + self.path
-        if service.key in sent or "authorization" in {name.lower() for name in self.headers}:
+        received = " ".join(self.headers.values()) + self.path
+        if service.key in received or "authorization" in {name.lower() for name in self.headers}:
             service.violations.append(f"credentials were sent with {method} {path}")
             self.body()
-            raise Refused(400, {"error": "credentials do not belong here"})
+            raise ErrorResponse(400, {"error": "credentials do not belong here"})
         match method, path.strip("/").split("/"):
             case "PUT", ["put", file_id]:
                 return "put", lambda: (200, self._put(file_id, query))
             case "GET", ["outputs", name]:
                 return "output", lambda: (200, service.output(name.removesuffix(".mp4")))
             case _:
-                raise Refused(404, {"error": "not found"})
+                raise ErrorResponse(404, {"error": "not found"})
 
     def _put(self, file_id: str, query: str) -> bytes:
         headers = {name.lower(): value for name, value in self.headers.items()}

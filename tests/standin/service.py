@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the double knows and refuses: uploads, runs, caps. No HTTP in here; each call answers (status, headers, body)."""
+"""Logic of the double, without HTTP: uploads, runs, limits and validation. Raises ErrorResponse for what is rejected."""
 
 import json
 import secrets
@@ -16,10 +16,11 @@ from .outside import Outside, is_public
 
 MODEL = "mmaudio"
 PUBLIC_HOST = "cdn.standin.example"
-UPLOAD_LIFE_SECONDS = 15 * 60
+PRESIGNED_URL_SECONDS = 15 * 60
 BYTES_MAX = 100_000_000
 CREATES_PER_MINUTE = 100
 PRICE = 0.00108
+"""US dollars per second of a run."""
 
 _FIELDS: dict[str, tuple[type, ...]] = {
     "video": (str,),
@@ -32,8 +33,8 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 }
 
 
-class Refused(Exception):
-    """`body` None: an answer without one."""
+class ErrorResponse(Exception):
+    """Error response; with `body` None, one without a body."""
 
     def __init__(self, status: int, body: dict[str, Any] | None, headers: dict[str, str] | None = None) -> None:
         super().__init__(status)
@@ -44,14 +45,19 @@ class Refused(Exception):
 
 @dataclass
 class Upload:
+    """File that was announced by a presign call."""
+
     id: str
     signature: str
     content_type: str
     headers: dict[str, str]
     issued: float
+    """Unix time."""
     life: int
+    """Seconds."""
     path: Path
     live: bool = False
+    """Uploaded and not deleted."""
     deleted: bool = False
 
     @property
@@ -61,26 +67,34 @@ class Upload:
 
 @dataclass
 class Run:
+    """Run of the model."""
+
     id: str
     input: dict[str, Any]
-    began: float
+    started: float
+    """Unix time."""
     created_at: str
     status: str = "created"
     seconds: float = 0.0
+    """Duration of the run."""
     result: Path | None = None
     reason: str = ""
+    """Reason of the failure."""
     clip: dict[str, Any] = field(default_factory=dict)
-    orders: list[dict[str, Any]] = field(default_factory=list)
+    """Properties of the clip that was fetched, from `model.describe`."""
+    faults: list[dict[str, Any]] = field(default_factory=list)
     webhook_url: str = ""
     webhook_secret: str = ""
-    calls: list[dict[str, Any]] = field(default_factory=list)
+    webhook_faults: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def under_way(self) -> bool:
+    def active(self) -> bool:
         return self.status in ("created", "starting", "processing")
 
 
 class Service:
+    """State of the service; tests set some of its attributes through the control interface."""
+
     def __init__(self, folder: Path, key: str, *, run_seconds: float, concurrent: int) -> None:
         self.key = key
         self.run_seconds = run_seconds
@@ -90,8 +104,8 @@ class Service:
         self.uploads: dict[str, Upload] = {}
         self.runs: dict[str, Run] = {}
         self.most_under_way = 0
-        # As web frameworks that know one form of a path: "slash" or "no slash", what the other form is answered (404, 405,
-        # 301, 302, 307, 308), and whether a redirect's Location is "absolute" or "relative".
+        # Some web frameworks accept only one form of a path: "slash" or "no slash". The other form gets the status
+        # `other_form` (404, 405, 301, 302, 307 or 308); the Location of a redirect is "absolute" or "relative".
         self.create_form = "slash"
         self.other_form = 404
         self.location = "absolute"
@@ -106,11 +120,11 @@ class Service:
         content_type = body.get("content_type")
         life = body.get("expires_in_seconds", 180 * 24 * 3600)
         if not isinstance(content_type, str) or "/" not in content_type:
-            raise Refused(400, {"error": "content_type is required"})
+            raise ErrorResponse(400, {"error": "content_type is required"})
         if not isinstance(life, int) or isinstance(life, bool):
-            raise Refused(400, {"error": "expires_in_seconds must be an integer"})
+            raise ErrorResponse(400, {"error": "expires_in_seconds must be an integer"})
         if body.get("file_type", "video") not in ("image", "video", "audio", "other"):
-            raise Refused(400, {"error": "invalid file_type"})
+            raise ErrorResponse(400, {"error": "invalid file_type"})
         life = min(max(life, 60), 365 * 24 * 3600)
         file_id = str(uuid.uuid4())
         upload = Upload(
@@ -134,14 +148,14 @@ class Service:
     def put(self, file_id: str, query: str, headers: dict[str, str], body: bytes) -> None:
         upload = self.uploads.get(file_id)
         if upload is None or upload.deleted or query != f"X-Amz-Signature={upload.signature}":
-            raise Refused(403, {"error": "SignatureDoesNotMatch"})
-        if time.time() - upload.issued > UPLOAD_LIFE_SECONDS:
-            raise Refused(403, {"error": "Request has expired"})
-        wanted = {**upload.headers, "content-type": upload.content_type}
-        if any(headers.get(name) != value for name, value in wanted.items()):
-            raise Refused(403, {"error": "a signed header is missing or differs"})
+            raise ErrorResponse(403, {"error": "SignatureDoesNotMatch"})
+        if time.time() - upload.issued > PRESIGNED_URL_SECONDS:
+            raise ErrorResponse(403, {"error": "Request has expired"})
+        required = {**upload.headers, "content-type": upload.content_type}
+        if any(headers.get(name) != value for name, value in required.items()):
+            raise ErrorResponse(403, {"error": "a signed header is missing or differs"})
         if len(body) > BYTES_MAX:
-            raise Refused(413, {"error": "EntityTooLarge"})
+            raise ErrorResponse(413, {"error": "EntityTooLarge"})
         upload.path.write_bytes(body)
         upload.live = True
 
@@ -149,7 +163,7 @@ class Service:
         try:
             uuid.UUID(file_id)
         except ValueError:
-            raise Refused(400, {"error": "id must be a uuid"}) from None
+            raise ErrorResponse(400, {"error": "id must be a uuid"}) from None
         upload = self.uploads.get(file_id)
         if upload is not None:
             upload.live = False
@@ -157,36 +171,36 @@ class Service:
             upload.path.unlink(missing_ok=True)
 
     def create(
-        self, body: dict[str, Any], orders: list[dict[str, Any]], calls: list[dict[str, Any]] | None = None
+        self, body: dict[str, Any], run_faults: list[dict[str, Any]], webhook_faults: list[dict[str, Any]] | None = None
     ) -> dict[str, Any]:
-        """`orders` are for the run, `calls` for the webhook; see `Faults`."""
+        """Create a run, with the faults of `Faults` for the run and for its webhook."""
         if body.get("model") != MODEL:
-            raise Refused(404, {"error": "model not found"})
+            raise ErrorResponse(404, {"error": "model not found"})
         fields = body.get("input")
         if not isinstance(fields, dict):
-            raise Refused(400, {"error": "input is required"})
+            raise ErrorResponse(400, {"error": "input is required"})
         self._check_fields(fields)
         webhook_url, webhook_secret = body.get("webhook_url", ""), body.get("webhook_secret", "")
         if webhook_url and not (is_public(webhook_url) and isinstance(webhook_secret, str)):
-            raise Refused(
+            raise ErrorResponse(
                 400, {"status": 400, "error": "invalid input", "details": "webhook_url must be a public https URL"}
             )
         with self._lock:
-            self._check_caps()
-            run = Run(uuid.uuid4().hex, fields, time.time(), datetime.now(UTC).isoformat(), orders=orders)
-            run.webhook_url, run.webhook_secret, run.calls = webhook_url, webhook_secret, calls or []
+            self._check_limits()
+            run = Run(uuid.uuid4().hex, fields, time.time(), datetime.now(UTC).isoformat(), faults=run_faults)
+            run.webhook_url, run.webhook_secret, run.webhook_faults = webhook_url, webhook_secret, webhook_faults or []
             self.runs[run.id] = run
-            self.most_under_way = max(self.most_under_way, self._under_way())
-        if any(order["do"] == "early" for order in run.calls):
-            self.outside.call(run.webhook_url, run.webhook_secret, run.id, _told(run, self.files_url))
-        threading.Thread(target=self._work, args=(run,), daemon=True).start()
+            self.most_under_way = max(self.most_under_way, self._active_runs())
+        if any(fault["do"] == "early" for fault in run.webhook_faults):
+            self.outside.call(run.webhook_url, run.webhook_secret, run.id, _webhook_body(run, self.files_url))
+        threading.Thread(target=self._run_to_end, args=(run,), daemon=True).start()
         return {"status": "success", "message": "Prediction created successfully", "predictionID": run.id}
 
     def get(self, run_id: str) -> dict[str, Any]:
         run = self._run(run_id)
-        order = next((order for order in run.orders if order["do"] == "say"), None)
-        if order is not None:
-            return {"id": run.id, "predictionID": run.id, "input": run.input, **order["body"]}
+        fault = next((fault for fault in run.faults if fault["do"] == "say"), None)
+        if fault is not None:
+            return {"id": run.id, "predictionID": run.id, "input": run.input, **fault["body"]}
         body: dict[str, Any] = {
             "id": run.id,
             "predictionID": run.id,
@@ -208,26 +222,26 @@ class Service:
 
     def cancel(self, run_id: str) -> dict[str, Any]:
         run = self._run(run_id)
-        if run.under_way:
+        if run.active:
             run.status = "cancelled"
         self.cancelled.append(run_id)
         return {"status": "cancelled", "message": "Prediction canceled successfully", "predictionID": run_id}
 
     def executions(self, query: dict[str, list[str]]) -> dict[str, Any]:
-        asked = query.get("limit", ["20"])[0]
-        limit = int(asked) if asked.isdecimal() else 0
+        limit_text = query.get("limit", ["20"])[0]
+        limit = int(limit_text) if limit_text.isdecimal() else 0
         if not 1 <= limit <= 100:
-            raise Refused(400, {"error": "limit must be from 1 to 100"})
-        skipped = query.get("offset", ["0"])[0]
-        if not skipped.isdecimal():
-            raise Refused(400, {"error": "offset must not be negative"})
-        offset = int(skipped)
+            raise ErrorResponse(400, {"error": "limit must be from 1 to 100"})
+        offset_text = query.get("offset", ["0"])[0]
+        if not offset_text.isdecimal():
+            raise ErrorResponse(400, {"error": "offset must not be negative"})
+        offset = int(offset_text)
         try:
             since = datetime.fromisoformat(query.get("from", ["2000-01-01T00:00:00Z"])[0])
         except ValueError:
-            raise Refused(400, {"error": "from must be RFC 3339"}) from None
+            raise ErrorResponse(400, {"error": "from must be RFC 3339"}) from None
         if since.tzinfo is None:
-            raise Refused(400, {"error": "from must be RFC 3339"})
+            raise ErrorResponse(400, {"error": "from must be RFC 3339"})
         rows = [
             {
                 "id": run.id,
@@ -239,7 +253,7 @@ class Service:
                 "output": None,
             }
             for run in reversed(self.runs.values())
-            if run.began >= since.timestamp() and query.get("model", [MODEL])[0] == MODEL
+            if run.started >= since.timestamp() and query.get("model", [MODEL])[0] == MODEL
         ]
         return {
             "executions": rows[offset : offset + limit],
@@ -252,11 +266,11 @@ class Service:
     def output(self, run_id: str) -> bytes:
         run = self.runs.get(run_id)
         if run is None or run.result is None or run.status != "success":
-            raise Refused(404, {"error": "no such object"})
+            raise ErrorResponse(404, {"error": "no such object"})
         return run.result.read_bytes()
 
     def state(self) -> dict[str, Any]:
-        """What tests ask about."""
+        """Return the state that tests can read, as JSON values."""
         return {
             "uploads": [
                 {"id": u.id, "url": u.url, "live": u.live, "deleted": u.deleted, "life": u.life}
@@ -281,122 +295,128 @@ class Service:
 
     def _run(self, run_id: str) -> Run:
         if run_id not in self.runs:
-            raise Refused(404, {"error": "Prediction not found"})
+            raise ErrorResponse(404, {"error": "Prediction not found"})
         return self.runs[run_id]
 
-    def _under_way(self) -> int:
-        return sum(run.under_way for run in self.runs.values())
+    def _active_runs(self) -> int:
+        return sum(run.active for run in self.runs.values())
 
-    def _check_caps(self) -> None:
+    def _check_limits(self) -> None:
+        """Count a create call. Raises ErrorResponse 429 if the rate limit or the number of runs in flight is exceeded."""
         now = time.time()
-        self._creates = [moment for moment in self._creates if now - moment < 60]
+        self._creates = [created for created in self._creates if now - created < 60]
         if len(self._creates) >= CREATES_PER_MINUTE:
-            raise Refused(429, {"status": 429, "error": "rate limit", "details": f"{CREATES_PER_MINUTE} creates a minute"})
-        if self._under_way() >= self.concurrent:
+            raise ErrorResponse(
+                429, {"status": 429, "error": "rate limit", "details": f"{CREATES_PER_MINUTE} creates a minute"}
+            )
+        if self._active_runs() >= self.concurrent:
             details = f"maximum of {self.concurrent} concurrent predictions reached"
-            raise Refused(429, {"status": 429, "error": "too many runs in flight", "details": details})
+            raise ErrorResponse(429, {"status": 429, "error": "too many runs in flight", "details": details})
         self._creates.append(now)
 
     def _check_fields(self, fields: dict[str, Any]) -> None:
         unknown = sorted(set(fields) - set(_FIELDS))
         if unknown:
-            raise Refused(400, {"status": 400, "error": "invalid input", "details": f"unknown field {unknown[0]}"})
+            raise ErrorResponse(400, {"status": 400, "error": "invalid input", "details": f"unknown field {unknown[0]}"})
         for name, value in fields.items():
             if not isinstance(value, _FIELDS[name]) or isinstance(value, bool):
-                raise Refused(400, {"status": 400, "error": "invalid input", "details": f"{name} has the wrong type"})
+                raise ErrorResponse(400, {"status": 400, "error": "invalid input", "details": f"{name} has the wrong type"})
         if not fields.get("video"):
-            raise Refused(400, {"status": 400, "error": "invalid input", "details": "video is required"})
+            raise ErrorResponse(400, {"status": 400, "error": "invalid input", "details": "video is required"})
         if fields.get("duration", 8) <= 0 or fields.get("num_steps", 25) < 1:
-            raise Refused(400, {"status": 400, "error": "invalid input", "details": "numbers must be positive"})
+            raise ErrorResponse(400, {"status": 400, "error": "invalid input", "details": "numbers must be positive"})
         self._check_video(fields["video"])
 
     def _check_video(self, url: str) -> None:
         if not is_public(url) and not self.outside.reaches_loopback(url):
-            raise Refused(400, {"status": 400, "error": "invalid input", "details": "video must be a public https URL"})
+            raise ErrorResponse(
+                400, {"status": 400, "error": "invalid input", "details": "video must be a public https URL"}
+            )
         if self._video(url) is None:
-            raise Refused(400, {"status": 400, "error": "invalid input", "details": "video could not be fetched"})
+            raise ErrorResponse(400, {"status": 400, "error": "invalid input", "details": "video could not be fetched"})
 
     def _video(self, url: str) -> bytes | None:
-        """What the model would read there now."""
+        """Fetch the video as the model would now; return None if that fails."""
         upload = next((upload for upload in self.uploads.values() if upload.url == url), None)
         if upload is None:
             return self.outside.video(url)
         live = upload.live and time.time() <= upload.issued + upload.life
         return upload.path.read_bytes() if live else None
 
-    def _work(self, run: Run) -> None:
-        """One run, from start to end, on a thread of its own."""
-        self._carry_out(run)
+    def _run_to_end(self, run: Run) -> None:
+        """Process a run and call its webhook; runs in a thread for each run."""
+        self._process(run)
         if run.webhook_url and run.status in ("success", "error"):
-            self._call_back(run)
+            self._call_webhook(run)
 
-    def _call_back(self, run: Run) -> None:
-        orders = {order["do"]: order for order in run.calls}
-        if "never" in orders:
+    def _call_webhook(self, run: Run) -> None:
+        faults = {fault["do"]: fault for fault in run.webhook_faults}
+        if "never" in faults:
             return
-        time.sleep(orders.get("late", {}).get("seconds", 0))
-        secret = "not the secret" if "wrong_secret" in orders else run.webhook_secret
-        body = _told(run, self.files_url, newest="newest" in orders)
-        if "unknown_run" in orders:
+        time.sleep(faults.get("late", {}).get("seconds", 0))
+        secret = "not the secret" if "wrong_secret" in faults else run.webhook_secret
+        body = _webhook_body(run, self.files_url, newest="newest" in faults)
+        if "unknown_run" in faults:
             body["exec_id"] = uuid.uuid4().hex
-        for _ in range(2 if "twice" in orders else 1):
-            self.outside.insist(run.webhook_url, secret, run.id, body)
+        for _ in range(2 if "twice" in faults else 1):
+            self.outside.call_with_retries(run.webhook_url, secret, run.id, body)
 
-    def _carry_out(self, run: Run) -> None:
-        orders = {order["do"]: order for order in run.orders}
+    def _process(self, run: Run) -> None:
+        """Take a run through its statuses and make its result."""
+        faults = {fault["do"]: fault for fault in run.faults}
         for status in ("starting", "processing"):
             time.sleep(self.run_seconds / 2)
-            if not run.under_way:
+            if not run.active:
                 return
             run.status = status
-        if "cancel" in orders:
+        if "cancel" in faults:
             run.status = "cancelled"
             return
         video = self._video(run.input["video"])
         clip = self._folder / f"{run.id}-clip.mp4"
         target = self._folder / f"{run.id}-result.mp4"
         try:
-            if "fail" in orders:
-                raise model.RunFailed(str(orders["fail"].get("reason", "out of memory")))
+            if "fail" in faults:
+                raise model.RunFailed(str(faults["fail"].get("reason", "out of memory")))
             if video is None:
                 raise model.RunFailed("video could not be fetched")
             clip.write_bytes(video)
             run.clip = model.describe(clip)
-            duration = float(run.input.get("duration", 8)) - orders.get("short", {}).get("seconds", 0)
+            duration = float(run.input.get("duration", 8)) - faults.get("short", {}).get("seconds", 0)
             used = model.score(
                 clip,
                 target,
                 duration=duration,
                 seed=int(run.input.get("seed", 0)),
-                signalled="signalled" in orders,
-                silent="silent" in orders,
+                signalled="signalled" in faults,
+                silent="silent" in faults,
             )
             if model.segments(used) < model.segments(duration):
-                # Its sound drifts away from its picture, without a silent end to show it.
+                # The sound drifts from the picture, and no silence at the end gives it away.
                 segments = f"{model.segments(used)} of {model.segments(duration)} segments of motion"
                 self.violations.append(f"a clip fills {segments} for {duration} s")
-        except model.RunFailed as fault:
-            run.reason = str(fault)
+        except model.RunFailed as error:
+            run.reason = str(error)
             run.status = "error"
             return
         run.result = target
-        run.seconds = max(time.time() - run.began, 0.001)
-        if run.under_way:
+        run.seconds = max(time.time() - run.started, 0.001)
+        if run.active:
             run.status = "success"
 
 
-def _told(run: Run, files_url: str, *, newest: bool = False) -> dict[str, Any]:
-    """What a webhook is sent: as the brief has it, or as the newest documentation does."""
-    well = run.status == "success"
-    url = f"{files_url}/outputs/{run.id}.mp4" if well else ""
+def _webhook_body(run: Run, files_url: str, *, newest: bool = False) -> dict[str, Any]:
+    """Return the body of a webhook call: as in the vendor's API description, or as in its newest documentation."""
+    succeeded = run.status == "success"
+    url = f"{files_url}/outputs/{run.id}.mp4" if succeeded else ""
     body: dict[str, Any] = {
         "exec_id": run.id,
-        "status": "succeeded" if well else "failed",
+        "status": "succeeded" if succeeded else "failed",
         "output": url,
         "error": run.reason,
     }
     if newest:
-        body |= {"flow_id": uuid.uuid4().hex, "output": [url] if well else [{"error": run.reason}]}
+        body |= {"flow_id": uuid.uuid4().hex, "output": [url] if succeeded else [{"error": run.reason}]}
     return body
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for the background Blender: `background.py HOW …/render_clip.py -- ORDER.json`. Ignores the script.
+"""Stands in for the background Blender: `background.py HOW …/render_clip.py -- REQUEST.json`. Ignores the script.
 
 HOW: render writes the clips; note does so too, and says what is to be known of them; refuse fails as render_clip.py does;
 crash dies with Blender's words; nothing writes no file; hang writes one frame and waits. A strip named "bad" is refused
@@ -18,14 +18,14 @@ import av
 import numpy as np
 
 
-def main(how: str, order: Path) -> int:
-    asked = json.loads(order.read_text(encoding="utf-8"))
-    diary = order.parents[1] / "diary.txt"
+def main(how: str, request_file: Path) -> int:
+    request = json.loads(request_file.read_text(encoding="utf-8"))
+    diary = request_file.parents[1] / "diary.txt"
     began = time.time()
     if {"EACHLABS_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(os.environ):
         print("mmaudio: the key was handed on", flush=True)
         return 1
-    if how == "refuse" or asked["strip"] == "bad":
+    if how == "refuse" or request["strip"] == "bad":
         print("Read blend: edit.blend\nmmaudio: no picture at frame 12\nBlender quit", flush=True)
         return 1
     if how == "crash":
@@ -35,11 +35,11 @@ def main(how: str, order: Path) -> int:
         return 0
     if how == "hang":
         diary.write_text(str(os.getpid()))
-        print(f"Append frame {asked['first']}", flush=True)
+        print(f"Append frame {request['first']}", flush=True)
         threading.Event().wait(120)
     if how == "note":
         print("mmaudio note " + json.dumps("2 images of “Shot\n1” were missing."), flush=True)
-    for number, clip_range in enumerate(asked["ranges"]):
+    for number, clip_range in enumerate(request["ranges"]):
         _write(Path(clip_range["output"]), clip_range["frames"])
         print(f"mmaudio wrote {number}", flush=True)
     with diary.open("a") as lines:

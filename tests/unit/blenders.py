@@ -126,7 +126,7 @@ def _fly(journal: Any, runs: list[str], diary: str) -> int:
     """Flies each run from a thread of its own; the diary has a line for each start and each end."""
     from addon.jobs.limits import Limits  # noqa: PLC0415
 
-    limits = Limits(journal.file)
+    limits = Limits(journal.database)
 
     def fly(run: str) -> None:
         with limits.slot("account", run, time.sleep):
@@ -146,7 +146,7 @@ def _create(journal: Any, runs: list[str], diary: str) -> None:
     """Creates one run after the other; the diary has a line for each create, and one where it has to wait."""
     from addon.jobs.limits import Limits  # noqa: PLC0415
 
-    limits = Limits(journal.file)
+    limits = Limits(journal.database)
 
     def wait(seconds: float) -> None:
         _write(diary, f"{os.getpid()} waits")

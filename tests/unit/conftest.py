@@ -10,12 +10,10 @@ import pytest
 import tests.bare  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from addon.jobs.work import pipeline
 from addon.jobs.work.runner import Runner
-from addon.media.sound import Conformed, Piece
-from addon.service.eachlabs import client
-from addon.service.eachlabs.client import Eachlabs
+from addon.media.sound import Conformed, RunResult
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import RUN_SECONDS, Double, Quick, cancel_all, unheard, write_clip
+from .parts import RUN_SECONDS, Double, Quick, Service, cancel_all, unheard, write_clip
 from .servers import S3Server, Scripted, answering, rclone_s3, seaweedfs
 
 
@@ -36,10 +34,9 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def double(_double: Double, direct: None, monkeypatch: pytest.MonkeyPatch) -> Double:
-    """The double, well-behaved; neither it nor the client remembers other tests."""
+def double(_double: Double, direct: None) -> Double:
+    """The double, well-behaved, without memory of other tests."""
     _double.begin()
-    monkeypatch.setattr(client, "_create_paths", {})
     return _double
 
 
@@ -51,19 +48,19 @@ def transport() -> Iterator[Quick]:
 
 
 @pytest.fixture
-def service(double: Double, transport: Quick) -> Eachlabs:
-    return Eachlabs(double.key, double.base_url, transport)
+def service(double: Double, transport: Quick) -> Service:
+    return Service(double.key, double.base_url, transport)
 
 
 @pytest.fixture
-def storage(service: Eachlabs, transport: Quick) -> EachlabsStorage:
+def storage(service: Service, transport: Quick) -> EachlabsStorage:
     return EachlabsStorage(service, transport)
 
 
 @pytest.fixture
-def any_service(transport: Quick) -> Eachlabs:
+def any_service(transport: Quick) -> Service:
     """For storages that ask nothing of the service; nobody answers there."""
-    return Eachlabs("k3y", "http://127.0.0.1:9", transport)
+    return Service("k3y", "http://127.0.0.1:9", transport)
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +100,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     made.open(tmp_path)
     yield made
     cancel_all(made)
-    made.leave(20)
+    made.close(20)
 
 
 @pytest.fixture
@@ -111,10 +108,10 @@ def without_aud(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets a take go past its downloads: what came is put end to end, since decoding and joining is `aud`'s work."""
 
     def keep(
-        pieces: Sequence[Piece], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
+        results: Sequence[RunResult], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
     ) -> Conformed:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(b"".join(piece.file.read_bytes() for piece in pieces))
+        target.write_bytes(b"".join(result.file.read_bytes() for result in results))
         return Conformed(44_100, 0.0)
 
     monkeypatch.setattr(pipeline, "conform", keep)

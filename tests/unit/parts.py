@@ -3,12 +3,15 @@
 
 import json
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -17,19 +20,82 @@ import numpy as np
 from addon.failure import Cancelled
 from addon.jobs.model.job import Job
 from addon.jobs.model.request import Options, Request, Snapshot, Span
+from addon.jobs.model.run import RunIndex
 from addon.jobs.store.database import Database
+from addon.jobs.work.clip import Clip
+from addon.jobs.work.connections import Connections
 from addon.jobs.work.context import JobContext
-from addon.jobs.work.pipeline import Pipeline, Services, Stop
+from addon.jobs.work.model_run import ModelRun
+from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.runner import Runner
-from addon.service.eachlabs.client import Eachlabs
+from addon.jobs.work.services import Services
+from addon.jobs.work.state import JobState
+from addon.service.eachlabs import executions
+from addon.service.eachlabs.client import CreatePaths, EachlabsClient
 from addon.service.eachlabs.mmaudio import Settings, run_input
 from addon.service.eachlabs.responses import Prediction
 from addon.service.net.transport import Transport
-from addon.service.storage import Storage, check
+from addon.service.storage import Published, Storage, check
+from addon.service.storage.eachlabs import EachlabsConfig
 from tests.standin.client import StandIn
 
 BACKGROUND = Path(__file__).with_name("background.py")
 RUN_SECONDS = 0.05
+
+
+class FreeSlot:
+    """A slot without limits, for runs that are created one by one."""
+
+    @contextmanager
+    def creating(self) -> Generator[None]:
+        yield
+
+    def rate_limited(self, details: str = "", retry_after: float = 0.0) -> None:
+        pass
+
+
+class Service(EachlabsClient):
+    """The client, with what a `ModelRun` does with it: here runs need no job that was rendered and uploaded."""
+
+    def __init__(self, key: str, base_url: str, transport: Transport, create_paths: CreatePaths | None = None) -> None:
+        super().__init__(key, base_url, transport, create_paths)
+        self.transport = transport
+
+    def start_run(
+        self,
+        fields: Mapping[str, Any],
+        superseded_ids: Sequence[str] = (),
+        *,
+        slot: Any = None,
+        clip: Any = None,
+        webhook: Mapping[str, str] | None = None,
+    ) -> str:
+        """Create a run with these fields, see `fields`, and return its id."""
+        settings = Settings(fields["prompt"], fields["negative_prompt"], fields["seed"])
+        upload: Published = clip or Published("clip", fields["video"], complete=True)
+        state = self._state(settings, upload, superseded_ids=tuple(superseded_ids))
+        call: Any = SimpleNamespace(fields=webhook, expect_run=lambda run: None) if webhook else None
+        free: Any = FreeSlot()
+        self._run(state).create(slot or free, call)
+        prediction_id = state.run(RunIndex(0, 0)).prediction_id
+        assert prediction_id is not None
+        return prediction_id
+
+    def poll(self, prediction_id: str) -> Prediction:
+        """Return the run as it is now; one that is not known yet is polled again."""
+        return self._run(self._state(Settings("", "", 0), None, prediction_id=prediction_id)).poll()
+
+    def find_run(self, fields: Mapping[str, Any], since: float, superseded_ids: Sequence[str] = ()) -> str | None:
+        return executions.find_run(self, self.transport, fields, since, superseded_ids)
+
+    def _state(self, settings: Settings, upload: Published | None, **run: Any) -> JobState:
+        folder = Path(tempfile.gettempdir())
+        job = replace(new_job(folder, settings=settings), clips=(upload,)).with_run(RunIndex(0, 0), **run)
+        return JobState(job, lambda job: None, lambda job: None)
+
+    def _run(self, state: JobState) -> ModelRun:
+        connections = Connections(self.transport, self, EachlabsConfig())
+        return ModelRun(state, RunIndex(0, 0), connections, Clip(state, 0, Path("no clip")))
 
 
 class Double(StandIn):
@@ -105,12 +171,12 @@ def fields(video: str, seed: int = 1) -> dict[str, str | int | float]:
     return run_input(video, Fraction(32, 25), Settings("rain on leaves", "music", seed))
 
 
-def finished(service: Eachlabs, run: str) -> Prediction:
+def finished(service: Service, run: str) -> Prediction:
     """The run, once it has succeeded."""
     seen: list[Prediction] = []
 
     def ended() -> bool:
-        seen.append(service.get(run))
+        seen.append(service.poll(run))
         return seen[-1].status in ("success", "error")
 
     until(ended)
@@ -130,8 +196,13 @@ def write_clip(target: Path, *, frames: int, fps: Fraction = Fraction(24), white
     return target
 
 
-def new_job(folder: Path, strip: str = "Shot 1", frames: int = 24, takes: int = 1) -> Job:
-    settings = Settings("rain on leaves", "music", seed=7)
+def new_job(
+    folder: Path,
+    strip: str = "Shot 1",
+    frames: int = 24,
+    takes: int = 1,
+    settings: Settings = Settings("rain on leaves", "music", seed=7),  # noqa: B008  # it is immutable
+) -> Job:
     snapshot = Snapshot(folder / "edit.blend", "Scene")
     span = Span(1, 1 + frames)
     options = Options(takes=takes)
@@ -151,18 +222,18 @@ def services_in(folder: Path, exports: int = 1) -> Services:
 
 
 def go(job: Job, job_context: JobContext, *, cancel_when: Callable[[Job], bool] = lambda job: False) -> list[Job]:
-    """Runs one job on this thread, cancelled as soon as it is seen in a given state; returns all its states."""
+    """Run one job in this thread, cancelled as soon as it is in a given state; return all its versions."""
     stop = Stop()
-    states: list[Job] = []
+    versions: list[Job] = []
 
-    def publish(state: Job) -> None:
-        states.append(state)
-        if cancel_when(state):
+    def publish(version: Job) -> None:
+        versions.append(version)
+        if cancel_when(version):
             stop.set()
 
     services = services_in(job_context.work.parent)
     try:
-        Pipeline(job, job_context, publish, stop, services).go()
+        Pipeline(JobState(job, publish, services.journal.save), job_context, stop, services).run()
     finally:
         services.journal.close()
-    return states
+    return versions

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from addon.jobs.model.job import Job, RunIndex, Stage
+from addon.jobs.model.job import Job
+from addon.jobs.model.run import RunIndex, Stage
 from addon.jobs.store.job_json import to_bytes
 from addon.jobs.store.journal import Journal
 

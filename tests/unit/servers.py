@@ -198,9 +198,9 @@ def with_session_token(config: S3Config) -> S3Config:
 
 
 def free_ports(count: int) -> list[int]:
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in taken]
-    for sock in taken:
+    claimed = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in claimed]
+    for sock in claimed:
         sock.close()
     return ports
 

@@ -8,11 +8,10 @@ import pytest
 
 from addon.failure import Failure
 from addon.service.eachlabs import responses
-from addon.service.eachlabs.client import Eachlabs
 from addon.service.net import download
 from addon.service.net import transport as net
 
-from .parts import Double, Quick, fields, finished
+from .parts import Double, Quick, Service, fields, finished
 
 URL = "https://cdn-us.eachlabs.ai/out.mp4"
 
@@ -26,17 +25,17 @@ URL = "https://cdn-us.eachlabs.ai/out.mp4"
     ],
 )
 def test_every_word_for_an_end_is_known(
-    words: tuple[str, ...], meaning: frozenset[str], service: Eachlabs, double: Double
+    words: tuple[str, ...], meaning: frozenset[str], service: Service, double: Double
 ) -> None:
     for word in words:
         double.answer("get", {"status": word})
-        assert service.get("run").status in meaning
+        assert service.poll("run").status in meaning
 
 
 @pytest.mark.parametrize("word", ["created", "starting", "processing", "pondering", "", None])
-def test_every_other_word_is_no_end(word: str | None, service: Eachlabs, double: Double) -> None:
+def test_every_other_word_is_no_end(word: str | None, service: Service, double: Double) -> None:
     double.answer("get", {"status": word, "output": URL})
-    seen = service.get("run")
+    seen = service.poll("run")
     assert seen.status not in responses.SUCCEEDED | responses.FAILED | responses.CANCELLED
     assert seen.output_url is None
 
@@ -58,10 +57,10 @@ def test_every_other_word_is_no_end(word: str | None, service: Eachlabs, double:
     ],
 )
 def test_the_result_is_found_in_every_form_of_output(
-    output: object, url: str | None, service: Eachlabs, double: Double
+    output: object, url: str | None, service: Service, double: Double
 ) -> None:
     double.answer("get", {"status": "success", "output": output})
-    assert service.get("run").output_url == url
+    assert service.poll("run").output_url == url
 
 
 @pytest.mark.parametrize(
@@ -75,9 +74,9 @@ def test_the_result_is_found_in_every_form_of_output(
         {"details": None, "message": "", "output": None, "logs": "out of memory."},
     ],
 )
-def test_the_reason_of_a_failed_run_is_found_wherever_it_is(body: dict[str, Any], service: Eachlabs, double: Double) -> None:
+def test_the_reason_of_a_failed_run_is_found_wherever_it_is(body: dict[str, Any], service: Service, double: Double) -> None:
     double.answer("get", {"status": "error", **body})
-    assert service.get("run").reason.endswith("out of memory")
+    assert service.poll("run").reason.endswith("out of memory")
 
 
 @pytest.mark.parametrize(
@@ -92,15 +91,15 @@ def test_the_reason_of_a_failed_run_is_found_wherever_it_is(body: dict[str, Any]
         ({"cost": None, "predict_time": None}, None),
     ],
 )
-def test_the_cost_is_told_or_reckoned(metrics: object, cost: float | None, service: Eachlabs, double: Double) -> None:
+def test_the_cost_is_told_or_reckoned(metrics: object, cost: float | None, service: Service, double: Double) -> None:
     double.answer("get", {"status": "success", "metrics": metrics})
-    assert service.get("run").cost == (None if cost is None else pytest.approx(cost))
+    assert service.poll("run").cost == (None if cost is None else pytest.approx(cost))
 
 
 @pytest.fixture
-def result(service: Eachlabs, video: str) -> str:
+def result(service: Service, video: str) -> str:
     """The address of a finished run's result."""
-    url = finished(service, service.create(fields(video))).output_url
+    url = finished(service, service.start_run(fields(video))).output_url
     assert url is not None
     return url
 
@@ -166,19 +165,17 @@ def test_the_host_of_the_result_is_given_the_time_it_asks_for(
     assert max(transport.waited) >= 40
 
 
-def test_an_answer_beyond_all_bounds_is_cut_short(
-    service: Eachlabs, double: Double, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net, "BODY_MAX", 500)
+def test_an_answer_beyond_all_bounds_is_cut_short(service: Service, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "BODY_BYTES_MAX", 500)
     double.answer("get", {"status": "success", "logs": "x" * 1000}, times=5)
     with pytest.raises(Failure, match="more than 500 bytes"):
-        service.get("run")
+        service.poll("run")
 
 
 def test_a_result_beyond_all_bounds_is_cut_short(
     result: str, transport: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "FILE_MAX", 500)
+    monkeypatch.setattr(download, "FILE_BYTES_MAX", 500)
     with pytest.raises(Failure, match="more than 500 bytes"):
         fetch(transport, result, tmp_path / "result.mp4")
     assert not (tmp_path / "result.mp4").exists()

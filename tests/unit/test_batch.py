@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from addon.jobs.limits import CREATES_MAX, CREATES_SECONDS, SLOTS_MAX
-from addon.jobs.model.job import Stage
-from addon.jobs.work import run as model_run
+from addon.jobs.model.run import Stage
+from addon.jobs.work import model_run
 from addon.jobs.work.runner import Runner
 
 from .parts import Double, cancel_all, context_for, drained, new_job
@@ -46,7 +46,7 @@ def test_a_batch_of_200_goes_through_a_cap_of_2(
         assert [job.error for job in runner.jobs if job.stage is not Stage.PLACING or job.error] == []
     finally:
         cancel_all(runner)
-        runner.leave(20)
+        runner.close(20)
     state = double.state()
     assert len({run["input"]["video"] for run in state["runs"]}) == len(state["runs"]) == JOBS
     assert state["most_under_way"] == CAP

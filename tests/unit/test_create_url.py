@@ -7,19 +7,19 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from addon.failure import Cancelled, Failure
-from addon.jobs.model.job import Stage
-from addon.service.eachlabs.client import Eachlabs
+from addon.failure import Cancelled, DiskFailure, Failure
+from addon.jobs.model.run import Stage
 from addon.service.net.trailing_slash import redirects_by_slash, toggle_slash
 from addon.service.net.transport import Response
 from addon.service.storage import Published
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, Quick, context_for, fields, go, new_job, until
+from .parts import Double, Quick, Service, context_for, fields, go, new_job, until
 from .servers import Reply, Scripted, Seen
 from .wire import wire
 
@@ -46,10 +46,11 @@ def test_every_form_makes_one_run_and_the_next_create_goes_straight_to_it(
     *, form: str, path: str, status: int, location: str, double: Double, video: str, transport: Quick
 ) -> None:
     double.set(create_form=form, other_form=status, location=location)
-    first = Eachlabs(double.key, double.base_url, transport).create(fields(video, seed=1))
+    paths: dict[str, str] = {}
+    first = Service(double.key, double.base_url, transport, paths).start_run(fields(video, seed=1))
     assert creates(double) == ([SLASH] if form == "slash" else [SLASH, NO_SLASH])
-    other_job = Eachlabs(double.key, f"{double.base_url}/", transport)
-    second = other_job.create(fields(video, seed=2))
+    other_job = Service(double.key, f"{double.base_url}/", transport, paths)
+    second = other_job.start_run(fields(video, seed=2))
     assert creates(double)[1 if form == "slash" else 2 :] == [path]
     assert runs(double) == [first, second]
     assert transport.waited == []
@@ -65,28 +66,29 @@ def test_a_whole_job_is_done_in_each_form(form: str, status: int, double: Double
     assert double.state()["violations"] == []
 
 
-def test_a_service_that_changes_its_form_meanwhile_is_followed(service: Eachlabs, double: Double, video: str) -> None:
+def test_a_service_that_changes_its_form_meanwhile_is_followed(service: Service, double: Double, video: str) -> None:
     for number, (form, status) in enumerate([("no slash", 404), ("slash", 404), ("no slash", 308), ("slash", 307)]):
         double.set(create_form=form, other_form=status)
-        service.create(fields(video, seed=number))
+        service.start_run(fields(video, seed=number))
     assert creates(double) == [SLASH, NO_SLASH, NO_SLASH, SLASH, SLASH, NO_SLASH, NO_SLASH, SLASH]
     assert len(runs(double)) == 4
 
 
 def test_what_worked_is_kept_for_its_own_base_url_only(double: Double, video: str, transport: Quick) -> None:
     double.set(create_form="no slash")
+    paths: dict[str, str] = {}
     for host in ("127.0.0.1", "localhost"):
-        Eachlabs(double.key, double.base_url.replace("127.0.0.1", host), transport).create(fields(video))
+        Service(double.key, double.base_url.replace("127.0.0.1", host), transport, paths).start_run(fields(video))
     assert creates(double) == [SLASH, NO_SLASH, SLASH, NO_SLASH]
 
 
-def test_what_did_not_work_is_not_kept(service: Eachlabs, double: Double, video: str) -> None:
+def test_what_did_not_work_is_not_kept(service: Service, double: Double, video: str) -> None:
     double.set(create_form="no slash", other_form=307)
     double.answer("create", BODY, 400)
     with pytest.raises(Failure):
-        service.create(fields(video))
+        service.start_run(fields(video))
     double.set(create_form="slash")
-    service.create(fields(video))
+    service.start_run(fields(video))
     assert creates(double) == [SLASH, NO_SLASH, SLASH]
 
 
@@ -98,7 +100,7 @@ def test_both_requests_carry_the_same_body_and_key(status: int, transport: Quick
         return Reply(200, b'{"predictionID": "run"}')
 
     scripted.answer = answer
-    assert Eachlabs("k3y", scripted.address, transport).create(fields("https://cdn.example/clip.mp4")) == "run"
+    assert Service("k3y", scripted.address, transport).start_run(fields("https://cdn.example/clip.mp4")) == "run"
     first, second = scripted.seen
     assert (first.target, second.target) == (SLASH, NO_SLASH)
     assert first.method == second.method == "POST"
@@ -109,9 +111,9 @@ def test_both_requests_carry_the_same_body_and_key(status: int, transport: Quick
     ] * 2
 
 
-Calls = dict[str, Callable[[Eachlabs, Quick], object]]
+Calls = dict[str, Callable[[Service, Quick], object]]
 CALLS: Calls = {
-    "GET /v1/prediction/run": lambda service, _: service.get("run"),
+    "GET /v1/prediction/run": lambda service, _: service.poll("run"),
     "POST /v1/prediction/run/cancel": lambda service, _: service.cancel("run"),
     "GET /v1/executions": lambda service, _: service.find_run(fields("https://cdn.example/clip.mp4"), 0.0),
     "POST /v1/upload/presign": lambda service, _: service.call("POST", "/v1/upload/presign", {"content_type": "video/mp4"}),
@@ -127,7 +129,7 @@ def test_every_call_follows_a_redirect_by_the_slash(name: str, status: int, tran
         return Reply(200, b"{}") if path.endswith("/") else Reply(status, headers={"Location": toggle_slash(seen.target)})
 
     scripted.answer = answer
-    CALLS[name](Eachlabs("k3y", scripted.address, transport), transport)
+    CALLS[name](Service("k3y", scripted.address, transport), transport)
     for first, second in zip(scripted.seen[::2], scripted.seen[1::2], strict=True):
         assert f"{first.method} {first.target}".startswith(name)
         assert second.target == toggle_slash(first.target) != first.target
@@ -139,7 +141,7 @@ def test_every_call_follows_a_redirect_by_the_slash(name: str, status: int, tran
 def test_only_a_create_tries_a_404_in_the_other_form(transport: Quick, scripted: Scripted) -> None:
     scripted.answer = lambda _: Reply(404)
     with pytest.raises(Failure):
-        Eachlabs("k3y", scripted.address, transport).cancel("run")
+        Service("k3y", scripted.address, transport).cancel("run")
     assert [seen.target for seen in scripted.seen] == ["/v1/prediction/run/cancel"]
 
 
@@ -190,14 +192,14 @@ ELSEWHERE = [
 @pytest.mark.parametrize("location", ELSEWHERE)
 @pytest.mark.parametrize("status", [301, 307])
 def test_a_redirect_to_anywhere_else_gets_no_second_request(
-    status: int, location: str, service: Eachlabs, double: Double, video: str
+    status: int, location: str, service: Service, double: Double, video: str
 ) -> None:
     port = int(double.base_url.rpartition(":")[2])
     with wire(lambda _connection, _server: None) as other:
         headers = {"Location": location.format(api=port, other=other.port)}
         double.answer("create", "", status, headers=headers, times=ALWAYS)
-        with pytest.raises(Failure, match="unexpected answer") as told:
-            service.create(fields(video))
+        with pytest.raises(Failure, match="unexpected response") as told:
+            service.start_run(fields(video))
         assert other.connections == 0
     assert told.value.code == "bad_answer"
     assert creates(double) == [SLASH]
@@ -245,10 +247,10 @@ def test_a_redirect_is_compared_part_by_part(url: str, location: str, follows: b
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_forms_that_redirect_to_each_other_end_after_one_round(status: int, transport: Quick, scripted: Scripted) -> None:
     scripted.answer = lambda seen: Reply(status, headers={"Location": toggle_slash(seen.target)})
-    service = Eachlabs("k3y", scripted.address, transport)
-    for call in (lambda: service.create(fields("https://cdn.example/clip.mp4")), lambda: service.get("run")):
+    service = Service("k3y", scripted.address, transport)
+    for call in (lambda: service.start_run(fields("https://cdn.example/clip.mp4")), lambda: service.poll("run")):
         scripted.seen.clear()
-        with pytest.raises(Failure, match="unexpected answer") as told:
+        with pytest.raises(Failure, match="unexpected response") as told:
             call()
         assert told.value.code == "bad_answer"
         assert len(scripted.seen) == 2
@@ -259,13 +261,13 @@ def test_forms_that_redirect_to_each_other_end_after_one_round(status: int, tran
 @pytest.mark.parametrize("other_form", [404, 405, 307])
 @pytest.mark.parametrize("known", [False, True])
 def test_what_both_forms_refuse_is_told_in_the_words_of_the_first(
-    *, status: int, code: str, other_form: int, known: bool, service: Eachlabs, double: Double, video: str
+    *, status: int, code: str, other_form: int, known: bool, service: Service, double: Double, video: str
 ) -> None:
     double.set(other_form=other_form)
-    started = [service.create(fields(video, seed=2))] if known else []
+    started = [service.start_run(fields(video, seed=2))] if known else []
     double.answer("create", BODY, status, times=ALWAYS)
     with pytest.raises(Failure) as told:
-        service.create(fields(video))
+        service.start_run(fields(video))
     assert told.value.code == code
     assert DETAILS in told.value.message
     assert f"HTTP {status}" in told.value.message
@@ -277,24 +279,24 @@ def test_what_both_forms_refuse_is_told_in_the_words_of_the_first(
     ("status", "code"), [(400, "invalid_input"), (401, "bad_key"), (402, "balance"), (403, "bad_key"), (404, "not_found")]
 )
 def test_after_a_redirect_the_second_answer_counts(
-    status: int, code: str, service: Eachlabs, double: Double, video: str
+    status: int, code: str, service: Service, double: Double, video: str
 ) -> None:
     double.set(create_form="no slash", other_form=307)
     double.answer("create", BODY, status, times=ALWAYS)
     with pytest.raises(Failure) as told:
-        service.create(fields(video))
+        service.start_run(fields(video))
     assert (told.value.code, DETAILS in told.value.message) == (code, True)
     assert creates(double) == [SLASH, NO_SLASH]
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "invalid_input"), (401, "bad_key"), (402, "balance")])
 def test_after_a_404_a_refusal_of_the_order_itself_counts(
-    status: int, code: str, service: Eachlabs, double: Double, video: str
+    status: int, code: str, service: Service, double: Double, video: str
 ) -> None:
     double.set(create_form="no slash", other_form=404)
     double.answer("create", BODY, status, times=ALWAYS)
     with pytest.raises(Failure) as told:
-        service.create(fields(video))
+        service.start_run(fields(video))
     assert (told.value.code, DETAILS in told.value.message) == (code, True)
     assert creates(double) == [SLASH, NO_SLASH]
 
@@ -302,7 +304,7 @@ def test_after_a_404_a_refusal_of_the_order_itself_counts(
 def test_a_wrong_key_is_not_tried_in_the_other_form(double: Double, transport: Quick) -> None:
     double.set(create_form="no slash", other_form=404)
     with pytest.raises(Failure) as told:
-        Eachlabs("other", double.base_url, transport).create(fields("https://cdn.example/clip.mp4"))
+        Service("other", double.base_url, transport).start_run(fields("https://cdn.example/clip.mp4"))
     assert told.value.code == "bad_key"
     assert creates(double) == [SLASH]
 
@@ -318,26 +320,26 @@ LOST = [
 @pytest.mark.parametrize("other_form", [307, 404])
 @pytest.mark.parametrize("carried_out", [True, False])
 def test_a_lost_answer_to_the_second_request_is_settled(
-    *, fault: dict[str, Any], other_form: int, carried_out: bool, service: Eachlabs, double: Double, video: str
+    *, fault: dict[str, Any], other_form: int, carried_out: bool, service: Service, double: Double, video: str
 ) -> None:
     double.set(create_form="no slash", other_form=other_form)
     order: dict[str, Any] = {**fault, "carried_out": True} if carried_out else fault
     double.order("create", **order)
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     assert runs(double) == [run]
     assert creates(double) == [SLASH, NO_SLASH] * (1 if carried_out else 2)
     assert double.requests("GET", "/v1/executions")
 
 
-def test_a_lost_answer_is_not_tried_in_the_other_form(service: Eachlabs, double: Double, video: str) -> None:
+def test_a_lost_answer_is_not_tried_in_the_other_form(service: Service, double: Double, video: str) -> None:
     double.order("create", "drop", carried_out=True)
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     assert runs(double) == [run]
     assert creates(double) == [SLASH]
 
 
 class Recorder:
-    """A turn and a check that note what is asked of them."""
+    """A slot, and an upload that notes each look at its life."""
 
     def __init__(self, double: Double) -> None:
         self.events: list[str] = []
@@ -348,25 +350,31 @@ class Recorder:
     def creating(self) -> Generator[None, None, None]:
         before = len(creates(self._double))
         self.events.append("turn")
-        yield
-        self.events.append(f"{len(creates(self._double)) - before} sent")
+        try:
+            yield
+        finally:
+            self.events.append(f"{len(creates(self._double)) - before} sent")
 
-    def refused(self, said: str, after: float) -> None:
-        self.events.append(f"refused: {said}, {after:g}")
+    def rate_limited(self, details: str, retry_after: float) -> None:
+        self.events.append(f"refused: {details}, {retry_after:g}")
 
-    def check(self) -> None:
+    def upload(self, video: str) -> Any:
+        return SimpleNamespace(url=video, is_live=self._is_live)
+
+    def _is_live(self, _now: float) -> bool:
         self.events.append("check")
         self.act(self.events.count("check"))
+        return True
 
 
 @pytest.mark.parametrize("other_form", [307, 404])
 def test_the_second_request_waits_for_its_turn_as_the_first(
-    other_form: int, service: Eachlabs, double: Double, video: str
+    other_form: int, service: Service, double: Double, video: str
 ) -> None:
     double.set(create_form="no slash", other_form=other_form)
     double.answer("create", {"error": "too many"}, 429, headers={"Retry-After": "2"})
     recorder = Recorder(double)
-    service.create(fields(video), turn=recorder, check=recorder.check)
+    service.start_run(fields(video), slot=recorder, clip=recorder.upload(video))
     once = ["turn", "check", "1 sent"]
     assert recorder.events == [*once, *once, "refused: too many, 2", *once, *once]
     assert len(runs(double)) == 1
@@ -375,27 +383,27 @@ def test_the_second_request_waits_for_its_turn_as_the_first(
 @pytest.mark.parametrize("other_form", [307, 404])
 @pytest.mark.parametrize("why", ["cancelled", "a clip that has lapsed"])
 def test_between_both_requests_the_order_can_still_be_stopped(
-    *, other_form: int, why: str, service: Eachlabs, double: Double, video: str, transport: Quick
+    *, other_form: int, why: str, service: Service, double: Double, video: str, transport: Quick
 ) -> None:
     def stop(number: int) -> None:
         if number == 2:
             if why == "cancelled":
                 transport.cancel.set()
             else:
-                raise Failure("lapsed", "The clip is gone.")
+                raise DiskFailure("The clip is gone.")
 
     double.set(create_form="no slash", other_form=other_form)
     recorder = Recorder(double)
     recorder.act = stop
     with pytest.raises(Cancelled if why == "cancelled" else Failure):
-        service.create(fields(video), turn=recorder, check=recorder.check)
+        service.start_run(fields(video), slot=recorder, clip=recorder.upload(video))
     assert creates(double) == [SLASH]
     assert runs(double) == []
 
 
 @pytest.mark.parametrize("other_form", [307, 404])
 def test_a_cancel_during_the_second_request_still_hears_of_its_run(
-    other_form: int, service: Eachlabs, double: Double, video: str, transport: Quick
+    other_form: int, service: Service, double: Double, video: str, transport: Quick
 ) -> None:
     double.set(create_form="no slash", other_form=other_form)
     double.order("create", "stall", seconds=0.5)
@@ -406,7 +414,7 @@ def test_a_cancel_during_the_second_request_still_hears_of_its_run(
 
     thread = threading.Thread(target=cancel)
     thread.start()
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     thread.join()
     assert transport.cancel.is_set()
     assert runs(double) == [run]

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from addon.failure import Failure, of_disk
+from addon.failure import Failure, disk_failure
 from addon.media import folder
 
 TOLD = [
     (errno.EACCES, "access is denied", "Make it writable"),
     (errno.EIO, "the drive reports an error", "Check the drive"),
     (errno.ENODEV, "the drive is not connected", "Connect it"),
-    (errno.ELOOP, "its links lead in a circle", "Check the folder"),
+    (errno.ELOOP, "its symbolic links are circular", "Check the folder"),
     (errno.ENAMETOOLONG, "its name is too long", "Check the folder"),
     *(
         (number, "the network drive can't be reached", "Connect it again")
@@ -33,13 +33,13 @@ def fault(number: int) -> OSError:
 @pytest.mark.parametrize(("number", "reason", "way_out"), TOLD)
 def test_a_fault_is_told_with_the_way_out(number: int, reason: str, way_out: str) -> None:
     for said in (fault(number), RuntimeError(f"Error: Cannot open file: {os.strerror(number)}.\n")):
-        told = of_disk(said, "The edit can't be saved", "or choose another folder")
+        told = disk_failure(said, "The edit can't be saved", "or choose another folder")
         assert told.message == f"The edit can't be saved: {reason}."
         assert told.hint == f"{way_out} or choose another folder, then retry."
 
 
 def test_a_file_without_access_is_to_be_made_readable() -> None:
-    assert of_disk(fault(errno.EACCES), "It can't be read", reading=True).hint == "Make it readable, then retry."
+    assert disk_failure(fault(errno.EACCES), "It can't be read", reading=True).hint == "Make it readable, then retry."
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_windows_says_of_drives_is_known(number: int, code: int, reason: st
     of_windows = fault(number)
     # Python has this attribute on Windows only.
     vars(of_windows)["winerror"] = code
-    assert reason in of_disk(of_windows, "It can't be read").message
+    assert reason in disk_failure(of_windows, "It can't be read").message
 
 
 @pytest.mark.parametrize(("number", "reason", "way_out"), TOLD)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.service.eachlabs.client import REFUSED_SECONDS, Eachlabs
+from addon.jobs.work.create_retries import RATE_LIMITED_SECONDS
 from addon.service.net import transport as net
 from addon.service.storage import Published
 from addon.service.storage import eachlabs as eachlabs_storage
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, Quick, fields, unheard
+from .parts import Double, Quick, Service, fields, unheard
 
 DETAILS = "a maximum of 2 runs"
 BODY = {"status": 400, "error": "refused", "details": DETAILS}
@@ -31,11 +31,11 @@ TRANSIENT_ASKED = [(step, *told) for step in STEPS for told in TRANSIENT if (ste
 
 
 @pytest.fixture
-def calls(service: Eachlabs, storage: EachlabsStorage, video: str, clip: Path) -> dict[str, Callable[[], object]]:
+def calls(service: Service, storage: EachlabsStorage, video: str, clip: Path) -> dict[str, Callable[[], object]]:
     """One call of the service for each step; each begins with one request."""
     return {
-        "create": lambda: service.create(fields(video)),
-        "get": lambda: service.get("some-run"),
+        "create": lambda: service.start_run(fields(video)),
+        "get": lambda: service.poll("some-run"),
         "presign": lambda: storage.publish(clip, *unheard),
         "delete": lambda: storage.delete(Published("some-file", "https://cdn.example/some-file")),
     }
@@ -85,10 +85,10 @@ def test_trouble_that_stays_is_told_after_a_few_tries(
 
 
 @pytest.mark.parametrize("status", [status for status, _ in TRANSIENT])
-def test_a_question_is_asked_again_until_it_is_answered(status: int, service: Eachlabs, double: Double, video: str) -> None:
-    run = service.create(fields(video))
+def test_a_question_is_asked_again_until_it_is_answered(status: int, service: Service, double: Double, video: str) -> None:
+    run = service.start_run(fields(video))
     double.answer("get", BODY, status, times=3)
-    assert service.get(run).id == run
+    assert service.poll(run).id == run
     assert len(double.requests("GET", "/v1/prediction/")) == 4
 
 
@@ -103,37 +103,37 @@ def test_a_question_is_asked_again_until_it_is_answered(status: int, service: Ea
     ],
 )
 def test_an_answer_that_is_none_is_asked_for_again(
-    fault: dict[str, Any], codes: set[str], service: Eachlabs, double: Double, video: str
+    fault: dict[str, Any], codes: set[str], service: Service, double: Double, video: str
 ) -> None:
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     double.order("get", times=2, **fault)
-    assert service.get(run).id == run
+    assert service.poll(run).id == run
     double.order("get", times=ALWAYS, **fault)
     with pytest.raises(Failure) as told:
-        service.get(run)
+        service.poll(run)
     assert told.value.code in codes
     assert told.value.hint
     assert "<html>" not in told.value.message
 
 
 def test_a_slow_answer_is_asked_for_again(
-    service: Eachlabs, double: Double, video: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, double: Double, video: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     monkeypatch.setattr(net, "READ_SECONDS", 0.1)
     double.order("get", "stall", seconds=0.4, times=1)
-    assert service.get(run).id == run
+    assert service.poll(run).id == run
     double.order("get", "stall", seconds=0.4, times=ALWAYS)
     with pytest.raises(Failure) as told:
-        service.get(run)
+        service.poll(run)
     assert told.value.code == "timeout"
     assert told.value.hint
 
 
-def test_an_empty_answer_to_a_question_is_no_end_of_the_run(service: Eachlabs, double: Double, video: str) -> None:
-    run = service.create(fields(video))
+def test_an_empty_answer_to_a_question_is_no_end_of_the_run(service: Service, double: Double, video: str) -> None:
+    run = service.start_run(fields(video))
     double.answer("get", "")
-    seen = service.get(run)
+    seen = service.poll(run)
     assert (seen.id, seen.status, seen.output_url) == (run, "", None)
 
 
@@ -151,11 +151,11 @@ def test_an_empty_answer_to_a_question_is_no_end_of_the_run(service: Eachlabs, d
         ("[" * 100_000, []),
     ],
 )
-def test_whatever_the_body_the_message_is_a_sentence(body: str, said: list[str], service: Eachlabs, double: Double) -> None:
+def test_whatever_the_body_the_message_is_a_sentence(body: str, said: list[str], service: Service, double: Double) -> None:
     double.answer("get", body, 400)
     with pytest.raises(Failure) as told:
-        service.get("some-run")
-    assert told.value.message.startswith("Eachlabs refused the request as invalid")
+        service.poll("some-run")
+    assert told.value.message.startswith("Eachlabs rejected the request as invalid")
     assert told.value.message.endswith(").")
     assert "(HTTP 400, request standin-" in told.value.message
     assert [part for part in said if part not in told.value.message] == []
@@ -185,11 +185,11 @@ def test_the_time_the_service_asks_for_is_waited_within_bounds(
 
 @pytest.mark.parametrize("asked", ["soon", "Wed, 21 Oct 2026 07:28:00 GMT", "-5", "nan", ""])
 def test_a_time_that_is_no_number_of_seconds_is_not_heeded(
-    asked: str, service: Eachlabs, double: Double, transport: Quick
+    asked: str, service: Service, double: Double, transport: Quick
 ) -> None:
     double.answer("get", BODY, 503, times=ALWAYS, headers={"Retry-After": asked})
-    with pytest.raises(Failure, match="trouble of its own"):
-        service.get("some-run")
+    with pytest.raises(Failure, match="reported a server error"):
+        service.poll("some-run")
     assert [seconds for seconds in transport.waited if not 0 <= seconds <= 60] == []
 
 
@@ -203,52 +203,52 @@ LOST = [pytest.param({"do": "status", "status": status}, id=str(status)) for sta
 
 @pytest.mark.parametrize("fault", LOST)
 def test_a_run_whose_start_was_not_heard_of_is_adopted(
-    *, fault: dict[str, Any], service: Eachlabs, storage: EachlabsStorage, double: Double, video: str, clip: Path
+    *, fault: dict[str, Any], service: Service, storage: EachlabsStorage, double: Double, video: str, clip: Path
 ) -> None:
-    other = service.create(fields(storage.publish(clip, *unheard).url))
+    other = service.start_run(fields(storage.publish(clip, *unheard).url))
     double.order("create", carried_out=True, **fault)
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     assert [started["id"] for started in double.state()["runs"]] == [other, run]
     assert len(double.requests("POST", "/v1/prediction")) == 2
 
 
 @pytest.mark.parametrize("fault", LOST)
 def test_a_run_that_did_not_start_is_started_once_more(
-    *, fault: dict[str, Any], service: Eachlabs, storage: EachlabsStorage, double: Double, video: str, clip: Path
+    *, fault: dict[str, Any], service: Service, storage: EachlabsStorage, double: Double, video: str, clip: Path
 ) -> None:
-    other = service.create(fields(storage.publish(clip, *unheard).url))
+    other = service.start_run(fields(storage.publish(clip, *unheard).url))
     double.order("create", **fault)
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     assert [started["id"] for started in double.state()["runs"]] == [other, run]
     assert len(double.requests("POST", "/v1/prediction")) == 3
 
 
-def test_too_many_runs_are_waited_for_and_then_one_is_started(service: Eachlabs, double: Double, video: str) -> None:
+def test_too_many_runs_are_waited_for_and_then_one_is_started(service: Service, double: Double, video: str) -> None:
     double.answer("create", BODY, 429, times=2, headers={"Retry-After": "1"})
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     assert [started["id"] for started in double.state()["runs"]] == [run]
     assert double.requests("GET", "/v1/executions") == []
 
 
 def test_refusals_are_bounded_by_time_and_not_by_their_number(
-    service: Eachlabs, double: Double, transport: Quick, video: str
+    service: Service, double: Double, transport: Quick, video: str
 ) -> None:
     transport.waited.clear()
     double.answer("create", BODY, 429, times=100 * ALWAYS)
     with pytest.raises(Failure, match=DETAILS) as told:
-        service.create(fields(video))
+        service.start_run(fields(video))
     assert told.value.code == "rate_limited"
     assert told.value.hint
     # What would have been waited next, at most 15 s, would have been too long.
-    assert REFUSED_SECONDS - 15 - 5 < sum(transport.waited) < REFUSED_SECONDS
+    assert RATE_LIMITED_SECONDS - 15 - 5 < sum(transport.waited) < RATE_LIMITED_SECONDS
     assert double.state()["runs"] == []
 
 
-def test_what_cannot_be_settled_is_not_sent_again(service: Eachlabs, double: Double, video: str) -> None:
+def test_what_cannot_be_settled_is_not_sent_again(service: Service, double: Double, video: str) -> None:
     double.order("create", "drop", carried_out=True)
     double.answer("executions", BODY, 503, times=ALWAYS)
     with pytest.raises(Failure) as told:
-        service.create(fields(video))
+        service.start_run(fields(video))
     assert told.value.code == "unsettled"
     assert "dashboard" in told.value.hint
     assert len(double.state()["runs"]) == 1
@@ -259,7 +259,7 @@ def test_without_a_connection_nothing_needs_settling(transport: Quick, double: D
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(Failure) as told:
-        Eachlabs(double.key, nobody, transport).create(fields("https://cdn.example/clip.mp4"))
+        Service(double.key, nobody, transport).start_run(fields("https://cdn.example/clip.mp4"))
     assert told.value.code == "connection"
     assert told.value.hint
     assert 3 <= len(transport.waited) <= 6
@@ -287,7 +287,7 @@ def test_an_upload_that_broke_off_gets_a_new_address(
 
 @pytest.mark.parametrize("status", [404, 409, 503])
 def test_a_file_is_deleted_and_what_is_gone_counts_as_deleted(
-    status: int, service: Eachlabs, storage: EachlabsStorage, double: Double, clip: Path
+    status: int, service: Service, storage: EachlabsStorage, double: Double, clip: Path
 ) -> None:
     published = storage.publish(clip, *unheard)
     double.answer("delete", BODY, status)

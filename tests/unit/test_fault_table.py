@@ -19,16 +19,16 @@ import pytest
 from av.error import FFmpegError
 
 from addon.jobs.limits import Limits
-from addon.jobs.model.job import Job, Stage
-from addon.jobs.work import context, pipeline
-from addon.jobs.work import run as model_run
-from addon.media.sound import Conformed, NoSound, Piece
-from addon.service.eachlabs.client import Eachlabs
+from addon.jobs.model.job import Job
+from addon.jobs.model.run import Stage
+from addon.jobs.work import context, model_run, pipeline
+from addon.jobs.work import services as work_services
+from addon.media.sound import Conformed, NoSound, RunResult
 from addon.service.net import deadline, download
 from addon.service.net import transport as net
 
 from .fault_table import DONE, ROWS, Row
-from .parts import Double, Quick, context_for, finished, go, new_job
+from .parts import Double, Quick, Service, context_for, finished, go, new_job
 from .wire import Authority, proxy_by_name, stands_before, wire
 
 STRIP = "Shot 1"
@@ -47,16 +47,18 @@ class Seen:
 seen: list[Seen] = []
 
 
-def heard(pieces: Sequence[Piece], _length: object, target: Path, _check_cancel: object, *, offset: Fraction) -> Conformed:
+def heard(
+    results: Sequence[RunResult], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
+) -> Conformed:
     """Keeps what came where there is sound in it; decoding and joining is `aud`'s work."""
-    for number, piece in enumerate(pieces):
+    for number, result in enumerate(results):
         try:
-            with av.open(str(piece.file)) as file:
+            with av.open(str(result.file)) as file:
                 assert sum(frame.samples for frame in file.decode(audio=0)) > 0
         except (FFmpegError, IndexError) as fault:
             raise NoSound("The result holds no sound.", number) from fault
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(b"".join(piece.file.read_bytes() for piece in pieces))
+    target.write_bytes(b"".join(result.file.read_bytes() for result in results))
     return Conformed(44_100, 0.0)
 
 
@@ -71,10 +73,10 @@ def clockless(monkeypatch: pytest.MonkeyPatch) -> None:
         return made
 
     monkeypatch.setattr(context, "Transport", transport)
-    monkeypatch.setattr(pipeline, "Limits", lambda file: Limits(file, lambda: time.time() + sum(waited)))
+    monkeypatch.setattr(work_services, "Limits", lambda file: Limits(file, lambda: time.time() + sum(waited)))
     monkeypatch.setattr(pipeline, "conform", heard)
     # What a flood has to fill before it is too much.
-    monkeypatch.setattr(download, "FILE_MAX", 8 * 1024**2)
+    monkeypatch.setattr(download, "FILE_BYTES_MAX", 8 * 1024**2)
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +90,11 @@ def large_clip(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def public_address(
-    double: Double, service: Eachlabs, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    double: Double, service: Service, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """The double's, as if it were the real service's: other names, TLS, a proxy that knows the way."""
     presign = {"content_type": "video/mp4", "file_type": "video"}
-    files_url = service.call_once("POST", "/v1/upload/presign", presign)["presigned_url"].partition("/put")[0]
+    files_url = service.call("POST", "/v1/upload/presign", presign)["presigned_url"].partition("/put")[0]
     authority = Authority(tmp_path_factory.mktemp("authority"))
     context = authority.server(API, FILES, OTHER)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
@@ -133,7 +135,7 @@ def check_error(job: Job, row: Row) -> None:
         assert "Retry" in error.hint
 
 
-def result_of(run: str, service: Eachlabs, transport: Quick, folder: Path) -> bytes:
+def result_of(run: str, service: Service, transport: Quick, folder: Path) -> bytes:
     """The sound that the double has for a run."""
     url = finished(service, run).output_url
     assert url is not None
@@ -153,8 +155,8 @@ def check_nothing_stays(double: Double, folder: Path, take: Path) -> None:
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Brings deadlines near that go by the clock of the machine."""
     monkeypatch.setattr(net, "READ_SECONDS", 0.5)
-    monkeypatch.setattr(deadline, "ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr(deadline, "SLOWEST", 1e9)
+    monkeypatch.setattr(deadline, "RESPONSE_SECONDS", 1.0)
+    monkeypatch.setattr(deadline, "BYTES_PER_SECOND_MIN", 1e9)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
@@ -163,7 +165,7 @@ def test_what_is_paid_for_arrives_once_in_spite_of(
     row: Row,
     request: pytest.FixtureRequest,
     double: Double,
-    service: Eachlabs,
+    service: Service,
     transport: Quick,
     large_clip: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -177,7 +179,7 @@ def test_what_is_paid_for_arrives_once_in_spite_of(
         if row.hurried:
             hurry(soon)
         if row.ends == "run_timeout":
-            soon.setattr(model_run, "_PREDICT_DEADLINE_SECONDS", 0.3)
+            soon.setattr(model_run, "_WAIT_MAX_SECONDS", 0.3)
         end = attempt(new_job(tmp_path, STRIP), double, tmp_path, large_clip, base_url)
     assert {order["at"] for order in row.orders} <= set(double.state()["struck"])
     assert len(double.state()["runs"]) == row.created

@@ -15,11 +15,12 @@ import pytest
 
 from addon.failure import Failure
 from addon.jobs.limits import account_of
-from addon.jobs.model.job import Job, Run, RunIndex, Stage
+from addon.jobs.model.job import Job
+from addon.jobs.model.run import Run, RunIndex, Stage
 from addon.jobs.store.job_json import from_bytes, to_bytes
-from addon.jobs.work import context
-from addon.jobs.work import run as model_run
+from addon.jobs.work import context, model_run
 from addon.service.eachlabs import executions, mmaudio
+from addon.service.eachlabs.client import EachlabsClient
 
 from .parts import Double, Quick, context_for, go, new_job, until
 
@@ -47,7 +48,7 @@ def requested_at(double: Double, folder: Path, *, age: float = HOUR, **options: 
     double.clear()
     assert (job.stage, job.error and job.error.code) == (Stage.FAILED, "bad_key")
     assert all(run.prediction_id for run in job.runs)
-    for part in job.parts:
+    for part in job.run_indexes:
         job = job.with_run(part, requested_at=time.time() - age)
     return job
 
@@ -67,7 +68,7 @@ def only(job: Job) -> Run:
     return run
 
 
-def sqlite_code(job: Job) -> str:
+def code_of(job: Job) -> str:
     assert job.stage is Stage.FAILED
     assert job.error is not None
     assert job.error.message.startswith("“Shot 1”")
@@ -87,7 +88,7 @@ def test_a_forgotten_run_is_given_up_and_the_retry_that_names_its_cost_orders_a_
     assert job.retry_cost() == 0
     forget_runs(double)
     end = retried(job, double, tmp_path)
-    assert (sqlite_code(end), len(double.state()["runs"])) == ("run_forgotten", 0)
+    assert (code_of(end), len(double.state()["runs"])) == ("run_forgotten", 0)
     assert "no longer knows the run" in (end.error.message if end.error else "")
     assert ONE in hint_of(end)
     assert (end.paid, only(end).superseded_ids) == (False, (only(job).prediction_id,))
@@ -106,7 +107,7 @@ def test_a_run_that_is_not_found_soon_after_its_order_is_not_forgotten(age: floa
     job = requested_at(double, tmp_path, age=age)
     forget_runs(double)
     end = retried(job, double, tmp_path)
-    assert (sqlite_code(end), is_kept(end, job)) == ("not_found", True)
+    assert (code_of(end), is_kept(end, job)) == ("not_found", True)
     assert "without a new run" in hint_of(end)
     assert double.requests("GET", "/v1/executions") == []
 
@@ -115,7 +116,7 @@ def test_a_run_that_is_still_listed_is_not_forgotten_and_is_fetched_later(double
     job = requested_at(double, tmp_path)
     double.order("get", "status", status=404, body="{}", times=5)
     end = retried(job, double, tmp_path)
-    assert (sqlite_code(end), is_kept(end, job)) == ("not_found", True)
+    assert (code_of(end), is_kept(end, job)) == ("not_found", True)
     assert "still lists it" in hint_of(end)
     again = retried(end, double, tmp_path)
     assert (again.stage, len(double.state()["runs"])) == (Stage.PLACING, 1)
@@ -140,23 +141,29 @@ def test_nothing_is_forgotten_where_the_list_cannot_be_read(answer: dict[str, An
     forget_runs(double)
     double.order("executions", "status", **answer, times=ALWAYS)
     end = retried(job, double, tmp_path)
-    assert (sqlite_code(end), is_kept(end, job)) == ("not_found", True)
-    assert "could not be found out" in hint_of(end)
+    assert (code_of(end), is_kept(end, job)) == ("not_found", True)
+    assert "The list of runs could not be read" in hint_of(end)
     double.clear()
-    assert sqlite_code(retried(end, double, tmp_path)) == "run_forgotten"
+    assert code_of(retried(end, double, tmp_path)) == "run_forgotten"
 
 
 def asked(wanted: str, since: float, until: float, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, list[dict[str, str]]]:
     """Whether it is found in a list of three pages, and the queries that were sent for it."""
-    monkeypatch.setattr(executions, "_PAGE", 2)
+    monkeypatch.setattr(executions, "PAGE_SIZE", 2)
     queries: list[dict[str, str]] = []
 
-    def get(path: str) -> dict[str, Any]:
+    def get(_method: str, path: str) -> dict[str, Any]:
         queries.append(dict(parse_qsl(urlsplit(path).query)))
         rows = ["a", "b", "c", "d", "e"][int(queries[-1]["offset"]) :][:2]
         return {"executions": [{"id": row} for row in rows]}
 
-    return executions.is_listed(wanted, get, since, until), queries
+    transport = Quick()
+    client = EachlabsClient("k3y", "http://127.0.0.1:9", transport)
+    monkeypatch.setattr(client, "call", get)
+    try:
+        return executions.lists_run(client, transport, wanted, since, until), queries
+    finally:
+        transport.close()
 
 
 def test_the_list_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +183,7 @@ def test_of_a_run_of_long_ago_only_the_days_around_it_are_listed(monkeypatch: py
 
 
 def test_a_list_that_has_no_end_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executions, "_PAGES_MAX", 2)
+    monkeypatch.setattr(executions, "_LIST_PAGES_MAX", 2)
     with pytest.raises(Failure, match="too many runs"):
         asked("e", 0.0, DAY, monkeypatch)
 
@@ -190,7 +197,7 @@ def test_a_run_of_another_key_or_address_is_not_forgotten(double: Double, tmp_pa
     job = requested_at(double, tmp_path)
     double.order("get", "status", status=404, body="{}", times=5)
     end = retried(job, double, tmp_path, base_url=elsewhere(double))
-    assert (sqlite_code(end), is_kept(end, job)) == ("other_account", True)
+    assert (code_of(end), is_kept(end, job)) == ("other_account", True)
     assert double.requests("GET", "/v1/executions") == []
     again = retried(end, double, tmp_path)
     assert (again.stage, len(double.state()["runs"])) == (Stage.PLACING, 1)
@@ -201,10 +208,10 @@ def test_a_lost_order_of_another_key_or_address_is_not_repeated(double: Double, 
     double.order("executions", "status", status=503, body="{}", times=ALWAYS)
     job = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
     double.clear()
-    assert sqlite_code(job) == "unsettled"
+    assert code_of(job) == "unsettled"
     double.order("executions", "status", status=200, body='{"executions": []}', times=ALWAYS)
     end = retried(job, double, tmp_path, base_url=elsewhere(double))
-    assert (sqlite_code(end), end.paid, len(double.state()["runs"])) == ("other_account", True, 1)
+    assert (code_of(end), end.paid, len(double.state()["runs"])) == ("other_account", True, 1)
     until(lambda: double.state()["runs"][0]["status"] == "success")
     stays = go(
         replace(end, stage=Stage.QUEUED),
@@ -221,7 +228,7 @@ def test_a_run_of_an_older_record_is_not_forgotten(double: Double, tmp_path: Pat
     job = requested_at(double, tmp_path).with_run(FIRST, account="")
     forget_runs(double)
     end = retried(job, double, tmp_path)
-    assert (sqlite_code(end), is_kept(end, job)) == ("not_found", True)
+    assert (code_of(end), is_kept(end, job)) == ("not_found", True)
     assert "generate the sound again" in hint_of(end)
 
 
@@ -250,10 +257,10 @@ def test_a_result_that_is_gone_is_looked_for_until_it_may_be_deleted(
     job = requested_at(double, tmp_path, age=DAY - HOUR)
     go_wrong(double)
     end = retried(job, double, tmp_path)
-    assert (sqlite_code(end), is_kept(end, job)) == (code, True)
+    assert (code_of(end), is_kept(end, job)) == (code, True)
     assert "Retry looks for it again" in hint_of(end)
     end = retried(end.with_run(FIRST, requested_at=time.time() - DAY - 1), double, tmp_path)
-    assert (sqlite_code(end), end.paid, ONE in hint_of(end)) == (code, False, True)
+    assert (code_of(end), end.paid, ONE in hint_of(end)) == (code, False, True)
     assert end.retry_cost() == mmaudio.EXPECTED_RUN_USD
     double.clear()
     again = retried(end, double, tmp_path)
@@ -296,8 +303,8 @@ def test_a_retry_costs_what_it_orders_and_nothing_where_it_fetches(tmp_path: Pat
     assert known.with_take(2, file=tmp_path / "c.wav").retry_cost() == price
     # A run that is being cancelled is over when the retry begins.
     cancelled = replace(known, stage=Stage.CANCELLED)
-    assert (cancelled.retry_cost(), cancelled.retry_cost(clearing_up=True)) == (2 * price, 3 * price)
-    assert known.retry_cost(clearing_up=True) == 2 * price
+    assert (cancelled.retry_cost(), cancelled.retry_cost(cleaning_up=True)) == (2 * price, 3 * price)
+    assert known.retry_cost(cleaning_up=True) == 2 * price
 
 
 def test_the_expected_price_is_that_of_a_run_of_five_seconds() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.jobs.model.job import Job, JobError, Progress, Stage
+from addon.jobs.model.job import Job
+from addon.jobs.model.run import JobError, Progress, Stage
 from addon.jobs.store.job_json import to_bytes
 from addon.jobs.store.journal import ENDED_MAX, RECORD_MAX, Holder
 from addon.jobs.store.process_lock import ProcessLock, is_alive
@@ -156,11 +157,14 @@ def test_the_file_is_its_users_alone(seats: Seats, tmp_path: Path) -> None:
 
 def test_a_power_cut_takes_nothing_back(seats: Seats, tmp_path: Path) -> None:
     journal = seats.open()
-    with journal.file.writing(lasting=False):
+    with journal.database.writing(durable=False):
         pass
     journal.save(new_job(tmp_path))
     full = 2
-    assert (journal.file.rows("PRAGMA journal_mode"), journal.file.rows("PRAGMA synchronous")) == ([("wal",)], [(full,)])
+    assert (journal.database.rows("PRAGMA journal_mode"), journal.database.rows("PRAGMA synchronous")) == (
+        [("wal",)],
+        [(full,)],
+    )
 
 
 # Who owns a job
@@ -171,7 +175,7 @@ def test_a_job_is_its_blenders_until_that_one_closes(seats: Seats, tmp_path: Pat
     first.save(job)
     assert (second.claim("/a.blend"), second.others(""), second.forget(job.id)) == ([], [], False)
     with pytest.raises(Failure, match="Another Blender"):
-        second.take(job)
+        second.claim_job(job)
     assert [entry.holder for entry in (*first.all(), *second.all())] == [Holder.OURS, Holder.OTHER]
     with pytest.raises(Failure, match="Another Blender") as caught:
         second.save(paid(job))
@@ -210,7 +214,7 @@ def test_an_ended_job_is_shown_again_and_taken_before_a_retry(seats: Seats, tmp_
     first.close()
     assert (second.claim("/a.blend"), second.others("/b.blend"), second.ended("/b.blend")) == ([], [], [])
     assert second.ended("/a.blend") == [job]
-    assert second.take(replace(job, stage=Stage.CANCELLED)) == job, "as the journal has it"
+    assert second.claim_job(replace(job, stage=Stage.CANCELLED)) == job, "as the journal has it"
     assert seats.open().ended("/a.blend") == []
 
 

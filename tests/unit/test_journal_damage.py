@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from addon.failure import Failure
-from addon.jobs.model.job import Run, Stage
+from addon.jobs.model.run import Run, Stage
 from addon.jobs.store.database import VERSION
 from addon.jobs.store.journal import Journal
 
@@ -58,10 +58,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("jobs"), "damaged"),
     "a bad page": (damage, "damaged"),
     "cut off": (cut, "damaged"),
-    "a database of something else": (make_another, "another kind"),
-    "of an unknown version": (lambda path: write_version(path, -1), "another kind"),
+    "a database of something else": (make_another, "another program"),
+    "of an unknown version": (lambda path: write_version(path, -1), "another program"),
     "of a newer version": (lambda path: write_version(path, VERSION + 1), "newer version"),
-    "a folder": (make_folder, "a folder has its place"),
+    "a folder": (make_folder, "it is a folder"),
 }
 
 
@@ -111,7 +111,7 @@ def test_a_journal_that_another_blender_works_with_is_left_where_it_is(seats: Se
     write_version(seats.path, VERSION + 1)
     journal = seats.open()
     assert "newer version" in journal.note
-    assert "another Blender works with it" in journal.note
+    assert "another Blender uses it" in journal.note
     assert works_in_memory(journal, tmp_path)
     assert other.ask("save", **as_words(paid(job))) == ""
     other.kill()
@@ -124,8 +124,8 @@ def works_in_memory(journal: Journal, folder: Path) -> bool:
         journal.save(state)
     assert (journal.claim(""), journal.others("/a.blend"), journal.ended("")) == ([], [], [ended])
     assert [entry.job for entry in journal.all()] == [paid(job), ended]
-    assert journal.take(paid(job)) == paid(job)
-    return journal.forget(job.id) and not journal.file.on_disk
+    assert journal.claim_job(paid(job)) == paid(job)
+    return journal.forget(job.id) and not journal.database.on_disk
 
 
 def no_folder(path: Path) -> None:

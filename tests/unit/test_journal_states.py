@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from addon.failure import Failure
-from addon.jobs.model.job import Job, JobError, RunIndex, Stage
+from addon.jobs.model.job import Job
+from addon.jobs.model.run import JobError, RunIndex, Stage
 from addon.jobs.store.journal import Entry, Holder, Journal
 from addon.service.storage import Published
 
@@ -111,10 +112,10 @@ class Blenders(RuleBasedStateMachine):
         stale = replace(known.job, stage=Stage.QUEUED)
         if known.seat not in (None, seat):
             with pytest.raises(Failure):
-                self.at(seat).take(stale)
+                self.at(seat).claim_job(stale)
             return
         # What a Blender has itself it knows best.
-        assert self.at(seat).take(stale) == (stale if known.seat == seat else known.job)
+        assert self.at(seat).claim_job(stale) == (stale if known.seat == seat else known.job)
         known.seat = seat
 
     @rule(seat=seats, job_ids=st.lists(jobs, max_size=3), project=st.sampled_from(PROJECTS))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from addon.failure import Cancelled, Failure
+from addon.failure import Cancelled, DiskFailure
 from addon.jobs.limits import (
     CREATES_MAX,
     HOLD_SECONDS,
@@ -77,7 +77,7 @@ def fly(limits: Limits, service: Service, run: str, seconds: float = 5.0) -> Non
                     service.create(run)
                 break
             except RateLimited:
-                slot.refused(service.said.format(service.cap))
+                slot.rate_limited(service.said.format(service.cap))
         service.clock.wait(seconds)
         service.in_flight -= 1
 
@@ -211,7 +211,7 @@ def test_a_refusal_lowers_the_cap_to_what_it_names_or_to_what_flies(
     with in_flight(limits, runs), limits.slot(ACCOUNT, "refused", no_wait) as slot:
         with pytest.raises(RateLimited), slot.creating():
             raise RateLimited
-        slot.refused(said)
+        slot.rate_limited(said)
         assert limits.cap(ACCOUNT) == cap
     assert opened().cap(ACCOUNT) == cap
     assert limits.cap("another key") == SLOTS_MAX
@@ -223,7 +223,7 @@ def test_a_refusal_lowers_the_cap_to_what_it_names_or_to_what_flies(
 def test_who_was_refused_goes_before_those_who_came_later(opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
     with in_flight(limits, ["first"]), limits.slot(ACCOUNT, "refused", no_wait) as slot:
-        slot.refused()
+        slot.rate_limited()
         clock.now += HOLD_SECONDS[0]
         assert not may_fly(limits, "later")
         with pytest.raises(WouldWait), slot.creating():
@@ -237,7 +237,7 @@ def test_nobody_creates_before_the_time_that_was_asked_for(
 ) -> None:
     limits = opened()
     with limits.slot(ACCOUNT, "refused", no_wait) as slot:
-        slot.refused(after=asked)
+        slot.rate_limited(retry_after=asked)
     clock.now += held - 0.01
     assert not may_fly(opened())
     assert may_fly(opened(), account="another key")
@@ -330,7 +330,7 @@ def test_the_runs_of_a_blender_that_died_count_for_two_minutes_or_until_they_are
     clock.now += ORPHAN_SECONDS - 1
     assert not may_fly(limits)
     # The same run, in the Blender that goes on with it: it needs no place of its own, and gives one back.
-    with limits.slot(ACCOUNT, "run 3", no_wait, under_way=True):
+    with limits.slot(ACCOUNT, "run 3", no_wait, acquired=True):
         assert not may_fly(limits)
     assert may_fly(limits)
     with in_flight(limits, ["another"]):
@@ -362,9 +362,9 @@ def test_who_died_in_the_line_holds_nobody_up(opened: Callable[[], Limits], path
 def test_a_run_that_is_under_way_waits_for_nothing(opened: Callable[[], Limits]) -> None:
     limits = opened()
     runs = [f"run {number}" for number in range(SLOTS_MAX)]
-    with in_flight(limits, runs), limits.slot(ACCOUNT, "resumed", no_wait, under_way=True):
+    with in_flight(limits, runs), limits.slot(ACCOUNT, "resumed", no_wait, acquired=True):
         pass
-    with in_flight(limits, runs[1:]), limits.slot(ACCOUNT, "resumed", no_wait, under_way=True):
+    with in_flight(limits, runs[1:]), limits.slot(ACCOUNT, "resumed", no_wait, acquired=True):
         assert not may_fly(limits)
 
 
@@ -376,7 +376,7 @@ def test_a_clock_that_is_set_otherwise_holds_nobody_up_for_long(
     for number in range(CREATES_MAX):
         assert may_fly(limits, f"run {number}")
     with limits.slot(ACCOUNT, "refused", no_wait) as slot:
-        slot.refused(after=60)
+        slot.rate_limited(retry_after=60)
     clock.now += hours * 3600
     may_fly(limits)
     clock.now += 120.0
@@ -421,13 +421,13 @@ def test_a_place_that_cant_be_given_back_at_once_is_given_back_later(
 
     @contextmanager
     def full(*_: object, **__: object) -> Generator[None]:
-        raise Failure("files", "The disk is full.")
+        raise DiskFailure("The disk is full.")
         yield
 
     runs = [f"run {number}" for number in range(SLOTS_MAX)]
     with monkeypatch.context() as patched, in_flight(limits, runs):
-        patched.setattr(limits.file, "writing", full)
-    assert "given back later" in caplog.text
+        patched.setattr(limits.database, "writing", full)
+    assert "could not be released" in caplog.text
     assert may_fly(limits)
 
 
@@ -435,18 +435,18 @@ def test_a_place_that_its_run_has_taken_again_is_not_given_back(
     opened: Callable[[], Limits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = opened()
-    writing, faults = limits.file.writing, [Failure("files", "The disk is full.")] * 2
+    writing, faults = limits.database.writing, [DiskFailure("The disk is full.")] * 2
 
     @contextmanager
-    def full_for_now(*, lasting: bool = True) -> Generator[object]:
+    def full_for_now(*, durable: bool = True) -> Generator[object]:
         if faults:
             raise faults.pop()
-        with writing(lasting=lasting) as table:
+        with writing(durable=durable) as table:
             yield table
 
     with in_flight(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
         with in_flight(limits, ["again"]):
-            monkeypatch.setattr(limits.file, "writing", full_for_now)
+            monkeypatch.setattr(limits.database, "writing", full_for_now)
         with limits.slot(ACCOUNT, "again", no_wait):
             assert not may_fly(limits)
             assert not may_fly(limits)
@@ -481,8 +481,8 @@ def test_over_three_processes_no_more_fly_than_may(cap: int, blenders: list[Blen
         if cap < SLOTS_MAX:
             with limits.slot("account", "refused", time.sleep) as slot, ExitStack() as stack:
                 for number in range(cap):
-                    stack.enter_context(limits.slot("account", f"{number}", time.sleep, under_way=True))
-                slot.refused()
+                    stack.enter_context(limits.slot("account", f"{number}", time.sleep, acquired=True))
+                slot.rate_limited()
         for number, blender in enumerate(blenders):
             blender.tell("fly", runs=[f"{number}/{run}" for run in range(12)], diary=str(diary))
         assert [blender.hear() for blender in blenders] == [12, 12, 12]
@@ -515,7 +515,7 @@ def test_no_key_is_kept(opened: Callable[[], Limits], path: Path) -> None:
     account = account_of(key, "https://api.eachlabs.ai")
     assert account != account_of(key, "http://127.0.0.1:8000")
     with opened().slot(account, "run", no_wait) as slot:
-        slot.refused("the limit is 2")
+        slot.rate_limited("the limit is 2")
         kept = b"".join(part.read_bytes() for part in path.parent.glob("jobs.sqlite*"))
     assert account.encode() in kept
     assert key.encode() not in kept

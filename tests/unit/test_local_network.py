@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service.eachlabs.client import Eachlabs
 from addon.service.net import connection
-from addon.service.net.addresses import check_url, may_reach
+from addon.service.net.addresses import check_url, is_allowed_address
 from addon.service.net.errors import TemporaryFailure
 from addon.service.net.transport import Progress, Transport
 from addon.service.storage import Published, Storage
@@ -27,7 +26,7 @@ from addon.service.storage.given_url import GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 from addon.service.storage.s3 import S3Config
 
-from .parts import Quick, check_storage, unheard
+from .parts import Quick, Service, check_storage, unheard
 from .wire import KEY, Act, Authority, Wire, failure_of, waits, wire
 
 NAS, CDN = "nas.example", "cdn.example"
@@ -132,8 +131,8 @@ def nas(context: ssl.SSLContext, files: dict[bytes, bytes], location: str = "") 
         yield server
 
 
-def service_over(transport: Transport) -> Eachlabs:
-    return Eachlabs(KEY, "https://api.example", transport)
+def service_over(transport: Transport) -> Service:
+    return Service(KEY, "https://api.example", transport)
 
 
 @pytest.mark.parametrize("host", [NAS, PRIVATE])
@@ -166,13 +165,13 @@ def test_test_connection_reads_back_at_a_public_name_that_this_network_resolves_
 def test_an_address_by_hand_may_resolve_to_a_private_address_here(field: Field, context: ssl.SSLContext, clip: Path) -> None:
     with nas(context, {b"/clip.mp4": clip.read_bytes()}) as server:
         config = GivenUrlConfig(f"https://{NAS}:{server.port}/clip.mp4")
-        assert check_storage(config.open(service_over(field), field), field) == f"{NAS} answers with an mp4 video."
+        assert check_storage(config.open(service_over(field), field), field) == f"{NAS} responds with an mp4 video."
 
 
 @pytest.mark.parametrize("host", [NAS, PRIVATE])
 def test_the_service_may_be_reached_through_the_local_network(host: str, field: Field, context: ssl.SSLContext) -> None:
     with nas(context, {b"/v1/model": b'{"slug": "mmaudio"}'}) as server:
-        service = Eachlabs(KEY, f"https://{host}:{server.port}", field)
+        service = Service(KEY, f"https://{host}:{server.port}", field)
         assert service.call("GET", "/v1/model") == {"slug": "mmaudio"}
 
 
@@ -182,7 +181,7 @@ class Tickets:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def call_once(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         return {"id": "7", "presigned_url": self.url, "public_url": self.url} if method == "POST" else {}
 
 
@@ -195,7 +194,7 @@ def read_back(transport: Transport, url: str, clip: Path) -> object:
     """What Test Connection does with an address that Eachlabs has named."""
 
     class Named(EachlabsStorage):
-        def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
+        def publish(self, clip: Path, progress: Progress, on_begin: Callable[[Published], None]) -> Published:
             return Published("7", url)
 
     tickets: Any = Tickets(url)
@@ -273,7 +272,7 @@ def test_metadata_link_local_and_special_addresses_are_never_spoken_to(
     monkeypatch.setitem(ADDRESSES, NAS, address)
     told = failure_of(lambda: field.send("PUT", f"https://{NAS}/a", private_allowed=True))
     assert (told.code, reached) == ("unsafe_url", [])
-    assert "neither public nor of the local network" in told.message
+    assert "neither public nor in the local network" in told.message
     literal = f"https://[{address.replace('%', '%25')}]/a" if ":" in address else f"https://{address}/a"
     with pytest.raises(Failure):
         check_url(literal, loopback_allowed=False, private_allowed=True)
@@ -283,13 +282,13 @@ def test_metadata_link_local_and_special_addresses_are_never_spoken_to(
 def test_a_host_that_is_written_in_an_odd_way_is_no_private_address(host: str) -> None:
     with pytest.raises(Failure):
         check_url(f"https://{host}/a", loopback_allowed=False, private_allowed=True)
-    assert not may_reach("localhost", PRIVATE, loopback_allowed=True, private_allowed=True)
+    assert not is_allowed_address("localhost", PRIVATE, loopback_allowed=True, private_allowed=True)
 
 
 def test_the_local_network_is_spoken_to_over_https_alone() -> None:
     with pytest.raises(Failure) as told:
         check_url(f"http://{PRIVATE}/a", loopback_allowed=True, private_allowed=True)
-    assert "not an https address" in told.value.message
+    assert "not an https URL" in told.value.message
 
 
 def test_a_request_into_the_local_network_ends_by_a_cancel(context: ssl.SSLContext, clip: Path) -> None:
@@ -308,7 +307,7 @@ def test_a_request_into_the_local_network_ends_by_a_cancel(context: ssl.SSLConte
 def test_a_request_into_the_local_network_ends_by_its_deadline(
     field: Field, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("addon.service.deadline.ANSWER_SECONDS", 0.4)
+    monkeypatch.setattr("addon.service.net.deadline.RESPONSE_SECONDS", 0.4)
     with wire(waits, context) as server:
         told = failure_of(lambda: field.send("DELETE", f"https://{NAS}:{server.port}/a", private_allowed=True))
     assert (told.code, isinstance(told, TemporaryFailure)) == ("timeout", True)

@@ -13,7 +13,7 @@ import pytest
 
 from addon.failure import Failure
 from addon.jobs.model.file_names import file_name
-from addon.media.mp4 import AAC_DELAY, MP3_DELAY, unsignalled_delay
+from addon.media.mp4 import AAC_DELAY, MP3_DELAY, unsignaled_delay
 from addon.service.eachlabs.mmaudio import Settings, clip_frames, motion_segments, run_duration, run_input
 from tests.standin import model
 
@@ -155,18 +155,18 @@ def result(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_delay_that_is_not_signalled_is_found(result: Path) -> None:
-    assert unsignalled_delay(result) == AAC_DELAY == 1024
+    assert unsignaled_delay(result) == AAC_DELAY == 1024
 
 
 def test_a_delay_that_is_signalled_is_left_to_the_decoder(clip: Path, tmp_path: Path) -> None:
     model.score(clip, tmp_path / "result.mp4", duration=1.28, seed=1, signalled=True)
-    assert unsignalled_delay(tmp_path / "result.mp4") == 0
+    assert unsignaled_delay(tmp_path / "result.mp4") == 0
 
 
 def test_a_result_without_sound_is_told(clip: Path, tmp_path: Path) -> None:
     model.score(clip, tmp_path / "result.mp4", duration=1.28, seed=1, silent=True)
     with pytest.raises(Failure) as told:
-        unsignalled_delay(tmp_path / "result.mp4")
+        unsignaled_delay(tmp_path / "result.mp4")
     assert told.value.code == "no_sound"
 
 
@@ -218,9 +218,9 @@ def test_an_edit_list_that_promises_more_than_it_has_is_read_as_far_as_it_goes(t
     edits = box(b"elst", struct.pack(">II", 0, 2**32 - 1) + struct.pack(">IiI", 5, 1024, 1) + b"\x00\x00")
     track = box(b"trak", box(b"mdia", sound + box(b"minf", box(b"stbl", coding))) + box(b"edts", edits))
     (tmp_path / "result.mp4").write_bytes(box(b"moov", track))
-    assert unsignalled_delay(tmp_path / "result.mp4") == 0
+    assert unsignaled_delay(tmp_path / "result.mp4") == 0
     (tmp_path / "late.mp4").write_bytes(box(b"moov", track.replace(struct.pack(">i", 1024), struct.pack(">i", -1))))
-    assert unsignalled_delay(tmp_path / "late.mp4") == AAC_DELAY
+    assert unsignaled_delay(tmp_path / "late.mp4") == AAC_DELAY
 
 
 def coding(entry: bytes, number: int | None = None) -> bytes:
@@ -269,7 +269,7 @@ def test_how_late_a_sound_is_decoded_against_its_picture(
     header = box(b"mvhd", bytes(12) + struct.pack(">I", 1000) + bytes(80))
     tracks = track(b"vide", coding(b"avc1"), picture, 12_288) + track(b"soun", description, sound)
     (tmp_path / "result.mp4").write_bytes(box(b"moov", header + tracks))
-    assert unsignalled_delay(tmp_path / "result.mp4") == late
+    assert unsignaled_delay(tmp_path / "result.mp4") == late
 
 
 def test_a_file_that_ends_early_is_no_mp4_or_has_no_sound(result: Path, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_file_that_ends_early_is_no_mp4_or_has_no_sound(result: Path, tmp_path
 
 def told_of(path: Path) -> int | str:
     try:
-        return unsignalled_delay(path)
+        return unsignaled_delay(path)
     except Failure as told:
         return told.code
 

@@ -18,15 +18,14 @@ from pathlib import Path
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service.eachlabs.client import Eachlabs
 from addon.service.net import connection, deadline
 from addon.service.net import transport as net
-from addon.service.net.body import BLOCK
-from addon.service.net.errors import TemporaryFailure
+from addon.service.net.body import CHUNK_SIZE
+from addon.service.net.errors import ConnectionFailed, TemporaryFailure
 from addon.service.net.retry_after import RETRY_AFTER_MAX, retry_after
 from addon.service.net.transport import Transport
 
-from .parts import Double, Quick, until
+from .parts import Double, Quick, Service, until
 from .wire import PATIENCE, Act, Authority, Wire, failure_of, goes_on, head, says, waits, wire
 
 # These servers hang up after each answer; a client that isn't told would at times meet them doing so.
@@ -53,8 +52,8 @@ def alone(direct: None) -> Iterator[None]:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The deadline comes soon, and bytes earn next to nothing."""
-    monkeypatch.setattr(deadline, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(deadline, "SLOWEST", 1e9)
+    monkeypatch.setattr(deadline, "RESPONSE_SECONDS", 0.3)
+    monkeypatch.setattr(deadline, "BYTES_PER_SECOND_MIN", 1e9)
 
 
 DRIPS = {
@@ -80,7 +79,7 @@ def test_an_answer_that_drips_meets_the_deadline(act: Act, tls: bool, transport:
         told = failure_of(lambda: transport.send("GET", server.secure_url if tls else server.url))
     assert time.monotonic() - began < PATIENCE / 2
     assert isinstance(told, TemporaryFailure)
-    assert (told.code, told.sent) == ("timeout", True)
+    assert (told.code, told.may_be_done) == ("timeout", True)
     assert "in time" in told.message
 
 
@@ -99,14 +98,14 @@ def test_a_handshake_that_hangs_meets_the_deadline(transport: Quick) -> None:
     with wire(waits) as server:
         told = failure_of(lambda: transport.send("POST", server.secure_url, json={}))
     assert isinstance(told, TemporaryFailure)
-    assert (told.code, told.sent) == ("timeout", False)
+    assert (told.code, told.may_be_done) == ("timeout", False)
 
 
 def test_a_slow_transfer_that_moves_may_take_its_time(
     transport: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadline, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr(deadline, "SLOWEST", 64 * 1024 / PATIENCE)
+    monkeypatch.setattr(deadline, "RESPONSE_SECONDS", 0.5)
+    monkeypatch.setattr(deadline, "BYTES_PER_SECOND_MIN", 64 * 1024 / PATIENCE)
     mdat = 12 * 64 * 1024
 
     def whole(peer: socket.socket, server: Wire) -> None:
@@ -148,7 +147,7 @@ def test_a_connection_that_does_not_come_about_is_given_up(transport: Quick, mon
     with full() as server:
         told = failure_of(lambda: transport.send("POST", server.url, json={}))
     assert isinstance(told, TemporaryFailure)
-    assert (told.code, told.sent) == ("timeout", False)
+    assert (told.code, told.may_be_done) == ("timeout", False)
 
 
 @pytest.fixture
@@ -217,7 +216,7 @@ def test_an_answer_that_must_be_heard_is_heard_in_spite_of_a_cancel(patient: Tra
         head(peer, server)
         patient.cancel.set()
         # Three looks later the watch has had its chance.
-        server.over.wait(3 * deadline.LOOK_SECONDS)
+        server.over.wait(3 * deadline.POLL_SECONDS)
         peer.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
 
     with wire(act) as server:
@@ -265,7 +264,7 @@ def test_a_flood_takes_no_memory(act: Act, status: bytes, transport: Quick) -> N
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak < 2.5 * net.BODY_MAX
+    assert peak < 2.5 * net.BODY_BYTES_MAX
 
 
 class _Replacing:
@@ -424,7 +423,10 @@ def test_a_clip_that_cannot_be_read_is_no_fault_of_the_network(
 
 
 def test_a_cancelled_download_leaves_nothing(transport: Quick, tmp_path: Path) -> None:
-    with wire(goes_on(OK + b"Content-Length: 999999\r\n\r\n" + bytes(2 * BLOCK), b"")) as server, pytest.raises(Cancelled):
+    with (
+        wire(goes_on(OK + b"Content-Length: 999999\r\n\r\n" + bytes(2 * CHUNK_SIZE), b"")) as server,
+        pytest.raises(Cancelled),
+    ):
         transport.fetch(server.url, tmp_path / "result.mp4", lambda done, total: transport.cancel.set())
     assert list(tmp_path.iterdir()) == []
 
@@ -458,7 +460,7 @@ def test_no_attempt_is_begun_past_the_stages_end(transport: Quick) -> None:
 
     def attempt() -> None:
         tries.append(len(tries))
-        raise TemporaryFailure("busy", f"Try {len(tries)} failed.", after=40)
+        raise ConnectionFailed(f"Try {len(tries)} failed.", retry_after=40)
 
     with pytest.raises(Failure, match="Try 1 failed"):
         transport.retry(attempt, attempts=99, seconds=30)
@@ -480,7 +482,7 @@ def test_a_forgotten_connection_may_be_freed_while_another_request_begins(
 
     def forget_one() -> None:
         forgotten = Transport(threading.Event(), loopback_allowed=True)
-        Eachlabs(double.key, double.base_url, forgotten).call("GET", "/v1/model")
+        Service(double.key, double.base_url, forgotten).call("GET", "/v1/model")
         # As a failed job's do that a log or a traceback holds: only the collector frees it.
         forgotten.itself = forgotten  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -489,7 +491,7 @@ def test_a_forgotten_connection_may_be_freed_while_another_request_begins(
         until(lambda: not [thread for thread in threading.enumerate() if "network" in thread.name])
         monkeypatch.setattr(threading.Thread, "start", free_first)
         with closing(Transport(threading.Event(), loopback_allowed=True)) as transport:
-            Eachlabs(double.key, double.base_url, transport).call("GET", "/v1/model")
+            Service(double.key, double.base_url, transport).call("GET", "/v1/model")
         done.set()
 
     gc.collect()

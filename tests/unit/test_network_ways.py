@@ -14,7 +14,7 @@ import pytest
 from addon.failure import Failure
 from addon.service.eachlabs.client import KeyAuth
 from addon.service.net import transport as net
-from addon.service.net.addresses import check_url, may_reach
+from addon.service.net.addresses import check_url, is_allowed_address
 from addon.service.net.errors import TemporaryFailure
 from addon.service.net.transport import Transport
 
@@ -117,7 +117,7 @@ def test_of_several_addresses_only_the_public_ones_are_tried(public: Public, mon
         sock.close()
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("addon.service.connection._connected", connect)
+    monkeypatch.setattr("addon.service.net.connection._connected", connect)
     resolve_to(monkeypatch, "127.0.0.1", "8.8.8.8", "10.0.0.1", "2606:4700::1111")
     assert failure_of(lambda: public.send("GET", f"https://{NAME}/")).code == "connection"
     assert tried == ["8.8.8.8", "2606:4700::1111"]
@@ -125,9 +125,9 @@ def test_of_several_addresses_only_the_public_ones_are_tried(public: Public, mon
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
 def test_a_public_name_may_lead_to_every_public_address(address: str) -> None:
-    assert may_reach(NAME, address, loopback_allowed=False)
+    assert is_allowed_address(NAME, address, loopback_allowed=False)
     # What goes to this machine may be plain http: it must not get elsewhere.
-    assert not may_reach("localhost", address, loopback_allowed=True)
+    assert not is_allowed_address("localhost", address, loopback_allowed=True)
 
 
 @pytest.mark.parametrize(
@@ -212,13 +212,13 @@ def refuses(status: bytes) -> Act:
 
 
 PROXIES = {
-    "wants a login": (refuses(b"407 Proxy Authentication Required"), "proxy", "wants a login", False),
-    "forbids it": (refuses(b"403 Forbidden"), "proxy", "refuses to connect", False),
-    "cannot reach it": (refuses(b"502 Bad Gateway"), "proxy", "did not connect", True),
-    "is too busy": (refuses(b"503 Service Unavailable"), "proxy", "did not connect", True),
-    "hangs up": (hangs_up, "proxy", "did not connect", True),
-    "resets": (resets, "proxy", "did not connect", True),
-    "is none": (says(b"220 mail.example ESMTP\r\n"), "proxy", "did not connect", True),
+    "wants a login": (refuses(b"407 Proxy Authentication Required"), "proxy", "requires a login", False),
+    "forbids it": (refuses(b"403 Forbidden"), "proxy", "refused to connect", False),
+    "cannot reach it": (refuses(b"502 Bad Gateway"), "proxy", "could not connect", True),
+    "is too busy": (refuses(b"503 Service Unavailable"), "proxy", "could not connect", True),
+    "hangs up": (hangs_up, "proxy", "could not connect", True),
+    "resets": (resets, "proxy", "could not connect", True),
+    "is none": (says(b"220 mail.example ESMTP\r\n"), "proxy", "could not connect", True),
     "drips": (goes_on(b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n"), "timeout", "in time", True),
     "hangs": (goes_on(b"", b""), "timeout", "in time", True),
 }
@@ -228,7 +228,7 @@ PROXIES = {
 def test_a_proxy_that_fails_is_named_as_the_place_to_look(
     *, act: Act, code: str, said: str, again: bool, public: Public, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("addon.service.deadline.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("addon.service.net.deadline.RESPONSE_SECONDS", 0.3)
     with wire(act) as proxy:
         through(monkeypatch, proxy)
         told = failure_of(lambda: ask(public))
@@ -237,7 +237,7 @@ def test_a_proxy_that_fails_is_named_as_the_place_to_look(
     assert f"The proxy {PROXY} " in told.message
     assert "HTTPS_PROXY" in told.hint
     assert isinstance(told, TemporaryFailure) is again
-    assert not (isinstance(told, TemporaryFailure) and told.sent)
+    assert not (isinstance(told, TemporaryFailure) and told.may_be_done)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_proxy_that_fails_is_named_as_the_place_to_look(
         (f"http://artist:{PASSWORD}@proxy.invalid:8080", "connection", "the proxy proxy.invalid"),
         (f"socks5://artist:{PASSWORD}@127.0.0.1:{{port}}", "proxy", "SOCKS"),
         (f"socks5h://artist:{PASSWORD}@127.0.0.1:{{port}}", "proxy", "SOCKS"),
-        ("http://", "proxy", "this machine's proxy"),
+        ("http://", "proxy", "proxy URL that is set on this machine"),
     ],
 )
 def test_a_proxy_that_is_not_there_is_named(
@@ -270,8 +270,8 @@ def old_tls(context: ssl.SSLContext) -> ssl.SSLContext:
 CERTIFICATES: dict[str, tuple[Callable[[Authority], ssl.SSLContext], str, str, str]] = {
     "expired": (lambda a: a.server("localhost", from_days=-9, to_days=-1), "certificate", "has expired", "clock"),
     "of tomorrow": (lambda a: a.server("localhost", from_days=1, to_days=9), "certificate", "not valid yet", "clock"),
-    "of another name": (lambda a: a.server("other.example"), "certificate", "another name", "address"),
-    "of an IP address": (lambda a: a.server("127.0.0.1"), "certificate", "another name", "address"),
+    "of another name": (lambda a: a.server("other.example"), "certificate", "another host name", "URL"),
+    "of an IP address": (lambda a: a.server("127.0.0.1"), "certificate", "another host name", "URL"),
     "of an old protocol": (lambda a: old_tls(a.server("localhost")), "tls", "secure connection", "port"),
 }
 
@@ -304,11 +304,12 @@ def test_a_certificate_that_does_not_hold_ends_it_before_anything_is_sent(
 
 
 def test_an_authority_that_is_not_known_is_named_with_the_way_to_add_it(transport: Quick, authority: Authority) -> None:
-    for context in (authority.server("localhost"), authority.own()):
+    contexts = {"signed by an authority that": authority.server("localhost"), "is self-signed": authority.own()}
+    for said, context in contexts.items():
         with wire(says(WELL), context) as server:
             told = failure_of(lambda: ask(transport, server.secure_url))
         assert told.code == "certificate"
-        assert "signed by" in told.message
+        assert said in told.message
         assert "REQUESTS_CA_BUNDLE" in told.hint
         assert server.heads == []
 
@@ -350,7 +351,7 @@ def test_a_handshake_that_fails_has_sent_nothing(act: Act, code: str, again: boo
         told = failure_of(lambda: ask(transport, server.secure_url))
     assert told.code == code
     assert isinstance(told, TemporaryFailure) is again
-    assert not (isinstance(told, TemporaryFailure) and told.sent)
+    assert not (isinstance(told, TemporaryFailure) and told.may_be_done)
     assert "localhost" in told.message
 
 
@@ -376,7 +377,7 @@ def test_a_request_whose_answer_was_lost_may_have_been_carried_out(
             return
         told = failure_of(lambda: ask(transport, url))
     assert isinstance(told, TemporaryFailure)
-    assert (told.code, told.sent) == ("connection", True)
+    assert (told.code, told.may_be_done) == ("connection", True)
 
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "127.0.0.1"])
@@ -386,7 +387,7 @@ def test_what_was_never_connected_to_has_got_nothing(host: str, public: Public, 
     else:
         told = failure_of(lambda: ask(public, f"https://{host}{PATH}"))
     assert isinstance(told, TemporaryFailure)
-    assert (told.code, told.sent) == ("connection", False)
+    assert (told.code, told.may_be_done) == ("connection", False)
     assert host in told.message
 
 

@@ -17,12 +17,15 @@ from typing import Any
 import pytest
 
 from addon.failure import Cancelled
-from addon.jobs.model.job import Job, Run, Stage
+from addon.jobs.model.job import Job
+from addon.jobs.model.run import Run, Stage
 from addon.jobs.store import job_json
-from addon.jobs.work import run as model_run
-from addon.jobs.work.pipeline import EXPORTS_MAX, Pipeline, Stop
+from addon.jobs.work import model_run
+from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.runner import WORKERS_MAX, Runner
-from addon.media.export import ClipRange, Order, export_clips
+from addon.jobs.work.services import EXPORTS_MAX
+from addon.jobs.work.state import JobState
+from addon.media.export import ClipRange, ExportRequest, export_clips
 
 from .parts import BACKGROUND, Double, cancel_all, context_for, drained, go, new_job, services_in, until
 
@@ -114,7 +117,7 @@ def test_a_run_that_fails_names_the_strip_and_the_reason(
 def test_a_word_nobody_knows_is_polled_until_the_deadline(
     double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_run, "_PREDICT_DEADLINE_SECONDS", 0.2)
+    monkeypatch.setattr(model_run, "_WAIT_MAX_SECONDS", 0.2)
     double.order("run", "say", body={"status": "pondering"})
     end = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
     assert end.error is not None
@@ -154,9 +157,9 @@ def rendering(job: Job) -> bool:
 def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: Path) -> None:
     """That one still writes for a moment, and may not have read yet what it was asked for."""
 
-    def order() -> Order:
+    def export_request() -> ExportRequest:
         clip = ClipRange(0, 4, str(tmp_path / "job" / "clip-000.mp4"))
-        return Order(
+        return ExportRequest(
             blend="edit.blend",
             scene="Scene",
             whole_project=False,
@@ -171,7 +174,9 @@ def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: P
         )
 
     def render(how: str, cancel: threading.Event) -> None:
-        export_clips(order(), (sys.executable, str(BACKGROUND), how), lambda done, total: None, files.append, cancel)
+        export_clips(
+            export_request(), (sys.executable, str(BACKGROUND), how), lambda done, total: None, files.append, cancel
+        )
 
     files: list[int] = []
     (tmp_path / "job").mkdir()
@@ -246,8 +251,9 @@ def test_a_run_that_starts_while_its_job_is_cancelled_is_ended_too(
     double.order("create", **fault)
     stop = Stop()
     states: list[Job] = []
-    job = Pipeline(new_job(tmp_path), context_for(double, tmp_path), states.append, stop, services_in(tmp_path))
-    thread = threading.Thread(target=job.go)
+    services = services_in(tmp_path)
+    state = JobState(new_job(tmp_path), states.append, services.journal.save)
+    thread = threading.Thread(target=Pipeline(state, context_for(double, tmp_path), stop, services).run)
     thread.start()
     until(lambda: len(double.requests("POST", "/v1/prediction")) == 1 and len(double.state()["runs"]) == runs)
     stop.set()
@@ -260,7 +266,9 @@ def test_a_job_that_waits_for_its_turn_to_render_can_be_cancelled(double: Double
     states: list[Job] = []
     stop = Stop()
     stop.set()
-    Pipeline(new_job(tmp_path), context_for(double, tmp_path), states.append, stop, services_in(tmp_path, exports=0)).go()
+    services = services_in(tmp_path, exports=0)
+    state = JobState(new_job(tmp_path), states.append, services.journal.save)
+    Pipeline(state, context_for(double, tmp_path), stop, services).run()
     assert stages(states) == [Stage.QUEUED, Stage.CANCELLED]
     assert double.requests() == []
 
@@ -310,7 +318,7 @@ def test_closing_blender_cancels_nothing_but_what_was_cancelled(runner: Runner, 
     drained(runner, lambda: all(only(job).prediction_id for job in runner.jobs))
     wanted, unwanted = (only(job).prediction_id for job in runner.jobs)
     runner.cancel(runner.jobs[1].id)
-    runner.leave(20)
+    runner.close(20)
     assert double.state()["cancelled"] == [unwanted]
     journal = runner.open(tmp_path).journal
     (left,) = journal.claim("")
@@ -323,7 +331,7 @@ def test_what_is_cancelled_stays_so_whatever_its_thread_has_said_before(
     runner.add([new_job(tmp_path)], context_for(double, tmp_path, "hang"))
     until((tmp_path / "work" / "diary.txt").exists)
     runner.cancel(runner.jobs[0].id)
-    assert runner.drain() == []
+    assert {version.stage for version in runner.drain()} == {Stage.CANCELLED}
     assert runner.jobs[0].stage is Stage.CANCELLED
 
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A retry while a thread still clears up after the try before: it leads on, and nothing is ordered twice."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from addon.jobs.model.job import Job, Run, Stage
-from addon.jobs.work import run as model_run
+from addon.jobs.model.job import Job
+from addon.jobs.model.run import Run, Stage
+from addon.jobs.work import model_run
 from addon.jobs.work.runner import Runner
 from addon.service.eachlabs import mmaudio
 
@@ -34,13 +34,11 @@ def run_of(runner: Runner) -> Run:
     return run
 
 
-def retry(runner: Runner, double: Double, folder: Path) -> Job:
+def retry(runner: Runner, double: Double, folder: Path) -> None:
     """What a click on Retry does, but for the strip: see `generation.retry`."""
-    job = runner.taken(only(runner))
+    job = runner.claimed(only(runner))
     assert job.paid
-    again = replace(job, stage=Stage.QUEUED, progress=None, error=None)
-    runner.add([again], context_for(double, folder))
-    return again
+    runner.retry(job.id, job.request, context_for(double, folder))
 
 
 def in_flight(runner: Runner, double: Double, folder: Path) -> None:
@@ -62,7 +60,7 @@ def placing(runner: Runner) -> bool:
 
 
 def check_nothing_stays(runner: Runner, double: Double) -> None:
-    drained(runner, lambda: not runner.is_at_work(only(runner).id))
+    drained(runner, lambda: not runner.has_worker(only(runner).id))
     assert [upload["id"] for upload in double.state()["uploads"] if upload["live"]] == []
 
 
@@ -75,7 +73,7 @@ def test_what_is_being_cancelled_is_ordered_anew_once_it_is_over(
     runner.cancel(only(runner).id)
     if heard:
         drained(runner, lambda: "cancel" in double.state()["struck"])
-    assert only(runner).retry_cost(clearing_up=runner.is_at_work(only(runner).id)) == mmaudio.EXPECTED_RUN_USD
+    assert only(runner).retry_cost(cleaning_up=runner.has_worker(only(runner).id)) == mmaudio.EXPECTED_RUN_USD
     retry(runner, double, tmp_path)
     drained(runner, lambda: placing(runner))
     first, second = double.state()["runs"]
@@ -106,12 +104,11 @@ def test_a_run_that_could_not_be_cancelled_is_fetched(runner: Runner, double: Do
 def test_a_run_whose_start_is_not_answered_yet_is_ordered_once_at_a_time(
     runner: Runner, double: Double, tmp_path: Path
 ) -> None:
-    """Here only its thread knows that there is a run."""
     double.set(run_seconds=30)
     double.order("create", "stall", seconds=SLOW)
     runner.add([new_job(tmp_path)], context_for(double, tmp_path))
     until(lambda: double.requests("POST", "/v1/prediction") != [])
-    assert only(runner).stage is Stage.QUEUED
+    assert run_of(runner).prediction_id is None
     runner.cancel(only(runner).id)
     retry(runner, double, tmp_path)
     drained(runner, lambda: [run["status"] for run in double.state()["runs"]] == ["cancelled"])
@@ -140,7 +137,7 @@ def test_a_failed_job_that_still_clears_up_is_tried_again(runner: Runner, double
     slow(double, "delete")
     runner.add([new_job(tmp_path)], context_for(double, tmp_path))
     drained(runner, lambda: only(runner).stage is Stage.FAILED)
-    assert runner.is_at_work(only(runner).id)
+    assert runner.has_worker(only(runner).id)
     retry(runner, double, tmp_path)
     drained(runner, lambda: placing(runner))
     assert len(double.state()["runs"]) == 1
@@ -154,7 +151,7 @@ def test_a_retry_that_waits_when_blender_closes_goes_on_when_the_file_is_opened(
     slow(double, "cancel")
     runner.cancel(only(runner).id)
     retry(runner, double, tmp_path)
-    runner.leave(20)
+    runner.close(20)
     assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
     (left,) = runner.open(tmp_path).journal.claim("")
     assert (left.stage, left.paid) == (Stage.QUEUED, False)
@@ -162,16 +159,13 @@ def test_a_retry_that_waits_when_blender_closes_goes_on_when_the_file_is_opened(
     drained(runner, lambda: placing(runner))
 
 
-def test_the_journal_never_forgets_what_a_thread_orders_meanwhile(runner: Runner, double: Double, tmp_path: Path) -> None:
-    """What the click knew of the job is older than what its thread has written."""
+def test_the_journal_never_forgets_what_a_thread_requests_meanwhile(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
     double.order("create", "stall", seconds=SLOW)
     runner.add([new_job(tmp_path)], context_for(double, tmp_path))
     until(lambda: double.requests("POST", "/v1/prediction") != [])
-    stale = only(runner)
-    assert not stale.paid
-    runner.cancel(stale.id)
-    runner.add([stale], context_for(double, tmp_path))
+    runner.cancel(only(runner).id)
+    retry(runner, double, tmp_path)
     (entry,) = runner.open(tmp_path).journal.all()
     assert entry.job is not None
     assert entry.job.paid

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from addon.failure import Failure
-from addon.jobs.model.job import Stage
+from addon.jobs.model.run import Stage
 from addon.jobs.work.context import JobContext
-from addon.service.eachlabs.client import Eachlabs, KeyAuth, check_base_url
+from addon.service.eachlabs.client import KeyAuth, check_base_url
 from addon.service.net.addresses import check_url, redact
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, Quick, context_for, fields, finished, go, new_job, unheard
+from .parts import Double, Quick, Service, context_for, fields, finished, go, new_job, unheard
 
 KEY = "k3y-0123456789"
 
@@ -48,23 +48,23 @@ def test_an_empty_secret_hides_nothing() -> None:
     assert redact("abc", "") == "abc"
 
 
-def test_a_service_that_repeats_the_key_does_not_get_it_shown(service: Eachlabs, double: Double) -> None:
+def test_a_service_that_repeats_the_key_does_not_get_it_shown(service: Service, double: Double) -> None:
     said = f"no such key {double.key}, see https://cdn.example/a?X-Amz-Signature=1"
     double.answer("get", {"error": said}, 401)
     with pytest.raises(Failure) as told:
-        service.get("run")
+        service.poll("run")
     assert "no such key [key], see https://cdn.example/…" in told.value.message
     double.answer("get", {"status": "error", "message": said})
-    assert service.get("run").reason == "no such key [key], see https://cdn.example/…"
+    assert service.poll("run").reason == "no such key [key], see https://cdn.example/…"
 
 
 @pytest.mark.parametrize("before", range(460, 501, 8))
-def test_of_a_key_where_an_answer_is_cut_not_even_a_part_is_shown(before: int, service: Eachlabs, double: Double) -> None:
+def test_of_a_key_where_an_answer_is_cut_not_even_a_part_is_shown(before: int, service: Service, double: Double) -> None:
     double.answer("get", {"error": "x" * before + double.key}, 401)
     with pytest.raises(Failure) as told:
-        service.get("run")
+        service.poll("run")
     double.answer("get", {"status": "error", "message": double.key + "x" * before})
-    shown = told.value.message + service.get("run").reason
+    shown = told.value.message + service.poll("run").reason
     assert double.key[:4] not in shown
     assert double.key[-4:] not in shown
 
@@ -115,7 +115,7 @@ def test_no_record_of_a_whole_run_holds_a_secret(
 def test_no_warning_of_malformed_headers_holds_a_secret(
     *,
     at: str,
-    service: Eachlabs,
+    service: Service,
     storage: EachlabsStorage,
     transport: Quick,
     double: Double,
@@ -129,7 +129,7 @@ def test_no_warning_of_malformed_headers_holds_a_secret(
     double.order("put", "status", status=200, carried_out=True, headers=broken if at == "put" else {})
     video = storage.publish(clip, *unheard).url
     if at == "output":
-        url = finished(service, service.create(fields(video))).output_url
+        url = finished(service, service.start_run(fields(video))).output_url
         assert url is not None
         double.order("output", "status", status=200, headers=broken)
         transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
@@ -139,7 +139,7 @@ def test_no_warning_of_malformed_headers_holds_a_secret(
 def test_nothing_that_is_printed_shows_the_key(double: Double, tmp_path: Path) -> None:
     job_context = context_for(double, tmp_path)
     states = go(new_job(tmp_path), job_context, cancel_when=lambda job: job.runs[0].prediction_id is not None)
-    service = Eachlabs(double.key, double.base_url, Quick())
+    service = Service(double.key, double.base_url, Quick())
     assert double.base_url in repr(job_context)
     for thing in (job_context, service, KeyAuth(double.key), *states):
         assert double.key not in f"{thing!r} {thing}"
@@ -158,12 +158,12 @@ def files_url(storage: EachlabsStorage, double: Double, transport: Quick) -> str
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_the_key_does_not_follow_a_redirect_of_the_api(
-    status: int, service: Eachlabs, storage: EachlabsStorage, transport: Quick, double: Double
+    status: int, service: Service, storage: EachlabsStorage, transport: Quick, double: Double
 ) -> None:
     elsewhere = files_url(storage, double, transport) + "/v1/prediction/run"
     double.order("get", "status", status=status, headers={"Location": elsewhere}, times=99)
     with pytest.raises(Failure) as told:
-        service.get("run")
+        service.poll("run")
     assert told.value.code == "bad_answer"
     assert double.state()["violations"] == []
     assert [request for request in double.requests() if request["host"] == "files"] == []
@@ -191,9 +191,9 @@ def test_the_key_goes_to_the_api_alone_whatever_the_users_netrc_says(
 # The API's own host is no place for the key either, when a result's address leads there.
 @pytest.mark.parametrize("host", ["files", "api"])
 def test_a_redirected_result_is_fetched_without_the_key(
-    *, host: str, service: Eachlabs, video: str, transport: Quick, double: Double, tmp_path: Path
+    *, host: str, service: Service, video: str, transport: Quick, double: Double, tmp_path: Path
 ) -> None:
-    url = finished(service, service.create(fields(video))).output_url
+    url = finished(service, service.start_run(fields(video))).output_url
     assert url is not None
     location = url[url.index("/outputs/") :] if host == "files" else f"{double.base_url}/v1/model"
     double.order("output", "status", status=302, headers={"Location": location})
@@ -215,9 +215,9 @@ def test_a_redirected_result_is_fetched_without_the_key(
     ],
 )
 def test_a_result_is_not_fetched_from_where_nothing_public_is(
-    *, target: str, codes: set[str], service: Eachlabs, video: str, transport: Quick, double: Double, tmp_path: Path
+    *, target: str, codes: set[str], service: Service, video: str, transport: Quick, double: Double, tmp_path: Path
 ) -> None:
-    url = finished(service, service.create(fields(video))).output_url
+    url = finished(service, service.start_run(fields(video))).output_url
     assert url is not None
     double.order("output", "status", status=302, headers={"Location": target})
     with pytest.raises(Failure) as told:
@@ -227,12 +227,12 @@ def test_a_result_is_not_fetched_from_where_nothing_public_is(
 
 
 def test_redirects_without_end_are_given_up(
-    service: Eachlabs, video: str, transport: Quick, double: Double, tmp_path: Path
+    service: Service, video: str, transport: Quick, double: Double, tmp_path: Path
 ) -> None:
-    url = finished(service, service.create(fields(video))).output_url
+    url = finished(service, service.start_run(fields(video))).output_url
     assert url is not None
     double.order("output", "status", status=302, headers={"Location": url}, times=99)
-    with pytest.raises(Failure, match="redirected without end"):
+    with pytest.raises(Failure, match="Too many redirects"):
         transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
     assert 2 <= len(double.requests("GET", "/outputs/")) <= 10
 

@@ -6,52 +6,51 @@ from pathlib import Path
 
 import pytest
 
-from addon.service.eachlabs import client
-from addon.service.eachlabs.client import Eachlabs
+from addon.service.eachlabs import client, executions
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, Quick, fields, unheard
+from .parts import Double, Quick, Service, fields, unheard
 
 
 @pytest.mark.parametrize("hours", [-5, -1, 1, 5])
 def test_this_machines_clock_may_be_hours_off(
-    hours: int, service: Eachlabs, double: Double, video: str, monkeypatch: pytest.MonkeyPatch
+    hours: int, service: Service, double: Double, video: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = time.time
     monkeypatch.setattr(client.time, "time", lambda: real() + hours * 3600)
     double.order("create", "drop", carried_out=True)
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     assert [started["id"] for started in double.state()["runs"]] == [run]
 
 
 def test_it_is_found_among_the_many_runs_of_a_studio(
-    *, service: Eachlabs, storage: EachlabsStorage, video: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+    *, service: Service, storage: EachlabsStorage, video: str, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_PAGE", 2)
+    monkeypatch.setattr(executions, "PAGE_SIZE", 2)
     since = time.time()
-    wanted = service.create(fields(video))
+    wanted = service.start_run(fields(video))
     other = storage.publish(clip, *unheard).url
     for seed in range(6):
-        service.create(fields(other, seed))
+        service.start_run(fields(other, seed))
     assert service.find_run(fields(video), since) == wanted
 
 
-def test_a_take_is_not_taken_for_another_of_the_same_video(service: Eachlabs, double: Double, video: str) -> None:
+def test_a_take_is_not_taken_for_another_of_the_same_video(service: Service, double: Double, video: str) -> None:
     since = time.time()
-    service.create(fields(video, seed=1))
+    service.start_run(fields(video, seed=1))
     assert service.find_run(fields(video, seed=2), since) is None
 
 
-def test_a_run_that_is_known_to_have_failed_is_not_found_again(service: Eachlabs, double: Double, video: str) -> None:
+def test_a_run_that_is_known_to_have_failed_is_not_found_again(service: Service, double: Double, video: str) -> None:
     since = time.time()
-    failed = service.create(fields(video))
+    failed = service.start_run(fields(video))
     assert service.find_run(fields(video), since, superseded_ids=[failed]) is None
-    again = service.create(fields(video), superseded_ids=[failed])
+    again = service.start_run(fields(video), superseded_ids=[failed])
     assert service.find_run(fields(video), since, superseded_ids=[failed]) == again
 
 
 def test_a_run_is_looked_for_over_half_a_minute_and_more_and_more_rarely(
-    service: Eachlabs, transport: Quick, video: str
+    service: Service, transport: Quick, video: str
 ) -> None:
     transport.waited.clear()
     assert service.find_run(fields(video), time.time()) is None
@@ -60,11 +59,11 @@ def test_a_run_is_looked_for_over_half_a_minute_and_more_and_more_rarely(
 
 
 def test_a_run_that_is_listed_after_half_a_minute_only_is_adopted(
-    service: Eachlabs, transport: Quick, double: Double, video: str
+    service: Service, transport: Quick, double: Double, video: str
 ) -> None:
     double.order("create", "drop", carried_out=True)
     double.answer("executions", {"executions": []}, times=5)
     transport.waited.clear()
-    run = service.create(fields(video))
+    run = service.start_run(fields(video))
     assert [started["id"] for started in double.state()["runs"]] == [run]
     assert sum(transport.waited) >= 30

@@ -14,7 +14,7 @@ import requests
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
-from addon.service.storage.presign import Credentials, object_address, presigned
+from addon.service.storage.presign import Credentials, object_url, presigned
 
 NOW = datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
 CASES = 500
@@ -41,14 +41,14 @@ def some(chance: random.Random, letters: str, least: int, most: int) -> str:
 def some_address(chance: random.Random, bucket: str, name: str) -> str:
     endpoint = chance.choice(ENDPOINTS + NUMBERS)
     virtual_host = endpoint not in NUMBERS and chance.random() < 0.5
-    return object_address(endpoint, bucket, name, virtual_host=virtual_host)
+    return object_url(endpoint, bucket, name, virtual_host=virtual_host)
 
 
-def botocore_query(method: str, address: str, key: Credentials, life: int, headers: dict[str, str]) -> dict[str, str]:
+def botocore_query(method: str, address: str, key: Credentials, lifetime: int, headers: dict[str, str]) -> dict[str, str]:
     """The query that botocore makes of it; ours says in it, as AWS's newer libraries do, that the payload is unsigned."""
     request = AWSRequest(method, address + "?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD", headers)
     credentials = BotocoreCredentials(key.access_key, key.secret_key, key.session_token or None)
-    botocore.auth.S3SigV4QueryAuth(credentials, "s3", key.region, life).add_auth(request)
+    botocore.auth.S3SigV4QueryAuth(credentials, "s3", key.region, lifetime).add_auth(request)
     query: str = urlsplit(str(request.url)).query
     return dict(parse_qsl(query, strict_parsing=True))
 
@@ -72,14 +72,14 @@ def test_signatures_are_those_of_botocore() -> None:
         )
         bucket = some(chance, string.ascii_lowercase + string.digits, 3, 40)
         address = some_address(chance, bucket, "a" + some(chance, IN_NAMES, 1, 80))
-        method, life = chance.choice(["PUT", "GET", "DELETE", "HEAD"]), chance.randint(1, 604_800)
+        method, lifetime = chance.choice(["PUT", "GET", "DELETE", "HEAD"]), chance.randint(1, 604_800)
         headers = {"Content-Type": some(chance, LETTERS + "/;=-", 3, 30)} if chance.random() < 0.5 else {}
         if chance.random() < 0.3:
             headers |= {f"X-Amz-Meta-{some(chance, LETTERS, 1, 9)}": some(chance, LETTERS + "-_.", 1, 40)}
-        ours = presigned(method, address, key, life, headers)
+        ours = presigned(method, address, key, lifetime, headers)
         assert ours.partition("?")[0] == address
         query = dict(parse_qsl(urlsplit(ours).query, strict_parsing=True))
-        assert query == botocore_query(method, address, key, life, headers), f"case {number}: {method} {address}"
+        assert query == botocore_query(method, address, key, lifetime, headers), f"case {number}: {method} {address}"
 
 
 def test_an_address_is_sent_as_it_was_signed() -> None:
@@ -106,7 +106,7 @@ def test_an_address_is_sent_as_it_was_signed() -> None:
     ],
 )
 def test_an_object_lies_where_clients_look_for_it(endpoint: str, virtual_host: bool, address: str) -> None:
-    assert object_address(endpoint, "media", "a b/ä~.mp4", virtual_host=virtual_host) == address
+    assert object_url(endpoint, "media", "a b/ä~.mp4", virtual_host=virtual_host) == address
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_an_object_lies_where_clients_look_for_it(endpoint: str, virtual_host: b
 )
 def test_what_is_no_endpoint_is_not_signed_for(endpoint: str) -> None:
     with pytest.raises(ValueError):
-        object_address(endpoint, "media", "a.mp4", virtual_host=False)
+        object_url(endpoint, "media", "a.mp4", virtual_host=False)
 
 
 @pytest.mark.parametrize("endpoint", NUMBERS)
 def test_a_bucket_is_no_part_of_a_number(endpoint: str) -> None:
     with pytest.raises(ValueError):
-        object_address(endpoint, "media", "a.mp4", virtual_host=True)
+        object_url(endpoint, "media", "a.mp4", virtual_host=True)
 
 
 def test_credentials_show_nothing() -> None:

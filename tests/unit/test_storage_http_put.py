@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service.eachlabs.client import Eachlabs
 from addon.service.net.transport import Progress, Transport
 from addon.service.storage import Published, Storage, check
 from addon.service.storage.http_put import HttpPutConfig, parse_headers
 
-from .parts import Quick, check_storage, unheard
+from .parts import Quick, Service, check_storage, unheard
 from .servers import Reply, Scripted, Seen, files_for_anyone, rclone
 
 pytestmark = pytest.mark.usefixtures("direct")
@@ -56,7 +55,7 @@ def dav(_dav: Dav) -> Iterator[Dav]:
 
 
 @pytest.fixture
-def opened(any_service: Eachlabs, transport: Quick) -> Callable[[HttpPutConfig], Storage]:
+def opened(any_service: Service, transport: Quick) -> Callable[[HttpPutConfig], Storage]:
     return lambda config: config.open(any_service, transport)
 
 
@@ -106,10 +105,10 @@ def test_a_wrong_folder_is_told_so(dav: Dav, opened: Callable[[HttpPutConfig], S
     upload = dav.config.upload.replace("Julia", "Ida")
     told = failure_of(lambda: opened(replace(dav.config, upload=upload)).publish(clip, *unheard))
     assert told.code == "no_folder"
-    assert told.message == "127.0.0.1 refused the upload: the folder of that address does not exist (HTTP 409)."
+    assert told.message == "127.0.0.1 refused the upload: the folder in that URL does not exist (HTTP 409)."
 
 
-def test_an_upload_that_is_cancelled_leaves_nothing(dav: Dav, any_service: Eachlabs, tmp_path: Path) -> None:
+def test_an_upload_that_is_cancelled_leaves_nothing(dav: Dav, any_service: Service, tmp_path: Path) -> None:
     clip = tmp_path / "big.mp4"
     clip.write_bytes(bytes(8_000_000))
     cancel = threading.Event()
@@ -139,7 +138,7 @@ def test_test_connection_says_that_a_file_stays(
     dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick
 ) -> None:
     said = check_storage(opened(replace(dav.config, delete=False)), transport)
-    assert "the file stays there, since deleting is off" in said
+    assert "The file stays there, since deletion is off" in said
     [kept] = dav.folder.iterdir()
     kept.unlink()
 
@@ -147,9 +146,9 @@ def test_test_connection_says_that_a_file_stays(
 @pytest.mark.parametrize(
     ("public", "code", "words"),
     [
-        ("{private}", "not_public", "refused the reading: it asks for a login"),
+        ("{private}", "not_public", "refused the reading: it requires a login"),
         ("{scripted}", "not_the_clip", "not with the file that was uploaded"),
-        ("{nowhere}", "not_found", "there is nothing at that address"),
+        ("{nowhere}", "not_found", "there is no file at that URL"),
     ],
 )
 def test_a_public_address_that_shows_something_else_fails_the_reading(
@@ -222,7 +221,7 @@ def test_what_a_cache_still_hands_out_is_said(
     scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
 ) -> None:
     scripted.instead["DELETE"] = Reply(204)
-    assert "still hands the file out" in check_storage(opened(at(scripted)), transport)
+    assert "still sends the file" in check_storage(opened(at(scripted)), transport)
 
 
 def test_a_deletion_that_goes_astray_is_a_failure(
@@ -233,9 +232,9 @@ def test_a_deletion_that_goes_astray_is_a_failure(
     told = failure_of(lambda: check_storage(opened(config), transport))
     assert told.code == "not_found"
     assert told.message == (
-        "Delete: 127.0.0.1 refused the deletion: there is nothing at that address (HTTP 404). The file is still there."
+        "Delete: 127.0.0.1 refused the deletion: there is no file at that URL (HTTP 404). The file is still there."
     )
-    assert "check the upload address" in told.hint
+    assert "check the Upload URL" in told.hint
     scripted.instead["DELETE"] = Reply(410)
     assert "(HTTP 410)" in failure_of(lambda: check_storage(opened(config), transport)).message
 
@@ -279,7 +278,7 @@ def test_trouble_with_the_reading_is_no_trouble_with_the_deletion(
 
 
 @pytest.mark.parametrize("step", ["PUT", "GET", "DELETE"])
-def test_a_cancelled_test_leaves_nothing(step: str, scripted: Scripted, any_service: Eachlabs) -> None:
+def test_a_cancelled_test_leaves_nothing(step: str, scripted: Scripted, any_service: Service) -> None:
     cancel = threading.Event()
     transport, other = Quick(cancel), Quick()
 
@@ -318,11 +317,11 @@ def test_a_public_address_may_redirect(
     class Behind:
         """The real one, whose clips are read through another address."""
 
-        needs_clip = private_allowed = deletes = True
+        needs_export = private_allowed = can_delete = True
         real: Published
 
-        def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
-            self.real = storage.publish(clip, progress, begun)
+        def publish(self, clip: Path, progress: Progress, on_begin: Callable[[Published], None]) -> Published:
+            self.real = storage.publish(clip, progress, on_begin)
             scripted.replies = [Reply(302, headers={"Location": self.real.url}), Reply(404)]
             return replace(self.real, url=scripted.address + "/clip.mp4")
 
@@ -464,7 +463,7 @@ def test_a_template_that_cannot_be_right_is_refused_before_anything_is_sent(
 ) -> None:
     told = failure_of(lambda: opened(replace(HttpPutConfig(GOOD, GOOD), **{which: template})))
     assert told.code == "storage_setup"
-    assert which in told.message
+    assert f"The {which.capitalize()} URL of the storage" in told.message
     assert "{name}" in told.hint
 
 
@@ -480,19 +479,19 @@ def test_a_template_that_cannot_be_right_is_refused_before_anything_is_sent(
     ],
 )
 @pytest.mark.parametrize("which", ["upload", "public"])
-def test_only_https_addresses_are_used(which: str, template: str, any_service: Eachlabs) -> None:
+def test_only_https_addresses_are_used(which: str, template: str, any_service: Service) -> None:
     config = replace(HttpPutConfig(GOOD, GOOD), **{which: template})
     told = failure_of(lambda: config.open(any_service, Transport(threading.Event())))
-    assert (told.code, which in told.hint) == ("unsafe_url", True)
+    assert (told.code, f"Check the {which.capitalize()} URL" in told.hint) == ("unsafe_url", True)
     assert "word" not in told.message
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "172.31.0.1", "192.168.1.5", "[fd12::5]"])
-def test_the_upload_may_go_to_the_local_network_and_the_public_address_not(host: str, any_service: Eachlabs) -> None:
+def test_the_upload_may_go_to_the_local_network_and_the_public_address_not(host: str, any_service: Service) -> None:
     private = f"https://{host}/{{name}}"
     HttpPutConfig(private, GOOD).open(any_service, Transport(threading.Event()))
     told = failure_of(lambda: HttpPutConfig(GOOD, private).open(any_service, Transport(threading.Event())))
-    assert (told.code, "Eachlabs has to reach it" in told.hint) == ("unsafe_url", True)
+    assert (told.code, "Eachlabs must be able to reach it" in told.hint) == ("unsafe_url", True)
 
 
 @pytest.mark.parametrize(

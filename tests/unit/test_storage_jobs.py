@@ -14,11 +14,12 @@ from typing import ClassVar
 import pytest
 import requests
 
-from addon.jobs.model.job import Job, Stage
-from addon.jobs.work import run as model_run
+from addon.jobs.model.job import Job
+from addon.jobs.model.run import Stage
+from addon.jobs.work import model_run
 from addon.jobs.work.context import JobContext
 from addon.jobs.work.runner import Runner
-from addon.service.eachlabs.client import Eachlabs
+from addon.service.eachlabs.client import EachlabsClient
 from addon.service.eachlabs.mmaudio import LONGEST_SECONDS
 from addon.service.net.transport import Progress, Transport
 from addon.service.storage import Published, Storage, StorageConfig
@@ -170,7 +171,7 @@ def test_a_clip_in_a_storage_that_was_set_up_before_fails_no_job_and_is_told_of(
     with caplog.at_level(logging.WARNING):
         end = go(new_job(tmp_path).with_clip(0, old), tools_with(double, tmp_path, storage))[-1]
     assert (end.stage, end.error) == (Stage.PLACING, None)
-    assert "no longer the one that is set up" in caplog.text
+    assert "no longer configured" in caplog.text
     assert "old.example/" not in caplog.text
     assert [seen for seen in scripted.seen if old.id in seen.target] == []
 
@@ -185,7 +186,7 @@ def test_a_job_with_a_clip_waits_for_a_storage_that_takes_it(
     assert failed.error is not None
     assert (failed.stage, failed.error.code, rendered(tmp_path)) == (Stage.FAILED, "storage_setup", False)
     assert "choose another storage" in failed.error.hint
-    assert "no longer the one that is set up" in caplog.text
+    assert "no longer configured" in caplog.text
     end = go(replace(failed, stage=Stage.QUEUED, error=None), context_for(double, tmp_path))[-1]
     assert (end.stage, end.error) == (Stage.PLACING, None)
 
@@ -199,21 +200,21 @@ class Brief:
     brief: int
     uploads: list[Published] = field(default_factory=list[Published], compare=False)
 
-    def open(self, service: Eachlabs, transport: Transport) -> "BriefStorage":
-        return BriefStorage(self, EachlabsConfig().open(service, transport))
+    def open(self, client: EachlabsClient, transport: Transport) -> "BriefStorage":
+        return BriefStorage(self, EachlabsConfig().open(client, transport))
 
 
 class BriefStorage:
-    needs_clip = True
+    needs_export = True
     private_allowed = False
-    deletes = True
+    can_delete = True
 
     def __init__(self, config: Brief, true: Storage) -> None:
         self._config = config
         self._true = true
 
-    def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
-        published = self._true.publish(clip, progress, begun)
+    def publish(self, clip: Path, progress: Progress, on_begin: Callable[[Published], None]) -> Published:
+        published = self._true.publish(clip, progress, on_begin)
         self._config.uploads.append(published)
         lapsed = len(self._config.uploads) <= self._config.brief
         return replace(published, expires=time.time()) if lapsed else published
@@ -254,7 +255,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     made = Runner()
     made.open(tmp_path)
     yield made
-    made.leave(20)
+    made.close(20)
 
 
 def sent(scripted: Scripted) -> list[str]:
@@ -267,7 +268,7 @@ def left_alone(runner: Runner, job_id: str) -> Job:
 
     def quiet() -> bool:
         runner.drain()
-        return not runner.is_at_work(job_id)
+        return not runner.has_worker(job_id)
 
     until(quiet)
     job = runner.job(job_id)
@@ -295,13 +296,13 @@ def test_a_storage_that_deletes_nothing_holds_up_no_sound_and_is_asked_again(
     now = runner.job(job.id)
     assert now is not None
     assert now.stage is Stage.PLACING, "its place is found while the deletion goes on"
-    runner.put(replace(now, stage=Stage.DONE))
+    runner.update(job.id, lambda job: replace(job, stage=Stage.DONE))
     go_on.set()
     job = left_alone(runner, job.id)
     assert (job.stage, len(job.uploads)) == (Stage.DONE, 1)
 
     scripted.answer = lambda seen: None
-    runner.clear_up(job, job_context)
+    runner.clean_up(job, job_context)
 
     assert left_alone(runner, job.id).uploads == ()
     assert sent(scripted) == ["PUT", "DELETE", "DELETE"]

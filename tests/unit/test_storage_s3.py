@@ -15,13 +15,12 @@ import aws_request_signer
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service.eachlabs.client import Eachlabs
 from addon.service.net.transport import Response, Transport
-from addon.service.storage import Published, Storage, errors, s3
-from addon.service.storage.errors import storage_error
+from addon.service.storage import Published, Storage, error_responses, s3
+from addon.service.storage.error_responses import storage_error
 from addon.service.storage.s3 import S3Config
 
-from .parts import Quick, check_storage, unheard, until
+from .parts import Quick, Service, check_storage, unheard, until
 from .servers import OTHER_BUCKET, VIRTUAL_HOST, Reply, S3Server, Scripted, with_session_token
 
 pytestmark = pytest.mark.usefixtures("direct")
@@ -37,7 +36,7 @@ def server(request: pytest.FixtureRequest) -> S3Server:
 
 
 @pytest.fixture
-def opened(any_service: Eachlabs, transport: Quick) -> Callable[[S3Config], Storage]:
+def opened(any_service: Service, transport: Quick) -> Callable[[S3Config], Storage]:
     return lambda config: config.open(any_service, transport)
 
 
@@ -72,7 +71,7 @@ def signing_at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 def test_a_clip_is_published_read_by_anyone_and_deleted(
     server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, clip: Path
 ) -> None:
-    storage = opened(replace(server.config, life=600))
+    storage = opened(replace(server.config, lifetime=600))
     begun: list[Published] = []
     seen: list[tuple[float, float]] = []
     published = storage.publish(clip, lambda done, total: seen.append((done, total)), begun.append)
@@ -108,7 +107,7 @@ def test_a_prefix_may_hold_whatever_folders_are_called(
 
 def test_a_bucket_may_be_part_of_the_host(
     seaweed_server: S3Server,
-    any_service: Eachlabs,
+    any_service: Service,
     transport: Quick,
     clip: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -160,8 +159,8 @@ def test_a_token_is_signed_too(
 
 WRONG = [
     ({"secret_key": "wr0ng-s3cret"}, "storage_key", "the secret key is wrong"),
-    ({"access_key": "AKIDNOBODY"}, "storage_key", "does not know the access key"),
-    ({"bucket": "no-such-bucket"}, "no_bucket", "no such bucket"),
+    ({"access_key": "AKIDNOBODY"}, "storage_key", "the access key is unknown"),
+    ({"bucket": "no-such-bucket"}, "no_bucket", "the bucket does not exist"),
 ]
 
 
@@ -191,7 +190,7 @@ def test_a_key_of_another_bucket_is_told_so(
     assert seaweed_server.limited is not None
     assert seaweed_server.limited.bucket == OTHER_BUCKET
     told = failure_of(lambda: opened(seaweed_server.limited or S3Config()).publish(clip, *unheard))
-    assert (told.code, "may not do that" in told.message) == ("storage_denied", True)
+    assert (told.code, "credentials don't permit it" in told.message) == ("storage_denied", True)
 
 
 @pytest.mark.parametrize("change", [change for change, _, _ in WRONG])
@@ -222,17 +221,17 @@ def test_an_altered_address_opens_nothing(
     answer = read(transport, altered)
     assert answer.status in (400, 403)
     told = storage_error(answer, "the reading", altered)
-    assert (told.code, "was changed on its way" in told.message) == ("storage_key", True)
+    assert (told.code, "a proxy changed the request" in told.message) == ("storage_key", True)
     storage.delete(published)
 
 
 def test_an_address_lapses(server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, clip: Path) -> None:
-    storage = opened(replace(server.config, life=1))
+    storage = opened(replace(server.config, lifetime=1))
     published = storage.publish(clip, *unheard)
     until(lambda: read(transport, published.url).status != 200, 5)
     assert published.expires <= time.time()
     told = storage_error(read(transport, published.url), "the reading", published.url)
-    assert (told.code, "has lapsed" in told.message) == ("lapsed", True)
+    assert (told.code, "has expired" in told.message) == ("lapsed", True)
     storage.delete(published)
 
 
@@ -241,12 +240,12 @@ def test_a_clock_that_is_slow_is_noticed(
 ) -> None:
     signing_at(monkeypatch, -3600)
     assert failure_of(lambda: opened(server.config).publish(clip, *unheard)).code == "lapsed"
-    monkeypatch.setattr(errors, "time", SimpleNamespace(time=lambda: time.time() - 3600))
+    monkeypatch.setattr(error_responses, "time", SimpleNamespace(time=lambda: time.time() - 3600))
     told = failure_of(lambda: opened(server.config).publish(clip, *unheard))
     assert (told.code, "clock is 60 minutes behind" in told.message) == ("clock", True)
 
 
-def test_an_upload_that_is_cancelled_leaves_nothing(server: S3Server, any_service: Eachlabs, big: Path) -> None:
+def test_an_upload_that_is_cancelled_leaves_nothing(server: S3Server, any_service: Service, big: Path) -> None:
     cancel = threading.Event()
     transport = Quick(cancel)
     begun: list[Published] = []
@@ -319,25 +318,25 @@ HOUR_AHEAD = {"Date": formatdate(time.time() + 3600)}
         (Reply(403, xml("RequestTimeTooSkewed")), "clock", "clock is wrong"),
         (Reply(403, xml("RequestTimeTooSkewed"), HOUR_AGO), "clock", "minutes ahead"),
         (Reply(403, xml("AccessDenied", "Request has expired"), HOUR_AHEAD), "clock", "minutes behind"),
-        (Reply(403, xml("AccessDenied", "Request has expired")), "lapsed", "has lapsed"),
-        (Reply(403, xml("AccessDenied")), "storage_denied", "may not do that"),
-        (Reply(403, xml("AccessDenied"), {"Date": "yesterday"}), "storage_denied", "may not do that"),
+        (Reply(403, xml("AccessDenied", "Request has expired")), "lapsed", "has expired"),
+        (Reply(403, xml("AccessDenied")), "storage_denied", "credentials don't permit it"),
+        (Reply(403, xml("AccessDenied"), {"Date": "yesterday"}), "storage_denied", "credentials don't permit it"),
         (
             Reply(403, xml("AuthenticationFailed", "Signature not valid in the specified time frame: s3cret")),
             "lapsed",
-            "signature in the address has lapsed",
+            "signature in the URL has expired",
         ),
-        (Reply(403, xml("AuthenticationFailed", "Signature did not match.")), "storage_key", "signature in the address is"),
-        (Reply(401, xml("Unauthorized")), "storage_key", "does not know the access key"),
+        (Reply(403, xml("AuthenticationFailed", "Signature did not match.")), "storage_key", "signature in the URL is"),
+        (Reply(401, xml("Unauthorized")), "storage_key", "the access key is unknown"),
         (
             Reply(400, xml("InvalidArgument", "Credential access key has length 40, should be 32")),
             "storage_key",
-            "does not know the access key",
+            "the access key is unknown",
         ),
         (Reply(400, xml("InvalidArgument", "Invalid Argument")), "bad_answer", "unexpected"),
-        (Reply(400, xml("ExpiredToken")), "storage_key", "token is wrong or has lapsed"),
+        (Reply(400, xml("ExpiredToken")), "storage_key", "token is wrong or has expired"),
         (Reply(400, xml("EntityTooLarge")), "too_large", "too large"),
-        (Reply(302, b"", {"Location": "https://sign-in.example/"}), "redirected", "another address"),
+        (Reply(302, b"", {"Location": "https://sign-in.example/"}), "redirected", "another URL"),
         (Reply(418, b"<html>I am a teapot</html>"), "bad_answer", "unexpected"),
         (Reply(200 + 6), "bad_answer", "unexpected"),
         (Reply(507), "storage_full", "no space"),
@@ -432,7 +431,7 @@ def test_the_environment_has_what_the_settings_leave_empty(
 ) -> None:
     config = replace(SET, **change).with_environment(environment)
     assert (config.region, (config.access_key, config.secret_key, config.session_token)) == (region, key)
-    assert config.key_of_environment is (key[0] == "AKIDENV")
+    assert config.key_from_environment is (key[0] == "AKIDENV")
 
 
 def test_a_wrong_key_of_the_environment_is_looked_for_there(
@@ -463,8 +462,8 @@ def test_a_wrong_key_of_the_environment_is_looked_for_there(
         {"prefix": "a/../b"},
         {"prefix": "./a"},
         {"prefix": "a\nb"},
-        {"life": 0},
-        {"life": 604_801},
+        {"lifetime": 0},
+        {"lifetime": 604_801},
     ],
     ids=str,
 )
@@ -478,7 +477,7 @@ def test_settings_that_cannot_be_right_are_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("endpoint", ["http://s3.example", "https://10.0.0.1", "ftp://s3.example", "https://u:p@s3.example"])
-def test_an_endpoint_that_is_not_public_is_refused(endpoint: str, any_service: Eachlabs) -> None:
+def test_an_endpoint_that_is_not_public_is_refused(endpoint: str, any_service: Service) -> None:
     with pytest.raises(Failure) as told:
         replace(SET, endpoint=endpoint).open(any_service, Transport(threading.Event()))
     assert told.value.code in ("unsafe_url", "storage_setup")

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from addon.failure import Failure
-from addon.service.eachlabs.client import Eachlabs
 from addon.service.storage import Published, StorageConfig
 from addon.service.storage.given_url import GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 from addon.service.storage.s3 import S3Config
 
-from .parts import Quick, check_storage
+from .parts import Quick, Service, check_storage
 from .servers import Reply, Scripted
 
 SECRET = re.compile(r"(?i)s3cret|X-Amz-|[0-9a-f]{32}")
@@ -50,7 +49,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
 
 @ALL
 def test_no_repr_shows_what_opens_a_storage(
-    config_at: Callable[[str], StorageConfig], any_service: Eachlabs, transport: Quick
+    config_at: Callable[[str], StorageConfig], any_service: Service, transport: Quick
 ) -> None:
     config = config_at("https://storage.example")
     published = Published("name", "https://storage.example/clip.mp4?X-Amz-Signature=s3cret", 7.0)
@@ -77,7 +76,7 @@ def test_neither_messages_nor_logs_do(
     *,
     config_at: Callable[[str], StorageConfig],
     reply: Reply | None,
-    any_service: Eachlabs,
+    any_service: Service,
     transport: Quick,
     scripted: Scripted,
     caplog: pytest.LogCaptureFixture,
@@ -97,7 +96,7 @@ def test_neither_messages_nor_logs_do(
 
 @ALL
 def test_a_server_that_is_gone_is_told_of_by_its_name_alone(
-    config_at: Callable[[str], StorageConfig], any_service: Eachlabs, transport: Quick, caplog: pytest.LogCaptureFixture
+    config_at: Callable[[str], StorageConfig], any_service: Service, transport: Quick, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(Failure) as told:
@@ -114,7 +113,7 @@ def test_an_address_with_a_login_is_refused_without_telling_it(
     *,
     config_at: Callable[[str], StorageConfig],
     login: str,
-    any_service: Eachlabs,
+    any_service: Service,
     transport: Quick,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -126,7 +125,7 @@ def test_an_address_with_a_login_is_refused_without_telling_it(
     assert SECRET.findall(f"{told.value!r} {told.value.message} {told.value.hint} {config!r} {logged(caplog)}") == []
 
 
-def test_what_is_asked_for_is_as_secret_as_it_looks(scripted: Scripted, any_service: Eachlabs, transport: Quick) -> None:
+def test_what_is_asked_for_is_as_secret_as_it_looks(scripted: Scripted, any_service: Service, transport: Quick) -> None:
     # The test above looks for the right thing: what is sent does hold all of it.
     for config in (s3_config, azure_config, dav_config):
         check_storage(config(scripted.address).open(any_service, transport), transport)

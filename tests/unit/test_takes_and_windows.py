@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from addon.jobs.limits import SLOTS_MAX
-from addon.jobs.model.job import Job, Stage
+from addon.jobs.model.job import Job
 from addon.jobs.model.request import Options
-from addon.jobs.work import run as model_run
+from addon.jobs.model.run import Stage
+from addon.jobs.work import model_run
 from addon.service.eachlabs.mmaudio import LONGEST_SECONDS, Settings, clip_frames, windows
 
 from .parts import Double, context_for, go, new_job
@@ -145,8 +146,8 @@ def test_the_takes_that_went_well_are_placed_beside_one_that_failed(double: Doub
     end = go(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
     assert end.stage is Stage.PLACING
     assert end.to_place == [0, 2]
-    assert end.fault is not None
-    assert "(take 2)" in end.fault.message
+    assert end.first_error is not None
+    assert "(take 2)" in end.first_error.message
 
 
 @pytest.mark.parametrize(("status", "code"), [(402, "balance"), (401, "bad_key")])

@@ -13,10 +13,9 @@ import pytest
 
 from addon.failure import Cancelled, Failure
 from addon.service.eachlabs import webhook
-from addon.service.eachlabs.client import Eachlabs
-from addon.service.eachlabs.webhook import BODY_MAX, CONNECTIONS_MAX, Call, Webhook, WebhookConfig
+from addon.service.eachlabs.webhook import BODY_BYTES_MAX, CONNECTIONS_MAX, Call, Webhook, WebhookConfig
 
-from .parts import Double, fields, finished, until
+from .parts import Double, Service, fields, finished, until
 
 HOST = "hook.studio.example"
 PUBLIC = f"https://{HOST}/mmaudio"
@@ -77,7 +76,7 @@ def woken(call: Call, seconds: float = SOON) -> bool:
 
 def test_a_call_ends_the_wait_at_once(hook: Webhook) -> None:
     with expected(hook) as call:
-        call.meant_for(RUN)
+        call.expect_run(RUN)
         began = time.monotonic()
         caller = threading.Thread(target=lambda: post(hook.port, call.secret, body_for(RUN)))
         caller.start()
@@ -90,7 +89,7 @@ def test_a_call_ends_the_wait_at_once(hook: Webhook) -> None:
 @pytest.mark.parametrize("name", ["exec_id", "execution_id", "predictionID", "id", "flow_id"])
 def test_the_run_is_known_by_any_of_its_names(name: str, hook: Webhook) -> None:
     with expected(hook) as call:
-        call.meant_for(RUN)
+        call.expect_run(RUN)
         body = json.dumps({name: RUN, "status": "failed", "output": [{"error": "no"}]}).encode()
         assert post(hook.port, call.secret, body) == 204
         assert woken(call, 0)
@@ -101,20 +100,20 @@ def test_a_call_before_the_run_is_known_counts(hook: Webhook) -> None:
         for run in ("other", RUN):
             assert post(hook.port, call.secret, body_for(run)) == 204
         assert not woken(call, 0)
-        call.meant_for(RUN)
+        call.expect_run(RUN)
         assert woken(call, 0)
 
 
 def test_a_call_for_another_run_before_ours_is_known_does_not(hook: Webhook) -> None:
     with expected(hook) as call:
         assert post(hook.port, call.secret, body_for("other")) == 204
-        call.meant_for(RUN)
+        call.expect_run(RUN)
         assert not woken(call, 0)
 
 
 def test_the_same_call_may_come_again(hook: Webhook) -> None:
     with expected(hook) as call:
-        call.meant_for(RUN)
+        call.expect_run(RUN)
         for _ in range(2):
             assert post(hook.port, call.secret, body_for(RUN)) == 204
         assert woken(call, 0)
@@ -127,7 +126,7 @@ def test_each_job_is_woken_by_its_own_call(hook: Webhook) -> None:
     calls = [expected(hook) for _ in range(4)]
     assert len({call.secret for call in calls}) == 4
     for number, call in enumerate(calls):
-        call.meant_for(f"run-{number}")
+        call.expect_run(f"run-{number}")
     # The right run with another job's secret is no call for it.
     assert post(hook.port, calls[1].secret, body_for("run-2")) == 404
     assert post(hook.port, calls[2].secret, body_for("run-2")) == 204
@@ -186,10 +185,10 @@ REFUSED = [
     ("an empty run", wrong(body=b'{"exec_id": ""}'), 400),
     ("no object", wrong(body=b'["exec_id", "run-1"]'), 400),
     ("no JSON", wrong(body=b"exec_id=run-1"), 400),
-    ("deep JSON", wrong(body=b"[" * BODY_MAX), 400),
+    ("deep JSON", wrong(body=b"[" * BODY_BYTES_MAX), 400),
     ("no UTF-8", wrong(body=b'{"exec_id": "\xff"}'), 400),
     *((method, wrong(method=method), 405) for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "FOO")),
-    ("too long", raw(f"Content-Length: {BODY_MAX + 1}\n{SECRET}", b" "), 413),
+    ("too long", raw(f"Content-Length: {BODY_BYTES_MAX + 1}\n{SECRET}", b" "), 413),
     ("a length of many digits", raw(f"Content-Length: {'9' * 5000}\n{SECRET}", b" "), 413),
     ("a negative length", raw(f"Content-Length: -1\n{SECRET}"), 411),
     ("a length that is none", raw(f"Content-Length: 0x10\n{SECRET}"), 411),
@@ -205,7 +204,7 @@ def test_whatever_is_no_call_is_refused_and_nothing_changes(
     *, send: Callable[[int, str], int], status: int, hook: Webhook
 ) -> None:
     with expected(hook) as call:
-        call.meant_for(RUN)
+        call.expect_run(RUN)
         assert send(hook.port, call.secret) == status
         assert not woken(call, 0)
         assert post(hook.port, call.secret, body_for(RUN)) == 204
@@ -222,10 +221,10 @@ def test_a_refusal_repeats_nothing(hook: Webhook) -> None:
 
 def test_the_largest_body_is_taken(hook: Webhook) -> None:
     body = body_for(RUN, padding="")
-    body = body_for(RUN, padding="x" * (BODY_MAX - len(body)))
-    assert len(body) == BODY_MAX
+    body = body_for(RUN, padding="x" * (BODY_BYTES_MAX - len(body)))
+    assert len(body) == BODY_BYTES_MAX
     with expected(hook) as call:
-        call.meant_for(RUN)
+        call.expect_run(RUN)
         assert post(hook.port, call.secret, body) == 204
         assert woken(call, 0)
 
@@ -263,7 +262,7 @@ def test_who_drips_is_hung_up_on(hook: Webhook, monkeypatch: pytest.MonkeyPatch)
 
 def test_only_so_many_are_heard_at_a_time(hook: Webhook) -> None:
     with expected(hook) as call:
-        call.meant_for(RUN)
+        call.expect_run(RUN)
         others = set(threading.enumerate())
 
         def hearing() -> int:
@@ -303,14 +302,14 @@ def test_it_listens_from_the_first_job_to_the_last(hook: Webhook) -> None:
     with expected(hook) as third:
         # The same port as before, since that is where the tunnel leads.
         assert hook.port == port
-        third.meant_for(RUN)
+        third.expect_run(RUN)
         assert post(port, first.secret, body_for(RUN)) == 403
         assert post(port, third.secret, body_for(RUN)) == 204
 
 
 def test_it_stops_with_the_addon(hook: Webhook) -> None:
     call = expected(hook)
-    call.meant_for(RUN)
+    call.expect_run(RUN)
     for _ in range(2):
         hook.stop()
         assert not heard(hook.port)
@@ -355,14 +354,14 @@ def test_no_job_opens_the_port_after_the_stop(_round: int, hook: Webhook) -> Non
 def test_the_next_one_has_the_port_at_once(hook: Webhook) -> None:
     """A new public address at the same port, while calls are open, one is being said and one has just been answered."""
     waiting, answered = expected(hook), expected(hook)
-    answered.meant_for(RUN)
+    answered.expect_run(RUN)
     with socket.create_connection(("127.0.0.1", hook.port), SOON) as speaking:
         speaking.sendall(b"POST /mmaudio HTTP/1.1\r\nContent-Length: 9\r\n")
         assert post(hook.port, answered.secret, body_for(RUN)) == 204
         hook.stop()
         other = Webhook(WebhookConfig(f"https://{HOST}/other", hook.port))
         with expected(other) as call:
-            call.meant_for(RUN)
+            call.expect_run(RUN)
             waiting.close()
             answered.close()
             assert post(other.port, answered.secret, body_for(RUN)) == 403
@@ -377,7 +376,7 @@ def test_jobs_may_come_and_go_at_the_same_time(hook: Webhook) -> None:
         for round_ in range(5):
             with expected(hook) as call:
                 run = f"run-{number}-{round_}"
-                call.meant_for(run)
+                call.expect_run(run)
                 statuses.append(post(hook.port, call.secret, body_for(run)))
                 assert woken(call)
                 statuses.append(0)
@@ -413,7 +412,7 @@ def test_a_port_that_is_taken_is_told_of(hook: Webhook) -> None:
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_is_none_is_refused(port: int) -> None:
-    with pytest.raises(Failure, match="no port"):
+    with pytest.raises(Failure, match=f"The port {port} is invalid"):
         Webhook(WebhookConfig(PUBLIC, port)).expect()
 
 
@@ -437,12 +436,12 @@ def calls_of(double: Double) -> list[int]:
 
 
 def test_the_service_calls_and_the_poll_tells_the_rest(
-    tunnelled: Call, service: Eachlabs, double: Double, video: str
+    tunnelled: Call, service: Service, double: Double, video: str
 ) -> None:
-    run = service.create(fields(video), webhook=tunnelled.fields)
-    tunnelled.meant_for(run)
+    run = service.start_run(fields(video), webhook=tunnelled.fields)
+    tunnelled.expect_run(run)
     assert woken(tunnelled)
-    seen = service.get(run)
+    seen = service.poll(run)
     assert (seen.status, seen.output_url is not None) == ("success", True)
     until(lambda: calls_of(double) == [204])
     assert double.state()["violations"] == []
@@ -467,13 +466,13 @@ def test_however_the_service_calls_the_run_is_fetched(
     wakes: bool,
     statuses: list[int],
     tunnelled: Call,
-    service: Eachlabs,
+    service: Service,
     double: Double,
     video: str,
 ) -> None:
     double.order("webhook", **order)  # pyright: ignore[reportArgumentType]  # as given
-    run = service.create(fields(video), webhook=tunnelled.fields)
-    tunnelled.meant_for(run)
+    run = service.start_run(fields(video), webhook=tunnelled.fields)
+    tunnelled.expect_run(run)
     assert finished(service, run).output_url is not None
     until(lambda: len(calls_of(double)) == len(statuses))
     assert calls_of(double) == statuses
@@ -481,46 +480,46 @@ def test_however_the_service_calls_the_run_is_fetched(
 
 
 def test_a_failed_run_calls_too_and_a_cancelled_one_does_not(
-    tunnelled: Call, service: Eachlabs, double: Double, video: str
+    tunnelled: Call, service: Service, double: Double, video: str
 ) -> None:
     double.set(run_seconds=0.4)
-    run = service.create(fields(video), webhook=tunnelled.fields)
+    run = service.start_run(fields(video), webhook=tunnelled.fields)
     service.cancel(run)
     double.set(run_seconds=0.05)
     double.order("run", "fail", reason="out of memory")
-    failed = service.create(fields(video), webhook=tunnelled.fields)
-    tunnelled.meant_for(failed)
+    failed = service.start_run(fields(video), webhook=tunnelled.fields)
+    tunnelled.expect_run(failed)
     assert woken(tunnelled)
-    assert service.get(failed).status == "error"
+    assert service.poll(failed).status == "error"
     assert {call["run"] for call in double.state()["calls"]} == {failed}
 
 
-def test_a_call_that_nobody_hears_is_tried_three_times(hook: Webhook, service: Eachlabs, double: Double, video: str) -> None:
+def test_a_call_that_nobody_hears_is_tried_three_times(hook: Webhook, service: Service, double: Double, video: str) -> None:
     with expected(hook) as call:
         double.outside(tunnels={HOST: hook.port})
     assert not hook.listening
-    run = service.create(fields(video), webhook=call.fields)
+    run = service.start_run(fields(video), webhook=call.fields)
     assert finished(service, run).output_url is not None
     until(lambda: calls_of(double) == [0, 0, 0])
 
 
 @pytest.mark.parametrize("url", ["http://hook.studio.example", "https://localhost:8787/a", "https://127.0.0.1", "nowhere"])
-def test_the_double_refuses_what_the_service_could_not_call(url: str, service: Eachlabs, video: str) -> None:
+def test_the_double_refuses_what_the_service_could_not_call(url: str, service: Service, video: str) -> None:
     with pytest.raises(Failure) as told:
-        service.create(fields(video), webhook={"webhook_url": url, "webhook_secret": "s"})
+        service.start_run(fields(video), webhook={"webhook_url": url, "webhook_secret": "s"})
     assert (told.value.code, "webhook_url" in told.value.message) == ("invalid_input", True)
 
 
 def test_the_secret_is_nowhere_to_be_read(
-    *, tunnelled: Call, hook: Webhook, service: Eachlabs, double: Double, video: str, caplog: pytest.LogCaptureFixture
+    *, tunnelled: Call, hook: Webhook, service: Service, double: Double, video: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     double.answer("create", {"error": f"no webhook with {tunnelled.secret}"}, 400)
     with pytest.raises(Failure) as told:
-        service.create(fields(video), webhook=tunnelled.fields)
+        service.start_run(fields(video), webhook=tunnelled.fields)
     assert "no webhook with [key]" in told.value.message
-    run = service.create(fields(video), webhook=tunnelled.fields)
-    tunnelled.meant_for(run)
+    run = service.start_run(fields(video), webhook=tunnelled.fields)
+    tunnelled.expect_run(run)
     assert woken(tunnelled)
     logs = "\n".join(f"{record.getMessage()} {record.args!r}" for record in caplog.records)
     assert tunnelled.secret not in f"{hook!r} {tunnelled!r} {service!r} {told.value!r} {logs}"

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from addon.jobs.model.job import Job, Stage
-from addon.jobs.work import run as model_run
+from addon.jobs.model.job import Job
+from addon.jobs.model.run import Stage
+from addon.jobs.work import model_run
 from addon.jobs.work.context import JobContext
 from addon.jobs.work.pipeline import Pipeline, Stop
+from addon.jobs.work.state import JobState
 from addon.service.eachlabs.webhook import Webhook, WebhookConfig
 
 from .parts import Double, context_for, go, new_job, services_in, until
@@ -48,7 +50,7 @@ def polls(double: Double) -> int:
 def test_a_call_has_the_run_polled_at_once(
     takes: int, hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_BESIDE_CALL_SECONDS", NEVER)
+    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     double.set(run_seconds=0.6)
     began = time.monotonic()
     end = go(new_job(tmp_path, takes=takes), tools_with(double, tmp_path, hook))[-1]
@@ -63,7 +65,7 @@ def test_a_call_has_the_run_polled_at_once(
 def test_a_call_that_comes_twice_or_late_ends_one_wait(
     order: dict[str, Any], hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_BESIDE_CALL_SECONDS", NEVER)
+    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     double.set(run_seconds=0.6)
     double.order("webhook", **order)
     end = go(new_job(tmp_path), tools_with(double, tmp_path, hook))[-1]
@@ -76,7 +78,7 @@ def test_a_call_that_comes_twice_or_late_ends_one_wait(
 def test_without_a_good_call_it_is_polled_more_slowly(
     do: str, hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_BESIDE_CALL_SECONDS", 0.5)
+    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", 0.5)
     double.set(run_seconds=1.2)
     double.order("webhook", do)
     end = go(new_job(tmp_path), tools_with(double, tmp_path, hook))[-1]
@@ -87,14 +89,14 @@ def test_without_a_good_call_it_is_polled_more_slowly(
 
 def test_polls_beside_a_call_are_rarer_than_without_one() -> None:
     slower: Any = model_run
-    assert slower._POLL_BESIDE_CALL_SECONDS > slower._POLL_SLOWER_SECONDS > slower._POLL_SECONDS
+    assert slower._POLL_WITH_WEBHOOK_SECONDS > slower._POLL_SLOWER_SECONDS > slower._POLL_SECONDS
 
 
 def test_a_call_that_comes_too_early_is_not_believed(
     hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is rung while the run still goes on: the poll says so, and polling goes on as without a webhook."""
-    monkeypatch.setattr(model_run, "_POLL_BESIDE_CALL_SECONDS", NEVER)
+    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.05)
     double.set(run_seconds=1.0)
     double.order("webhook", "early")
@@ -106,7 +108,7 @@ def test_a_call_that_comes_too_early_is_not_believed(
 def test_the_bar_goes_on_while_a_call_is_waited_for(
     hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_BESIDE_CALL_SECONDS", NEVER)
+    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.1)
     double.set(run_seconds=1.0)
     states = go(new_job(tmp_path), tools_with(double, tmp_path, hook))
@@ -145,7 +147,7 @@ def test_a_job_whose_webhook_was_stopped_polls_and_says_nothing(
 def test_a_run_that_was_ordered_before_is_polled_as_ever(
     hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_BESIDE_CALL_SECONDS", NEVER)
+    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     double.set(run_seconds=0.6)
     double.order("get", "status", status=400, body="{}")
     failed = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
@@ -157,13 +159,13 @@ def test_a_run_that_was_ordered_before_is_polled_as_ever(
 def test_a_job_that_waits_for_its_call_can_be_cancelled_and_the_listener_stops(
     hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_BESIDE_CALL_SECONDS", NEVER)
+    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     double.set(run_seconds=30)
     stop = Stop()
     states: list[Job] = []
     services = services_in(tmp_path)
-    job = Pipeline(new_job(tmp_path), tools_with(double, tmp_path, hook), states.append, stop, services)
-    thread = threading.Thread(target=job.go)
+    state = JobState(new_job(tmp_path), states.append, services.journal.save)
+    thread = threading.Thread(target=Pipeline(state, tools_with(double, tmp_path, hook), stop, services).run)
     thread.start()
     until(lambda: polls(double) == 1)
     assert hook.listening

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Blender with a window, the built zip installed into it by Blender's own command."""
+"""Blender with a window, and the built extension installed by Blender's own command."""
 
 import json
 import os
@@ -14,20 +14,21 @@ from typing import Any
 
 import pytest
 
-# The storages that the unit tests start know the add-on's settings by its source.
+# The storage servers of the unit tests import the add-on's settings classes from its source.
 import tests.bare  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from tests.standin.client import StandIn
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import workshop  # noqa: E402
+import toolchain  # noqa: E402
 
-PLAY_SECONDS = 180
+SCENARIO_SECONDS = 180
+"""Time limit of a scenario, after which Blender is killed."""
 
 
 class Window:
-    """Plays scripts in a Blender of its own user folder, on the screen `display`."""
+    """Blender with its own user folder, on the X display `display`."""
 
     def __init__(self, blender: Path, user: Path, display: str) -> None:
         self._blender = blender
@@ -35,13 +36,13 @@ class Window:
         self._display = display
 
     def command(self, *arguments: object, variables: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-        """Runs Blender without a window, to its end."""
+        """Run Blender without a window and wait until it exits."""
         process = self.start(*arguments, variables=variables)
-        out, _ = process.communicate(timeout=PLAY_SECONDS)
+        out, _ = process.communicate(timeout=SCENARIO_SECONDS)
         return subprocess.CompletedProcess(process.args, process.returncode, out)
 
     def start(self, *arguments: object, variables: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-        """Starts Blender without a window, in a group of its own, as a shell does."""
+        """Start Blender without a window, in its own process group, as a shell does."""
         return subprocess.Popen(
             [str(self._blender), *map(str, arguments)],
             cwd=ROOT,
@@ -53,22 +54,22 @@ class Window:
             start_new_session=True,
         )
 
-    def play(self, name: str, folder: Path, variables: dict[str, str], **details: Any) -> dict[str, Any]:
-        """Plays `name` of plays.py; returns what it saw."""
+    def run(self, name: str, folder: Path, variables: dict[str, str], **details: Any) -> dict[str, Any]:
+        """Run the scenario `name` of scenarios.py; return its results. `details` are added to its parameters."""
         here = Path(__file__).parent
-        order = {
-            "play": name,
-            "script": str(here / "plays.py"),
+        parameters = {
+            "scenario": name,
+            "script": str(here / "scenarios.py"),
             "folder": str(folder),
-            "seen": str(folder / "seen.json"),
-            "clip": str(workshop.footage()),
+            "results": str(folder / "results.json"),
+            "clip": str(toolchain.footage()),
             **details,
         }
-        (folder / "order.json").write_text(json.dumps(order))
+        (folder / "parameters.json").write_text(json.dumps(parameters))
         geometry = ["--no-window-focus", "--window-geometry", "0", "0", "1600", "900", "--enable-event-simulate"]
         with (folder / "blender.log").open("wb") as log:
             process = subprocess.Popen(
-                [str(self._blender), *geometry, "--python", str(here / "session.py"), "--", str(folder / "order.json")],
+                [str(self._blender), *geometry, "--python", str(here / "session.py"), "--", str(folder / "parameters.json")],
                 cwd=ROOT,
                 env=self._environment(variables),
                 stdin=subprocess.DEVNULL,
@@ -76,27 +77,28 @@ class Window:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            self._attend(process, folder)
-        seen_file = folder / "seen.json"
-        assert seen_file.is_file(), (folder / "blender.log").read_text()[-3000:]
-        seen = json.loads(seen_file.read_text())
-        assert "fault" not in seen, seen["fault"]
+            self._take_screenshots(process, folder)
+        result_file = folder / "results.json"
+        assert result_file.is_file(), (folder / "blender.log").read_text()[-3000:]
+        seen = json.loads(result_file.read_text())
+        assert "exception" not in seen, seen["exception"]
         return seen
 
-    def _attend(self, process: "subprocess.Popen[bytes]", folder: Path) -> None:
-        """Takes the pictures that the play wishes for, until its Blender ends."""
-        end = time.monotonic() + PLAY_SECONDS
+    def _take_screenshots(self, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+        """Take the screenshots that the scenario requests, until Blender exits; kill it when its time is up."""
+        end = time.monotonic() + SCENARIO_SECONDS
         while process.poll() is None:
-            for wish in folder.glob("*.wish"):
-                self._photograph(wish.with_suffix(".png"))
-                wish.unlink()
+            for request in folder.glob("*.screenshot"):
+                self._take_screenshot(request.with_suffix(".png"))
+                request.unlink()
             if time.monotonic() > end:
                 os.killpg(process.pid, signal.SIGKILL)
             time.sleep(0.02)
 
-    def _photograph(self, target: Path) -> None:
-        if camera := shutil.which("import"):
-            subprocess.run([camera, "-display", self._display, "-window", "root", str(target)], check=True)
+    def _take_screenshot(self, target: Path) -> None:
+        # ImageMagick's `import`.
+        if program := shutil.which("import"):
+            subprocess.run([program, "-display", self._display, "-window", "root", str(target)], check=True)
 
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:
         return {**os.environ, "BLENDER_USER_RESOURCES": str(self._user), "DISPLAY": self._display, **variables}
@@ -104,27 +106,27 @@ class Window:
 
 @pytest.fixture(scope="session")
 def display() -> Iterator[str]:
-    """The screen at hand, or a virtual one."""
-    if screen := os.environ.get("DISPLAY"):
-        yield screen
+    """The X display in `$DISPLAY`, or a virtual one."""
+    if configured := os.environ.get("DISPLAY"):
+        yield configured
         return
     if not shutil.which("Xvfb"):
-        pytest.skip("no screen: neither DISPLAY is set nor Xvfb installed")
+        pytest.skip("no display: DISPLAY is not set and Xvfb is not installed")
     read, write = os.pipe()
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1600x900x24", "-nolisten", "tcp"]
     with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as server:
         os.close(write)
-        with os.fdopen(read) as answer:
-            yield f":{answer.readline().strip()}"
+        with os.fdopen(read) as number:
+            yield f":{number.readline().strip()}"
         server.terminate()
 
 
 @pytest.fixture(scope="session")
 def blender() -> Path:
-    found = workshop.windowed_blender()
+    found = toolchain.windowed_blender()
     if found is None:
-        pytest.skip("no Blender with a window: set BLENDER, or have blender on the PATH")
-    # The first call may install it, and a virtual screen.
+        pytest.skip("no Blender with a window: set BLENDER, or put blender on the PATH")
+    # The command may install Blender and a virtual display when it is first run.
     subprocess.run([str(found), "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=600)
     return found
 
@@ -133,10 +135,10 @@ def blender() -> Path:
 def window(blender: Path, display: str, tmp_path_factory: pytest.TempPathFactory) -> Window:
     zips = sorted((ROOT / "dist").glob("mmaudio_vse-*.zip"))
     assert zips, "build the extension first: python3 scripts/build.py"
-    made = Window(blender, tmp_path_factory.mktemp("blender-user"), display)
-    said = made.command("--command", "extension", "install-file", "-r", "user_default", "--enable", zips[-1])
-    assert said.returncode == 0, said.stdout
-    return made
+    window = Window(blender, tmp_path_factory.mktemp("blender-user"), display)
+    installation = window.command("--command", "extension", "install-file", "-r", "user_default", "--enable", zips[-1])
+    assert installation.returncode == 0, installation.stdout
+    return window
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside a Blender with a window: plays a script of steps, as an artist would act, and writes down what it saw.
+"""Runs a scenario inside a Blender with a window, performing a user's actions, and writes its results to a file.
 
-    blender … --python session.py -- ORDER.json
+    blender … --python session.py -- PARAMETERS.json
 
-A script is a generator; it yields how many seconds to let Blender go on.
+A scenario is a generator that yields how many seconds Blender may run before the next step.
 """
 
 import importlib.util
@@ -23,21 +23,24 @@ import bpy
 MODULE = "bl_ext.user_default.mmaudio_vse"
 TICK_SECONDS = 0.01
 
-Script = Generator[float, None, None]
+Scenario = Generator[float, None, None]
 
 
 class Session:
-    """What a script works with."""
+    """Access to Blender and the add-on for a scenario, and its results."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
-        self.order = order
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        self.parameters = parameters
         self.seen: dict[str, Any] = {}
+        """Results of the scenario."""
         self.ticks: list[float] = []
+        """Times at which the timer has run, in seconds of the monotonic clock."""
         self.generation = sys.modules[f"{MODULE}.generation"]
+        self.session = sys.modules[f"{MODULE}.session"]
 
     @property
     def jobs(self) -> list[Any]:
-        return self.generation.runner.jobs
+        return self.session.current.runner.jobs
 
     @property
     def window(self) -> Any:
@@ -52,7 +55,7 @@ class Session:
         return self.scene.sequence_editor.strips
 
     def area(self) -> Any:
-        """The Sequencer that shows the strips."""
+        """Return the Sequencer area that shows the strips."""
         return next(
             area
             for area in self.window.screen.areas
@@ -60,7 +63,7 @@ class Session:
         )
 
     def run(self, operator: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Runs an operator as from a button in the sidebar."""
+        """Run an operator in the context of a button in the sidebar."""
         area = self.area()
         region = next(region for region in area.regions if region.type == "UI")
         with bpy.context.temp_override(window=self.window, area=area, region=region):
@@ -71,16 +74,16 @@ class Session:
         return MODULE
 
     @property
-    def held_up(self) -> list[str]:
-        """The strips of the open file whose jobs wait until something can be sent."""
-        return list(self.part("resuming").held_up)
+    def waiting_for_access(self) -> list[str]:
+        """Names of the strips of the open file whose jobs can't go on yet, such as without online access."""
+        return list(self.part("session").current.waiting_for_access)
 
     def part(self, name: str) -> Any:
-        """A module of the add-on."""
+        """Return a module of the add-on."""
         return sys.modules[f"{MODULE}.{name}"]
 
-    def open_preferences(self) -> Script:
-        """The add-on's page, over the whole window."""
+    def open_preferences(self) -> Scenario:
+        """Show the add-on's preferences, in the whole window."""
         bpy.context.preferences.active_section = "ADDONS"
         manager: Any = bpy.context.window_manager
         manager.addon_search = "MMAudio"
@@ -91,29 +94,29 @@ class Session:
         bpy.ops.preferences.addon_expand(module=MODULE)
         yield 0.5
 
-    def close_preferences(self) -> Script:
+    def close_preferences(self) -> Scenario:
         with bpy.context.temp_override(window=self.window, area=self.window.screen.areas[0]):
             bpy.ops.screen.screen_full_area()
         yield 0.5
 
-    def blocker(self) -> str | None:
-        """The code of what keeps Generate Sound from running, as the operator's poll has it in the sidebar."""
+    def generate_failure(self) -> str | None:
+        """Return the code of the reason why Generate Sound is unavailable, or None; assert that its poll agrees."""
         operators: Any = bpy.ops
-        reason = self.run(lambda: sys.modules[f"{MODULE}.ui.operators"].blocker(bpy.context))
+        reason = self.run(lambda: sys.modules[f"{MODULE}.ui.operators"].generate_failure(bpy.context))
         assert self.run(operators.mmaudio.generate.poll) is (reason is None)
         return None if reason is None else reason.code
 
-    def screenshot(self, name: str) -> Script:
-        """Asks the process that started this Blender for a picture of the screen, and waits for it.
+    def screenshot(self, name: str) -> Scenario:
+        """Request a screenshot from the process that started this Blender, and wait for it.
 
-        Blender's own screenshot operator gives a black picture where the window is rendered by software.
+        Blender's own screenshot operator gives a black picture if the window is rendered in software.
         """
-        wish = Path(self.order["folder"]) / f"{name}.wish"
-        wish.touch()
-        yield from self.wait_until(lambda: not wish.exists())
+        request = Path(self.parameters["folder"]) / f"{name}.screenshot"
+        request.touch()
+        yield from self.wait_until(lambda: not request.exists())
 
-    def type_at(self, x: int, y: int, text: str) -> Script:
-        """Types into the text field there, in place of what it holds; where there is none, little happens."""
+    def type_at(self, x: int, y: int, text: str) -> Scenario:
+        """Replace the content of the text field at this position; without a text field there, nothing is changed."""
 
         def press(key: Any, letter: Any = None) -> None:
             self.window.event_simulate(key, "PRESS", x=x, y=y, unicode=letter)
@@ -121,29 +124,29 @@ class Session:
 
         self.window.event_simulate("MOUSEMOVE", "NOTHING", x=x, y=y)
         yield 0.1
-        # A click marks all that the field holds.
+        # A click selects the whole content of the field.
         press("LEFTMOUSE")
         yield 0.1
         for letter in text:
-            # Which key it is doesn't matter to a field, and this one means nothing elsewhere.
+            # A text field ignores which key it is, and outside of one this key has no shortcut.
             press("SEMI_COLON", letter)
         press("RET")
         yield 0.2
 
     def crash(self) -> None:
-        """Ends this Blender as a fault of its own would."""
-        self.write_down()
+        """Write the results, then end this Blender with a segmentation fault, as a crash does."""
+        self.write_results()
         os.kill(os.getpid(), signal.SIGSEGV)
 
-    def write_down(self) -> None:
-        Path(self.order["seen"]).write_text(json.dumps(self.seen))
+    def write_results(self) -> None:
+        Path(self.parameters["results"]).write_text(json.dumps(self.seen))
 
     def longest_gap(self, since: float) -> float:
-        """Seconds of the longest silence of the 10 ms timer from that moment on."""
-        moments = [moment for moment in self.ticks if moment >= since]
-        return max(after - before for before, after in itertools.pairwise(moments))
+        """Return the longest time in seconds between two runs of the 10 ms timer, from `since` on."""
+        ticks = [tick for tick in self.ticks if tick >= since]
+        return max(after - before for before, after in itertools.pairwise(ticks))
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> Script:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> Scenario:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
@@ -151,7 +154,8 @@ class Session:
             yield TICK_SECONDS
 
 
-def play(session: Session, script: Script) -> None:
+def run_scenario(session: Session, scenario: Scenario) -> None:
+    """Run the scenario from a timer of 10 ms, then write its results and quit Blender."""
     due = time.monotonic()
 
     def tick() -> float | None:
@@ -160,13 +164,13 @@ def play(session: Session, script: Script) -> None:
         if time.monotonic() < due:
             return TICK_SECONDS
         try:
-            due = time.monotonic() + next(script)
+            due = time.monotonic() + next(scenario)
             return TICK_SECONDS
         except StopIteration:
             pass
         except Exception:
-            session.seen["fault"] = traceback.format_exc()
-        session.write_down()
+            session.seen["exception"] = traceback.format_exc()
+        session.write_results()
         bpy.ops.wm.quit_blender()
         return None
 
@@ -174,13 +178,13 @@ def play(session: Session, script: Script) -> None:
 
 
 def main() -> None:
-    order = json.loads(Path(sys.argv[-1]).read_text())
-    spec = importlib.util.spec_from_file_location("scripts_to_play", order["script"])
+    parameters = json.loads(Path(sys.argv[-1]).read_text())
+    spec = importlib.util.spec_from_file_location("scenarios", parameters["script"])
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    session = Session(order)
-    play(session, getattr(module, order["play"])(session))
+    session = Session(parameters)
+    run_scenario(session, getattr(module, parameters["scenario"])(session))
 
 
 main()

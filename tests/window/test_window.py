@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The product in a real Blender's window, as its artist meets it."""
+"""Tests of the add-on in Blender with a window."""
 
 import json
 import os
@@ -16,23 +16,23 @@ import pytest
 from tests.standin.client import StandIn
 from tests.unit.servers import rclone_s3
 
-from .conftest import Window, workshop
+from .conftest import Window, toolchain
 
 GAP_MAX_SECONDS = 0.1
-"""By how much the interface may be held up beyond what the same Blender shows at rest."""
+"""How much longer the interface may block during a job than while idle in the same Blender."""
 
 
-def keep_pictures(folder: Path, *names: str) -> None:
-    """Copies screenshots to where `MMAUDIO_PICTURES` says: that is how the README's were made."""
+def save_screenshots(folder: Path, *names: str) -> None:
+    """Copy screenshots to the folder in `MMAUDIO_PICTURES`, if set; so the README's were made."""
     if target := os.environ.get("MMAUDIO_PICTURES"):
         for name in names:
             shutil.copy(folder / f"{name}.png", target)
 
 
-def test_the_main_job_leaves_the_interface_alive_and_places_one_undoable_strip(
+def test_the_main_job_keeps_the_interface_responsive_and_places_one_undoable_strip(
     window: Window, standin: StandIn, tmp_path: Path
 ) -> None:
-    seen = window.play("main_job", tmp_path, standin.environment)
+    seen = window.run("main_job", tmp_path, standin.environment)
 
     print({name: round(value, 3) for name, value in seen.items() if name.startswith("gap")})
     assert seen["started"] == ["FINISHED"]
@@ -41,37 +41,37 @@ def test_the_main_job_leaves_the_interface_alive_and_places_one_undoable_strip(
     assert seen["after_undo"] == ["Bunny", "Bunny again"]
     assert sorted(seen["after_redo"]) == sorted(["Bunny", "Bunny again", *seen["sounds"]])
     assert max(seen["gap_until_export"], seen["gap_at_work"]) < seen["gap_at_rest"] + GAP_MAX_SECONDS
-    keep_pictures(tmp_path, "idle", "at-work", "done")
+    save_screenshots(tmp_path, "idle", "at-work", "done")
 
 
-def test_the_next_take_is_heard_by_one_undoable_click_and_settings_come_back(
-    window: Window, standin: StandIn, tmp_path: Path
-) -> None:
-    seen = window.play("takes", tmp_path, standin.environment)
+def test_next_take_is_one_undo_step_and_settings_can_be_reused(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    seen = window.run("takes", tmp_path, standin.environment)
 
     first, second = [False, True, True], [True, False, True]
     assert (seen["placed"], seen["next"], seen["next undone"]) == (first, second, first)
     assert (seen["placing undone"], seen["placing redone"]) == ([], first)
     assert seen["can_reuse"]
     assert seen["reused"] == ["birdsong, leaves, a rabbit yawns", "music, speech", 40]
-    assert seen["elsewhere"] == [False, False]
-    keep_pictures(tmp_path, "takes")
+    assert seen["available without a take"] == [False, False]
+    save_screenshots(tmp_path, "takes")
 
 
-def test_a_failed_run_says_why_and_leaves_edit_and_button_alive(window: Window, standin: StandIn, tmp_path: Path) -> None:
+def test_a_failed_run_reports_the_reason_and_leaves_the_edit_and_the_button_usable(
+    window: Window, standin: StandIn, tmp_path: Path
+) -> None:
     standin.order("run", "fail", reason="CUDA out of memory")
 
-    seen = window.play("failed_job", tmp_path, standin.environment)
+    seen = window.run("failed_job", tmp_path, standin.environment)
 
     assert seen["stage"] == "failed"
     assert "“Bunny”" in seen["error"] and "CUDA out of memory" in seen["error"]
     assert seen["strips"] == ["Bunny", "Bunny again"]
     assert seen["can_generate"]
-    keep_pictures(tmp_path, "error")
+    save_screenshots(tmp_path, "error")
 
 
-def test_a_click_that_copies_a_3d_scene_says_so_before_it_begins(window: Window, standin: StandIn, tmp_path: Path) -> None:
-    seen = window.play("large_scene", tmp_path, standin.environment)
+def test_the_panel_is_drawn_before_a_large_3d_scene_is_copied(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    seen = window.run("large_scene", tmp_path, standin.environment)
 
     assert seen["started"] == ["RUNNING_MODAL"]
     assert seen["drawn before the copy"] >= 1
@@ -82,10 +82,10 @@ def test_a_recovered_session_keeps_its_sounds_where_it_is_saved(
 ) -> None:
     temp = tmp_path_factory.mktemp("temp")
     variables = {**standin.environment, "TMPDIR": str(temp)}
-    window.play("closed_unsaved", tmp_path, variables)
+    window.run("closed_unsaved", tmp_path, variables)
     assert (temp / "quit.blend").is_file()
 
-    seen = window.play("recovered", tmp_path, variables)
+    seen = window.run("recovered", tmp_path, variables)
 
     assert seen["recovered"] == [True, "quit.blend", ["Bunny again", "Bunny unsaved"]]
     assert seen["stage"] == "done"
@@ -96,20 +96,20 @@ def test_a_recovered_session_keeps_its_sounds_where_it_is_saved(
     assert seen["redone"] == [True]
 
 
-def test_a_job_outlives_the_addon_and_blender(window: Window, standin: StandIn, tmp_path: Path) -> None:
-    seen = window.play("interrupted", tmp_path, standin.environment)
+def test_a_job_continues_after_the_addon_or_blender_was_closed(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    seen = window.run("interrupted", tmp_path, standin.environment)
 
     sound = "Bunny (MMAudio)"
     assert (seen["placed"], seen["undone"], seen["inserted"]) == ([sound], [], [sound])
 
-    seen = window.play("reopened", tmp_path, standin.environment)
+    seen = window.run("reopened", tmp_path, standin.environment)
 
     assert seen["sounds"] == ["Bunny (MMAudio)", "Bunny again (MMAudio)"]
     assert [run["status"] for run in standin.state()["runs"]] == ["success", "success"]
 
 
-def test_what_is_missing_is_said_where_it_is_missed(window: Window, tmp_path: Path) -> None:
-    seen = window.play("blockers", tmp_path, {"EACHLABS_API_KEY": "", "EACHLABS_BASE_URL": ""})["blockers"]
+def test_the_panel_shows_which_requirement_is_missing(window: Window, tmp_path: Path) -> None:
+    seen = window.run("blockers", tmp_path, {"EACHLABS_API_KEY": "", "EACHLABS_BASE_URL": ""})["blockers"]
 
     assert seen == {
         "no-key": "no_key",
@@ -133,7 +133,7 @@ def test_a_bucket_is_set_up_and_tested_in_the_preferences(window: Window, standi
             "access_key": config.access_key,
             "secret_key": config.secret_key,
         }
-        seen = window.play("storage", tmp_path, standin.environment, bucket=bucket)
+        seen = window.run("storage", tmp_path, standin.environment, bucket=bucket)
 
     assert seen["well"] == ["Uploaded, read back from 127.0.0.1 and deleted.", "None"]
     assert "secret key is wrong" in seen["wrong"]
@@ -143,20 +143,20 @@ def test_a_bucket_is_set_up_and_tested_in_the_preferences(window: Window, standi
 @pytest.fixture
 def project(window: Window, tmp_path: Path) -> Path:
     """A saved project with one strip, "Bunny"."""
-    make = (
+    script = (
         "import bpy, sys; s = bpy.context.scene.sequence_editor_create().strips; "
         "s.new_movie(name='Bunny', filepath=sys.argv[-1], channel=3, frame_start=1); "
         "bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-2])"
     )
     project = tmp_path / "project.blend"
-    shutil.copy(workshop.footage(), tmp_path / "clip.mp4")
-    window.command("--background", "--python-expr", make, "--", project, tmp_path / "clip.mp4")
+    shutil.copy(toolchain.footage(), tmp_path / "clip.mp4")
+    window.command("--background", "--python-expr", script, "--", project, tmp_path / "clip.mp4")
     assert project.is_file()
     return project
 
 
-def jobs_said(out: str) -> list[dict[str, Any]]:
-    """What a command has said with --json."""
+def json_jobs(out: str) -> list[dict[str, Any]]:
+    """Return the jobs that a command has printed with --json."""
     line = next(line for line in reversed(out.splitlines()) if line.startswith("{"))
     return json.loads(line)["jobs"]
 
@@ -166,14 +166,14 @@ def test_the_command_line_does_the_same_without_a_window(window: Window, standin
     mmaudio = ("--background", project, "--command", "mmaudio")
     generate = (*mmaudio, "generate", "--strip", "Bunny", "--output", target, "--json")
 
-    refused = window.command("--offline-mode", *generate, variables=standin.environment)
-    assert refused.returncode == 3, refused.stdout
-    assert "Online access is disabled" in refused.stdout
+    offline = window.command("--offline-mode", *generate, variables=standin.environment)
+    assert offline.returncode == 3, offline.stdout
+    assert "Online access is disabled" in offline.stdout
 
-    said = window.command("--online-mode", *generate, variables=standin.environment)
+    online = window.command("--online-mode", *generate, variables=standin.environment)
 
-    assert said.returncode == 0, said.stdout
-    (job,) = jobs_said(said.stdout)
+    assert online.returncode == 0, online.stdout
+    (job,) = json_jobs(online.stdout)
     assert job["state"] == "done"
     assert target.is_file() and Path(job["sounds"][0]["file"]).is_file()
     (run,) = standin.state()["runs"]
@@ -183,7 +183,7 @@ def test_the_command_line_does_the_same_without_a_window(window: Window, standin
 def interrupted(
     window: Window, standin: StandIn, project: Path, by: signal.Signals, variables: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[int, str]:
-    """Has a command interrupted once its run has begun; returns its exit status, and what it has said."""
+    """Send the signal `by` to a command once its run has started; return its exit status and output."""
     mmaudio = ("--online-mode", "--background", project, "--command", "mmaudio")
     generate = (*mmaudio, "generate", "--strip", "Bunny", "--save")
     process = window.start(*generate, variables={**standin.environment, **variables})
@@ -195,43 +195,43 @@ def interrupted(
     return process.returncode, out
 
 
-def test_what_blender_writes_when_it_crashes_has_no_key(
+def test_files_of_a_crash_do_not_contain_the_key(
     window: Window, standin: StandIn, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     temp = tmp_path_factory.mktemp("temp")
     standin.set(run_seconds=30.0)
 
-    ended, out = interrupted(window, standin, project, signal.SIGSEGV, {"TMPDIR": str(temp)})
+    status, out = interrupted(window, standin, project, signal.SIGSEGV, {"TMPDIR": str(temp)})
 
-    assert ended == -signal.SIGSEGV, out
+    assert status == -signal.SIGSEGV, out
     assert (temp / "project.crash.txt").is_file()
-    (temp / "words").write_text(out)
+    (temp / "output").write_text(out)
     files = [path for folder in (temp, project.parent) for path in folder.rglob("*") if path.is_file()]
     assert [path for path in files if standin.key.encode() in path.read_bytes()] == []
 
 
-def test_what_blender_writes_when_it_crashes_has_no_address_that_was_typed(
+def test_the_crash_file_does_not_contain_a_typed_clip_url(
     window: Window, standin: StandIn, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     temp = tmp_path_factory.mktemp("temp")
 
-    seen = window.play("typed_address", tmp_path, {**standin.environment, "TMPDIR": str(temp)}, address="tokeninaddress")
+    seen = window.run("typed_address", tmp_path, {**standin.environment, "TMPDIR": str(temp)}, address="tokeninaddress")
 
     assert seen["typed"] == "tokeninaddress"
-    said = (temp / "project.crash.txt").read_bytes()
-    assert b'mmaudio.negative_prompt = "word"' in said, "it tells what was typed elsewhere"
-    assert b"tokeninaddress" not in said
+    crash_file = (temp / "project.crash.txt").read_bytes()
+    assert b'mmaudio.negative_prompt = "word"' in crash_file, "text typed into other fields is in the crash file"
+    assert b"tokeninaddress" not in crash_file
 
 
-def test_ctrl_c_ends_a_command_and_another_goes_on(window: Window, standin: StandIn, project: Path) -> None:
+def test_after_ctrl_c_the_resume_command_finishes_the_job(window: Window, standin: StandIn, project: Path) -> None:
     standin.set(run_seconds=4.0)
 
-    ended, out = interrupted(window, standin, project, signal.SIGINT)
-    assert ended == 1, out
+    status, out = interrupted(window, standin, project, signal.SIGINT)
+    assert status == 1, out
     assert "Interrupted" in out
 
     mmaudio = ("--online-mode", "--background", project, "--command", "mmaudio")
-    said = window.command(*mmaudio, "resume", "--save", "--json", variables=standin.environment)
+    resumed = window.command(*mmaudio, "resume", "--save", "--json", variables=standin.environment)
 
-    assert [job["state"] for job in jobs_said(said.stdout)] == ["done"]
+    assert [job["state"] for job in json_jobs(resumed.stdout)] == ["done"]
     assert len(standin.state()["runs"]) == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is asked for when the button is pressed. No bpy."""
+"""Request: what the artist asks for with one click. No bpy."""
 
 import enum
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ TAKES_MAX = 8
 
 
 class Source(enum.StrEnum):
-    """What is scored: the strip alone, or the whole edit as it is seen in the strip's range."""
+    """What the model looks at: the strip alone, or the whole edit in the strip's range."""
 
     STRIP = "strip"
     TIMELINE = "timeline"
@@ -21,7 +21,7 @@ class Source(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Span:
-    """The frames that a strip shows: from its left handle up to, not including, its right handle."""
+    """A range of timeline frames, such as that of a strip: from its left handle up to, not including, its right handle."""
 
     start: int
     end: int
@@ -34,12 +34,12 @@ class Span:
         return Span(self.start + frames, self.end + frames)
 
     def common(self, other: "Span") -> "Span":
-        """What lies in both; of no frames where nothing does."""
+        """Return the frames in both spans; without frames if they don't overlap."""
         start = max(self.start, other.start)
         return Span(start, max(start, min(self.end, other.end)))
 
     def without(self, other: "Span") -> list["Span"]:
-        """What is left where the other takes its frames away: none, one or two."""
+        """Return the parts of this span outside the other: none, one or two."""
         taken = self.common(other)
         rest = (Span(self.start, taken.start), Span(taken.end, self.end)) if taken.frames else (self,)
         return [part for part in rest if part.frames]
@@ -47,65 +47,59 @@ class Span:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of an edit as a .blend of its own, rendered in the background. Shared by the jobs of one click.
-
-    whole  the .blend is a copy of the whole project, of which only that scene is needed
-    """
+    """A copy of an edit as a .blend of its own, for the background render. Shared by the jobs of one click."""
 
     blend: Path
     scene: str
+    """Name of the scene with the edit; empty until the copy is written."""
     whole_project: bool = False
+    """Whether the .blend is a copy of the whole project, of which only that scene is needed."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the artist chose beside the model's settings.
-
-    takes           how many versions, each with the next seed
-    split           score a strip of more than 8 s in windows instead of one run
-    above           put the sounds on channels above the clip instead of below
-    mute_own_sound  mute the sound that the clip came with
-    scenes_as_they_are  render 3D scenes with their own engine instead of Workbench
-    clip_url        where the artist has published the strip's clip by hand: nothing is rendered then, and nothing uploaded
-    """
+    """Options of a request other than the model's settings."""
 
     takes: int = 1
+    """Number of versions, each with the next seed."""
     source: Source = Source.STRIP
     split: bool = True
+    """Whether a strip of more than 8 s is split into windows instead of one run."""
     above: bool = False
+    """Whether sounds are placed on channels above the clip instead of below."""
     mute_own_sound: bool = False
+    """Whether the sound that the clip came with is muted."""
     scenes_as_they_are: bool = False
+    """Whether 3D scenes are rendered with their own engine instead of Workbench."""
     clip_url: str = field(default="", repr=False)
+    """Public URL of a clip that the artist has published; then nothing is rendered or uploaded."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for when the button was pressed; nothing about it changes afterwards.
-
-    shown          the strip that is rendered: an effect on it, such as a Speed effect, or itself
-    span           the frames that are seen of it
-    content_start  where the strip's content began, in frames: by how far it has moved since, the sounds follow
-    settings       those of the first take; each further one has the next seed
-    folder         where the finished sounds go
-    channel        where the strip lay
-    mark           what the strip carries so that it is found again under another name
-    scene_mark     what its scene carries
-    offset         seconds by which the sounds come later than their picture, from -0.2 to 0.2
-    """
+    """What the artist asks for of one strip, as the edit is at the time of the click."""
 
     scene: str
     strip: str
     shown: str
+    """Name of the strip that is rendered: an effect on the strip, such as a Speed effect, or the strip itself."""
     span: Span
+    """Frames in which the strip is visible."""
     content_start: float
+    """Start frame of the strip's content. Sounds are moved as far as the content has been moved since."""
     fps: Fraction
     settings: Settings
+    """Settings of the first take; each further one has the next seed."""
     snapshot: Snapshot
     folder: Path
+    """Results folder."""
     channel: int = 2
     mark: str = ""
+    """Mark on the strip, by which it is found under another name."""
     scene_mark: str = ""
+    """Mark on its scene."""
     offset: Fraction = Fraction(0)
+    """Delay of the sound relative to the picture, in seconds, from -0.2 to 0.2."""
     options: Options = Options()
 
     @property
@@ -114,6 +108,6 @@ class Request:
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        # What lies at one address is one clip.
+        # A clip URL is that of one clip.
         split = self.options.split and not self.options.clip_url
         return mmaudio.windows(self.span.frames, self.fps, split=split)

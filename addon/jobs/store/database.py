@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The SQLite file that journal and limits are kept in, shared by all Blenders of one user on one machine. No bpy.
+"""The SQLite database of the journal and the limits, shared by all Blenders of one user on one machine. No bpy.
 
-It is private: published addresses are in it, and whoever has one can read its clip until the storage drops it. A key
-is never in it.
+The file is private: it contains the URLs of uploads, and anyone who has one can read the clip until the storage deletes it.
+It never contains a key.
 """
 
 import itertools
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...failure import Failure
+from ...failure import DiskFailure
 from .process_lock import Locked, ProcessLock, is_alive, live_process_ids, new_id, opening_lock, sqlite_code
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
-"""Of the tables and of the records in them; kept in the file as `PRAGMA user_version`."""
+VERSION = 3
+"""Version of the tables and of the records in them, kept in the file as `PRAGMA user_version`."""
 
-# Text that an artist or a file system has a say in is a BLOB: SQLite's TEXT takes no surrogates.
+# Names of strips and files are BLOBs: SQLite's TEXT takes no surrogates.
 _TABLES = (
     """CREATE TABLE jobs (id TEXT PRIMARY KEY, project BLOB NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL,
     saved INTEGER NOT NULL, record BLOB NOT NULL) STRICT""",
@@ -37,14 +37,14 @@ _TABLES = (
 _HEAD = b"SQLite format 3\0"
 _PARTS = ("-wal", "-shm", "-journal", "")
 
-# Others write for milliseconds; so long, at the most, the main thread may come to wait.
+# Other processes write for milliseconds. The main thread may have to wait for this long at most.
 _BUSY_SECONDS = 5.0
 
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_IOERR: "the disk does not take it",
-    sqlite3.SQLITE_BUSY: "another Blender keeps it busy",
-    sqlite3.SQLITE_READONLY: "it must not be written to",
+    sqlite3.SQLITE_IOERR: "the disk reports an error",
+    sqlite3.SQLITE_BUSY: "it is locked by another Blender",
+    sqlite3.SQLITE_READONLY: "it is read-only",
     sqlite3.SQLITE_CANTOPEN: "it can't be opened",
     sqlite3.SQLITE_CORRUPT: "it is damaged",
     sqlite3.SQLITE_NOTADB: "it is damaged",
@@ -52,21 +52,22 @@ _REASONS = {
 
 
 class _InUseError(Exception):
-    """It can't be read here, but another Blender works with it."""
+    """The file can't be read here, but another Blender uses it."""
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """Why a file that is there can't be the journal, in the words of the note."""
+    """Why an existing file can't be the database."""
 
     what: str
 
 
 class Database:
-    """One connection for all threads. `note` says what the artist should know of how it was opened, or is empty."""
+    """One connection for all threads."""
 
     def __init__(self, connection: sqlite3.Connection, folder: Path, owner: ProcessLock | None, note: str) -> None:
         self.note = note
+        """For the artist, on how it was opened; empty as a rule."""
         self.owner_id = owner.id if owner else new_id()
         self._owner = owner
         self._folder = folder
@@ -75,21 +76,21 @@ class Database:
 
     @classmethod
     def open(cls, path: Path) -> "Database":
-        """Raises nothing: what can't be read is set aside, and where nothing can be kept, memory has to do."""
+        """Open the database. Raises nothing: an unreadable file is set aside, and as a last resort it is in memory."""
         try:
             return cls._open(path)
         except Locked:
-            reason = "another Blender is just opening it"
+            reason = "another Blender is opening it"
         except _InUseError as fault:
-            reason = f"{fault}, and another Blender works with it"
+            reason = f"{fault}, and another Blender uses it"
         except OSError as fault:
             reason = fault.strerror or str(fault)
         except sqlite3.Error as fault:
             reason = _reason(fault)
         log.warning("the journal at %s is not used: %s", path, reason)
         note = (
-            f"The list of jobs can't be kept on disk: {reason} ({path}). Everything works, but jobs that are under way when "
-            "Blender crashes are lost. Check the free space and the folder's permissions, then restart Blender."
+            f"The list of jobs can't be kept on disk: {reason} ({path}). Everything works, but active jobs are lost when "
+            "Blender crashes. Check the free space and the folder's permissions, then restart Blender."
         )
         connection = _connected(Path(":memory:"))
         _fill(connection)
@@ -107,8 +108,8 @@ class Database:
                     raise _InUseError(fault.what)
                 aside = _set_aside(path)
                 note = (
-                    f"The list of jobs could not be read: {fault.what}. It is kept as {aside}, and a new one was begun; "
-                    "jobs that were under way in it do not go on."
+                    f"The list of jobs could not be read: {fault.what}. It is kept as {aside}, and a new one was created; "
+                    "its unfinished jobs can't be resumed."
                 )
                 log.warning("%s", note)
             owner = ProcessLock(owners)
@@ -123,25 +124,22 @@ class Database:
         return self._owner is not None
 
     def close(self) -> None:
-        """Gives up this Blender's jobs: whoever asks next may have them."""
+        """Close the database, so that other Blenders can claim this one's jobs."""
         with self._lock:
             self._connection.close()
         if self._owner:
             self._owner.close()
 
     def is_free(self, owner_id: str) -> bool:
-        """Whether it is neither this Blender nor another one that lives."""
+        """Return whether the owner is neither this Blender nor another one that is alive."""
         return owner_id != self.owner_id and not (self.on_disk and is_alive(self._folder, owner_id))
 
     @contextmanager
-    def writing(self, *, lasting: bool = True) -> Generator[sqlite3.Connection]:
-        """One transaction; it is undone where anything is raised within. Raises Failure.
-
-        `lasting`: once it is over, not even a power cut undoes it.
-        """
+    def writing(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
+        """Run a transaction, which any exception rolls back. A `durable` one survives a power cut. Raises DiskFailure."""
         with self._lock:
             try:
-                self._connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._connection
@@ -154,19 +152,19 @@ class Database:
                 raise self._failure(fault) from fault
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
-        """What a query finds. Raises Failure."""
+        """Return the rows of a query. Raises DiskFailure."""
         with self._lock:
             try:
                 return self._connection.execute(query, values).fetchall()
             except sqlite3.Error as fault:
                 raise self._failure(fault) from fault
 
-    def _failure(self, fault: sqlite3.Error) -> Failure:
-        hint = "Free some space, or see to the folder's permissions, then retry."
+    def _failure(self, fault: sqlite3.Error) -> DiskFailure:
+        hint = "Free some space, or check the folder's permissions, then retry."
         if sqlite_code(fault) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            hint = "Restart Blender: the list is then set aside and a new one begun."
+            hint = "Restart Blender: the list is then renamed and a new one created."
         text = f"The list of jobs in {self._folder.parent} could not be written or read: {_reason(fault)}."
-        return Failure("files", text, hint)
+        return DiskFailure(text, hint)
 
 
 def _reason(fault: sqlite3.Error) -> str:
@@ -174,12 +172,12 @@ def _reason(fault: sqlite3.Error) -> str:
 
 
 def _fault_of(path: Path, *, in_use: bool) -> _Fault | None:
-    """What is wrong with the file, if it is there. Raises OSError, sqlite3.Error for what isn't the file's fault."""
+    """Return what is wrong with the file, if it exists. Raises OSError, sqlite3.Error for anything that isn't its fault."""
     if not os.path.lexists(path):
         return None
     if path.is_dir():
-        return _Fault("a folder has its place")
-    # Looked at without SQLite, which gives up its locks on a file that is closed otherwise: only where it has none.
+        return _Fault("it is a folder")
+    # Read without SQLite only while nobody uses the file: closing it would release SQLite's locks on it.
     if not in_use and not _has_head(path):
         return _Fault("it is damaged")
     try:
@@ -189,7 +187,7 @@ def _fault_of(path: Path, *, in_use: bool) -> _Fault | None:
             if version > VERSION:
                 return _Fault("it was written by a newer version of MMAudio for the Sequencer")
             if (version or tables) and (version, tables) != (VERSION, set(_TABLES)):
-                return _Fault("it is of another kind")
+                return _Fault("it belongs to another program")
             if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 return _Fault("it is damaged")
     except sqlite3.DatabaseError as fault:
@@ -200,7 +198,7 @@ def _fault_of(path: Path, *, in_use: bool) -> _Fault | None:
 
 
 def _has_head(path: Path) -> bool:
-    """Whether SQLite would take it for its own. Of another, or one that was cut to nothing, it would delete the log."""
+    """Return whether SQLite would accept the file. It would delete the log of any other, or of one that is truncated."""
     log_file = Path(f"{path}-wal")
     with path.open("rb") as file:
         head = file.read(len(_HEAD))
@@ -208,7 +206,7 @@ def _has_head(path: Path) -> bool:
 
 
 def _set_aside(path: Path) -> Path:
-    """Gives the file a name that is free, with all its parts; the file itself last, or its parts would join a new one."""
+    """Rename the file with all its parts to a free name. The file itself comes last, or its parts would join a new one."""
     names = (path.with_name(f"{path.stem}-set-aside-{number}{path.suffix}") for number in itertools.count(1))
     aside = next(name for name in names if not any(os.path.lexists(f"{name}{part}") for part in _PARTS))
     for part in _PARTS:
@@ -228,17 +226,17 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _prepared(path: Path) -> sqlite3.Connection:
-    """Its parts take the file's permissions over from it."""
+    """Open the database file for private use; SQLite's own files beside it inherit its permissions."""
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     for part in _PARTS:
-        # Some file systems know no permissions.
+        # Some file systems have no permissions.
         with suppress(OSError):
             Path(f"{path}{part}").chmod(0o600)
     connection = _connected(path)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
-        # On macOS, only this goes past the disk's own cache.
+        # On macOS, only this flushes the cache of the disk.
         connection.execute("PRAGMA fullfsync=ON")
         _fill(connection)
     except BaseException:
@@ -248,7 +246,7 @@ def _prepared(path: Path) -> sqlite3.Connection:
 
 
 def _fill(connection: sqlite3.Connection) -> None:
-    """Makes the tables, all or none."""
+    """Create the tables in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
         for table in _TABLES:

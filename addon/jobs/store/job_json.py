@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job as bytes, and back: JSON of its dataclasses, without what its progress was. No bpy.
+"""Jobs as JSON for the journal, without their progress. No bpy.
 
-What is added to a job with a default is read from older records; what newer ones have more is left out. Anything else
-that changes, such as how a strip is cut into windows, asks for another version of the journal.
+A field that is added with a default can be read from older records, and unknown fields of newer ones are ignored. Any other
+change, such as how a strip is split into windows, needs a new version of the database.
 """
 
 import enum
@@ -22,27 +22,27 @@ _CONFIG = dacite.Config(type_hooks={Fraction: Fraction, Path: Path}, cast=[enum.
 
 
 class UnreadableError(ValueError):
-    """Says where a record is at fault. Never with what it holds, which may be a secret."""
+    """Says where a record is invalid, but never what it contains, which may be a secret."""
 
 
 def to_bytes(job: Job) -> bytes:
     text = json.dumps(replace(job, progress=None), default=_plain, ensure_ascii=False)
-    # A file's name may have surrogates that stand alone; escaped, two of them would come back as one character.
+    # A file name may contain lone surrogates: if they were escaped, two of them would be read as one character.
     return text.encode("utf-8", "surrogatepass")
 
 
 def from_bytes(record: bytes, job_id: str) -> Job:
-    """Raises UnreadableError, whatever the record is."""
+    """Return the job of a record. Raises nothing but UnreadableError."""
     try:
         job = dacite.from_dict(Job, json.loads(record.decode("utf-8", "surrogatepass")), _CONFIG)
     except dacite.DaciteFieldError as fault:
         raise UnreadableError(f"{type(fault).__name__} at {fault.field_path}") from None
     except Exception as fault:
-        # A number that is none, JSON of ten thousand levels, no JSON at all: it must not hide the other records.
+        # An invalid number, JSON with ten thousand levels, no JSON at all: it must not hide the other records.
         raise UnreadableError(type(fault).__name__) from None
-    # A job's id names a folder that is removed when the job is.
+    # The id names a folder, which is removed with the job.
     if job.id != job_id or not _JOB_ID.fullmatch(job.id):
-        raise UnreadableError("the id is another")
+        raise UnreadableError("the id is different")
     return job
 
 
@@ -51,4 +51,4 @@ def _plain(value: Any) -> Any:
         return vars(value)
     if isinstance(value, Fraction | Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is not kept")
+    raise TypeError(f"{type(value).__name__} can't be saved")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the jobs of one click work with. No bpy."""
+"""The configuration that the jobs of one click share. No bpy."""
 
 import shutil
 import threading
@@ -8,44 +8,44 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...service.eachlabs import client
-from ...service.eachlabs.client import Eachlabs
+from ...service.eachlabs.client import CreatePaths, EachlabsClient, is_local
 from ...service.eachlabs.webhook import Webhook
 from ...service.net.transport import Transport
 from ...service.storage import StorageConfig
 from ...service.storage.eachlabs import EachlabsConfig
 from ..limits import account_of
-from .worker_pool import Connections
+from .connections import Connections
 
 
 @dataclass(frozen=True)
 class JobContext:
-    """What all jobs of one click work with. The key is in here and nowhere else: not in a job, not in a record.
-
-    blender  the command that starts a background Blender with a script
-    work     a folder for a job's own files, kept until nothing more can be made of them
-    storage  where clips go, unless a job's clip has been published by hand
-    webhook  hears the service's calls; without it runs are polled
-    """
+    """Shared by the jobs of one click. The only place of the API key: it is in no job, and nowhere on disk."""
 
     key: str = field(repr=False)
     base_url: str
     blender: Sequence[str]
+    """Command that runs the render script in a background Blender."""
     work: Path
+    """Folder for the jobs' own files, which are kept until nothing more can be made of them."""
     storage: StorageConfig = field(default_factory=EachlabsConfig)
+    """Where clips are uploaded, except for a job whose clip the artist has published."""
     webhook: Webhook | None = None
+    """Receives the service's calls; without it runs are polled."""
+    create_paths: CreatePaths = field(default_factory=dict[str, str])
 
     def folder(self, job_id: str) -> Path:
         return self.work / job_id
 
     def clear(self, job_id: str) -> None:
+        """Remove the job's own files."""
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
     @contextmanager
     def connect(self, storage: StorageConfig, cancel: threading.Event) -> Generator[Connections]:
-        transport = Transport(cancel, loopback_allowed=client.is_local(self.base_url))
+        """Open connections for one thread. Requests raise Cancelled as soon as `cancel` is set."""
+        transport = Transport(cancel, loopback_allowed=is_local(self.base_url))
         try:
-            service = Eachlabs(self.key, self.base_url, transport)
-            yield Connections(transport, service, storage, account_of(self.key, self.base_url))
+            client = EachlabsClient(self.key, self.base_url, transport, self.create_paths)
+            yield Connections(transport, client, storage, account_of(self.key, self.base_url))
         finally:
             transport.close()

@@ -1,144 +1,136 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages in order, for one job, on threads of its own. No bpy.
+"""The stages of one job, in order, on threads of its own. No bpy.
 
-A job that has been on its way before goes on where it was: each step looks first at what is there already.
+Each step looks first at what is there already, so that a job continues where it was.
 """
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 
-from ...failure import Cancelled, Failure
-from ...media.export import ClipRange, Order, export_clips
-from ...media.sound import NoSound, Piece, conform
-from ...service.eachlabs import client, mmaudio
+from ...failure import Cancelled, Failure, as_failure
+from ...media.export import ClipRange, ExportRequest, export_clips
+from ...media.sound import NoSound, RunResult, conform
+from ...service.eachlabs import mmaudio
+from ...service.eachlabs.client import check_base_url
 from ...service.eachlabs.webhook import Call
 from ...service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
-from ..limits import SLOTS_MAX, Limits
+from ..limits import SLOTS_MAX
 from ..model.file_names import file_name
-from ..model.job import Job, JobError, Progress, RunIndex, Stage
+from ..model.job import Job
 from ..model.request import Source
-from ..store.database import Database
-from ..store.journal import Journal
-from . import run
+from ..model.run import JobError, RunIndex, Stage
+from .clip import Clip, delete_uploads
+from .connections import Connections
 from .context import JobContext
-from .state import JobState, as_failure
-from .worker_pool import Connections, WorkerPool
+from .errors import RunFailed
+from .model_run import ModelRun
+from .services import Services
+from .state import JobState
+from .worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
-# What is less can't be heard to be missing.
-_MISSING_TOLD_SECONDS = 0.01
-
-EXPORTS_MAX = 1
-"""Background renders at once; one keeps a machine busy that its artist is working on."""
-
-
-class Services:
-    """What all jobs of this Blender share: the journal, the limits of the service, the turn to render."""
-
-    def __init__(self, file: Database, exports: int = EXPORTS_MAX) -> None:
-        self.journal = Journal(file)
-        self.limits = Limits(file)
-        self.exports = threading.Semaphore(exports)
+# What is less is inaudible.
+_MISSING_NOTED_SECONDS = 0.01
 
 
 class Stop(threading.Event):
-    """Asks a job's threads to end: the artist doesn't want it any more.
-
-    leaving      Blender closes: then nothing is cancelled, and whoever opens the file again goes on
-    tried_again  a retry waits until the job's thread has cleared up
-    """
+    """Asks a job's threads to end, since the artist cancelled it or Blender is closing."""
 
     leaving = False
-    tried_again = False
+    """Blender is closing: nothing is cancelled at the service, and whoever opens the file again continues."""
+    retrying = False
+    """A retry waits until the job's thread has cleaned up."""
 
 
 class Pipeline:
-    """One job on its way. `publish` is handed each new state of it, from threads of the job's own."""
+    """Takes one job from its request to files that are ready to be placed."""
 
-    def __init__(
-        self, job: Job, job_context: JobContext, publish: Callable[[Job], None], stop: Stop, services: Services
-    ) -> None:
-        self._state = JobState(job, publish, services.journal.save)
+    def __init__(self, state: JobState, job_context: JobContext, stop: Stop, services: Services) -> None:
+        job = state.job
+        self.state = state
         self._job_context = job_context
         self._stop = stop
         self._services = services
         self._folder = job_context.folder(job.id)
-        self._fetched_again: set[RunIndex] = set()
-        by_hand = job.request.options.clip_url
-        self._connect = partial(job_context.connect, GivenUrlConfig(by_hand) if by_hand else job_context.storage)
-        self._uploading = [threading.Lock() for _ in job.clips]
+        clip_url = job.request.options.clip_url
+        self._connect = partial(job_context.connect, GivenUrlConfig(clip_url) if clip_url else job_context.storage)
+        self._clips = [Clip(state, window, self._folder / f"clip-{window:03}.mp4") for window in range(len(job.clips))]
+        self._downloaded_again: set[RunIndex] = set()
         self._webhook_note = ""
 
     @property
     def job(self) -> Job:
-        return self._state.job
+        return self.state.job
 
-    def go(self) -> None:
-        """Takes the job to PLACING, FAILED or CANCELLED, and clears up; raises nothing."""
+    def run(self) -> None:
+        """Take the job to PLACING, FAILED or CANCELLED, then clean up. Raises nothing."""
+        self.state.begin()
         try:
-            client.check_base_url(self._job_context.base_url)
+            check_base_url(self._job_context.base_url)
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._score([part for part in self.job.parts if self._is_missing(part)])
-            while spoilt := self._join_takes():
-                self._score(spoilt)
+            self._generate([index for index in self.job.run_indexes if self._is_missing(index)])
+            while unreadable := self._join_takes():
+                self._generate(unreadable)
             self._check_cancel()
-            stage = Stage.PLACING if self.job.to_place else Stage.FAILED
-            self._state.change(stage=stage, progress=None, error=self.job.fault)
+            self.state.end(Stage.PLACING if self.job.to_place else Stage.FAILED, self.job.first_error)
         except Cancelled:
             if not self._stop.leaving:
-                self._state.change(stage=Stage.CANCELLED, progress=None)
+                self.state.end(Stage.CANCELLED)
         except Exception as fault:
-            error = JobError.of(as_failure(fault, self.job.id), self.job.request.strip)
-            self._state.change(stage=Stage.FAILED, progress=None, error=error)
+            failure = as_failure(fault, f"job {self.job.id}")
+            self.state.end(Stage.FAILED, JobError.of(failure, self.job.request.strip))
         finally:
-            self.clear_up()
+            self.clean_up(cancelled=self._stop.is_set())
 
-    def _score(self, missing: Sequence[RunIndex]) -> None:
-        """Renders, uploads and runs what these runs still need."""
-        by_window = {window: [part for part in missing if part.window == window] for window, _ in sorted(missing)}
+    def _generate(self, missing: Sequence[RunIndex]) -> None:
+        """Render and upload what these runs still need, and run them."""
+        windows = {window: [index for index in missing if index.window == window] for window, _ in sorted(missing)}
         unrendered = [
-            window for window, parts in by_window.items() if self._wants_clip(parts) and not self._has_clip(window)
+            window for window, indexes in windows.items() if self._need_clip(indexes) and not self._clips[window].is_rendered
         ]
-        for part in missing:
-            self._state.change_run(part, stage=Stage.QUEUED, result=None, error=None)
+        for index in missing:
+            self.state.change_run(index, stage=Stage.QUEUED, result=None, error=None)
         size = min(SLOTS_MAX, len(missing))
         with WorkerPool(size, f"mmaudio {self.job.id[:8]}", partial(self._connect, self._stop)) as pool:
-            for window, parts in by_window.items():
+
+            def start(window: int) -> None:
+                pool.put(partial(self._generate_window, pool, windows[window]))
+
+            for window in windows:
                 if window not in unrendered:
-                    pool.put(partial(self._score_window, pool, parts))
+                    start(window)
             if unrendered:
-                waiting = [part for part in missing if part.window in unrendered]
-                with self._state.keeping_faults(waiting):
-                    self._make_clips(
-                        unrendered, waiting, lambda window: pool.put(partial(self._score_window, pool, by_window[window]))
-                    )
+                waiting = [index for index in missing if index.window in unrendered]
+                with self.state.keeping_failures(waiting):
+                    self._render(unrendered, waiting, start)
         self._check_cancel()
 
-    def _make_clips(self, windows: Sequence[int], waiting: Sequence[RunIndex], finished: Callable[[int], None]) -> None:
-        """Renders what the storage wants. Settings that can't be right are told of before, not after the render."""
+    def _render(self, windows: Sequence[int], waiting: Sequence[RunIndex], rendered: Callable[[int], None]) -> None:
+        """Render clips, unless the storage needs none. Wrong storage settings are found before the render, not after it."""
         with self._connect(self._stop) as connections:
-            needs_clip = connections.storage.needs_clip
-        if needs_clip:
-            with self._render_turn():
-                self._export(windows, waiting, finished)
+            needs_export = connections.storage.needs_export
+        if needs_export:
+            with self._services.export_slot(self._check_cancel):
+                self._export(windows, waiting, rendered)
             return
         for window in windows:
-            finished(window)
+            rendered(window)
 
-    def _export(self, windows: Sequence[int], waiting: Sequence[RunIndex], finished: Callable[[int], None]) -> None:
+    def _export(self, windows: Sequence[int], waiting: Sequence[RunIndex], rendered: Callable[[int], None]) -> None:
         request = self.job.request
-        plan = request.windows
         ranges = [
-            ClipRange(plan[window].first, mmaudio.clip_frames(plan[window].duration, request.fps), str(self._clip(window)))
+            ClipRange(
+                request.windows[window].first,
+                mmaudio.clip_frames(request.windows[window].duration, request.fps),
+                str(self._clips[window].file),
+            )
             for window in windows
         ]
-        order = Order(
+        export_request = ExportRequest(
             blend=str(request.snapshot.blend),
             scene=request.snapshot.scene,
             whole_project=request.snapshot.whole_project,
@@ -151,152 +143,128 @@ class Pipeline:
             whole_edit=request.options.source is Source.TIMELINE,
             scenes_as_they_are=request.options.scenes_as_they_are,
         )
-        for part in waiting:
-            self._state.change_run(part, stage=Stage.EXPORTING)
-        self._state.change(progress=Progress(0, sum(clip_range.frames for clip_range in ranges), "frames"))
+        for index in waiting:
+            self.state.change_run(index, stage=Stage.EXPORTING)
+        self.state.report(0, sum(clip_range.frames for clip_range in ranges), "frames")
         notes = export_clips(
-            order,
+            export_request,
             self._job_context.blender,
-            lambda done, of: self._state.progress(done, of, "frames"),
-            lambda number: finished(windows[number]),
+            lambda done, total: self.state.report(done, total, "frames"),
+            lambda number: rendered(windows[number]),
             self._stop,
         )
         if notes:
-            self._state.change(notes=tuple(dict.fromkeys((*self.job.notes, *notes))))
+            self.state.change(notes=tuple(dict.fromkeys((*self.job.notes, *notes))))
 
-    def _score_window(self, pool: WorkerPool, parts: Sequence[RunIndex], connections: Connections) -> None:
-        """Has a window's clip uploaded where one of these runs of it needs it, and the runs done."""
-        with self._state.keeping_faults(parts):
-            if self._wants_clip(parts):
-                self._upload(connections, parts)
-            for part in parts:
-                pool.put(partial(self._score_part, part))
+    def _generate_window(self, pool: WorkerPool, indexes: Sequence[RunIndex], connections: Connections) -> None:
+        """Upload a window's clip if one of these runs needs it, and put the runs into the pool."""
+        with self.state.keeping_failures(indexes):
+            if self._need_clip(indexes):
+                self._clips[indexes[0].window].upload(connections, indexes)
+            for index in indexes:
+                pool.put(partial(self._generate_run, index))
 
-    def _upload(self, connections: Connections, parts: Sequence[RunIndex]) -> None:
-        """Once for all takes, whichever of them finds first that the window's clip has to be uploaded."""
-        window = parts[0].window
-        with self._uploading[window]:
-            run.upload(self._state, connections, window, self._clip(window), parts)
+    def _generate_run(self, index: RunIndex, connections: Connections) -> None:
+        """Run the model once. A run that fails among several is created once more: without it, the others would be useless.
 
-    def _score_part(self, part: RunIndex, connections: Connections) -> None:
-        """One run. One that fails among several is ordered once more: the others would be of no use without it.
-
-        Unless it was ordered before: a retry that names no cost orders nothing.
+        But not one that existed before: a retry that names no price creates nothing.
         """
-        ordered_now = self.job.run(part).prediction_id is None
-        with self._state.keeping_faults([part]):
+        existed = self.job.run(index).prediction_id is not None
+        with self.state.keeping_failures([index]):
             try:
-                self._run(part, connections)
-            except Failure as failure:
-                if failure.code != "run_failed" or len(self.job.runs) == 1 or not ordered_now:
+                self._run_model(index, connections)
+            except RunFailed:
+                if existed or len(self.job.runs) == 1:
                     raise
-                self._run(part, connections)
+                self._run_model(index, connections)
 
-    def _run(self, part: RunIndex, connections: Connections) -> None:
-        under_way = self.job.run(part).prediction_id is not None
-        name = f"{self.job.id}/{part.window}/{part.take}"
-        slot = self._services.limits.slot(connections.account, name, connections.transport.wait, under_way=under_way)
-        with slot as turn, self._expected_call(part) as call:
-            run.order(self._state, connections, part, turn, lambda: self._upload(connections, [part]), call=call)
-            output_url = run.output_of(self._state, connections, part, call)
-        result = self._folder / f"result-{part.window:03}-{part.take + 1}.mp4"
-        run.fetch(self._state, connections, part, output_url, result)
+    def _run_model(self, index: RunIndex, connections: Connections) -> None:
+        run = ModelRun(self.state, index, connections, self._clips[index.window])
+        in_flight = self.job.run(index).prediction_id is not None
+        name = f"{self.job.id}/{index.window}/{index.take}"
+        slot = self._services.limits.slot(connections.account, name, connections.transport.wait, acquired=in_flight)
+        with slot as acquired, self._expected_call(index) as call:
+            run.create(acquired, call)
+            output_url = run.wait(call)
+        run.download(output_url, self._folder / f"result-{index.window:03}-{index.take + 1}.mp4")
 
     @contextmanager
-    def _expected_call(self, part: RunIndex) -> Generator[Call | None]:
-        """The service's call for a run that is still to be ordered; None where none will come, and it is polled as ever."""
-        if self._job_context.webhook is None or self.job.run(part).requested_at is not None:
+    def _expected_call(self, index: RunIndex) -> Generator[Call | None]:
+        """The webhook call for a run that is still to be created; None if none will come, so that the run is polled."""
+        if self._job_context.webhook is None or self.job.run(index).requested_at is not None:
             yield None
             return
         try:
             call = self._job_context.webhook.expect()
         except Failure as failure:
             log.warning("%s", failure.message)
-            self._webhook_note = f"{failure.message} The result was asked for by polling. {failure.hint}"
+            self._webhook_note = f"{failure.message} The result was fetched by polling instead. {failure.hint}"
             yield None
             return
         with call or nullcontext():
             yield call
 
     def _join_takes(self) -> list[RunIndex]:
-        """Makes each take whose runs are all there one file; returns the runs whose results are to be fetched again."""
+        """Join the results of each complete take to one file. Return the runs whose results are to be downloaded again."""
         request = self.job.request
-        spoilt: list[RunIndex] = []
+        unreadable: list[RunIndex] = []
         for number, take in enumerate(self.job.takes):
             results = [run.result for run in take.runs if run.result is not None]
             if take.file is not None or len(results) < len(take.runs):
                 continue
             windows = zip(results, request.windows, strict=True)
-            pieces = [Piece(result, window.first / request.fps) for result, window in windows]
+            run_results = [RunResult(result, window.first / request.fps) for result, window in windows]
             target = request.folder / file_name(request.strip, self.job.id, number + 1)
             try:
-                made = conform(pieces, request.seconds, target, self._check_cancel, offset=request.offset)
+                made = conform(run_results, request.seconds, target, self._check_cancel, offset=request.offset)
             except NoSound as failure:
-                part = RunIndex(failure.piece, number)
-                if part not in self._fetched_again:
-                    # It may have been spoilt on its way here.
-                    self._fetched_again.add(part)
-                    spoilt.append(part)
+                index = RunIndex(failure.index, number)
+                if index not in self._downloaded_again:
+                    # The download may have damaged it.
+                    self._downloaded_again.add(index)
+                    unreadable.append(index)
                     continue
-                self._state.forget_run(part)
-                error = JobError.of(failure, request.strip, self.job.name_of(part))
-                self._state.change_run(part, stage=Stage.FAILED, error=error)
+                self.state.give_up_run(index)
+                error = JobError.of(failure, request.strip, self.job.run_name(index))
+                self.state.change_run(index, stage=Stage.FAILED, error=error)
                 continue
-            self._state.change_take(number, file=target, note=self._note(made.missing))
-        return spoilt
+            self.state.change_take(number, file=target, note=self._note(made.missing_seconds))
+        return unreadable
 
     def _note(self, missing: float) -> str:
-        """What the artist should know of a result that is `missing` seconds at its end."""
-        short = f"The result is {missing:.2f} s shorter than the strip; it is faded out."
-        by_hand = LENGTH_NOTE if self.job.request.options.clip_url else ""
-        notes = (*self.job.notes, short if missing >= _MISSING_TOLD_SECONDS else "", by_hand, self._webhook_note)
+        """Return the note on a take whose result is `missing` seconds at its end."""
+        short = f"The result is {missing:.2f} s shorter than the strip; its end is faded out."
+        length = LENGTH_NOTE if self.job.request.options.clip_url else ""
+        notes = (*self.job.notes, short if missing >= _MISSING_NOTED_SECONDS else "", length, self._webhook_note)
         return " ".join(filter(None, notes))
 
-    def clear_up(self, *, forgotten: bool = False) -> None:
-        """Ends runs that nobody waits for, takes the clips out of storage, and removes what no retry needs.
+    def clean_up(self, *, cancelled: bool = False, forgotten: bool = False) -> None:
+        """Cancel runs that nobody waits for, delete uploads, and remove files that no retry needs.
 
-        By now its sound is on its way to its place, which a slow storage doesn't hold up. A clip that a run may still read
-        stays for it, unless the job is `forgotten`.
+        The sound is being placed meanwhile, so that a slow storage doesn't delay it. An upload that a run may still read
+        stays, unless the job is `forgotten`.
         """
         if self._stop.leaving:
             return
         if self.job.uploads:
             with self._connect(threading.Event()) as connections:
-                if self.job.stage is Stage.CANCELLED:
-                    run.cancel_runs(self._state, connections)
-                deletable_uploads = (
-                    run.deletable_before_retry(self.job) if self._stop.tried_again else self.job.deletable_uploads
-                )
-                run.delete_clips(self._state, connections, self.job.uploads if forgotten else deletable_uploads)
+                if cancelled:
+                    for index in self.job.run_indexes:
+                        if self.job.run(index).stage is Stage.PREDICTING:
+                            ModelRun(self.state, index, connections, self._clips[index.window]).cancel()
+                retained = self.job.deletable_before_retry if self._stop.retrying else self.job.deletable_uploads
+                delete_uploads(self.state, connections, self.job.uploads if forgotten else retained)
         complete = self.job.stage in (Stage.PLACING, Stage.DONE) and self.job.error is None
         # A retry that waits uploads the clip from there: the edit that it was rendered from may be gone.
-        if complete or not (self.job.paid or self._stop.tried_again):
+        if complete or not (self.job.paid or self._stop.retrying):
             self._job_context.clear(self.job.id)
 
-    @contextmanager
-    def _render_turn(self) -> Generator[None]:
-        while not self._services.exports.acquire(timeout=0.1):
-            self._check_cancel()
-        try:
-            self._check_cancel()
-            yield
-        finally:
-            self._services.exports.release()
+    def _need_clip(self, indexes: Sequence[RunIndex]) -> bool:
+        return any(self.job.needs_clip(index) for index in indexes)
 
-    def _wants_clip(self, parts: Sequence[RunIndex]) -> bool:
-        return any(self.job.wants_clip(part) for part in parts)
-
-    def _is_missing(self, part: RunIndex) -> bool:
-        result = self.job.run(part).result
-        return self.job.takes[part.take].file is None and (result is None or not result.is_file())
-
-    def _clip(self, window: int) -> Path:
-        return self._folder / f"clip-{window:03}.mp4"
-
-    def _has_clip(self, window: int) -> bool:
-        """Whether it need not be rendered: it is in storage, or on this disk."""
-        published = self.job.clips[window]
-        return (published is not None and published.is_live(time.time())) or self._clip(window).is_file()
+    def _is_missing(self, index: RunIndex) -> bool:
+        result = self.job.run(index).result
+        return self.job.takes[index.take].file is None and (result is None or not result.is_file())
 
     def _check_cancel(self) -> None:
         if self._stop.is_set():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many jobs: threads, cancel, the journal, and the messages that the main thread takes. No bpy.
+"""All jobs of this Blender: their states, their workers, and the journal. No bpy.
 
-A worker thread never touches a job that others hold: it sends whole new ones through a queue. All methods here are
-for one thread, Blender's main thread.
+All methods are for one thread, Blender's main thread. A worker changes its job's state only, and each new version comes
+through a queue.
 """
 
 import logging
@@ -11,20 +11,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from ...failure import Failure, of_disk
+from ...failure import DiskFailure, Failure, disk_failure
 from ..limits import SLOTS_MAX
-from ..model.job import Job, Stage
+from ..model.job import Job
+from ..model.request import Request
+from ..model.run import Stage
 from ..store.database import Database
 from .context import JobContext
-from .pipeline import Pipeline, Services, Stop
+from .pipeline import Pipeline, Stop
+from .services import Services
+from .state import JobState
 
 log = logging.getLogger(__name__)
 
 WORKERS_MAX = SLOTS_MAX
-"""Jobs under way at once: more could have no run in flight."""
+"""Jobs under way at once: the run of another one would find no slot."""
 JOURNAL = "jobs.sqlite3"
 
 
@@ -32,123 +35,187 @@ JOURNAL = "jobs.sqlite3"
 class _Worker:
     thread: threading.Thread
     stop: Stop
-    pipeline: Pipeline
 
 
 class Runner:
     def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
-        self._job_context: dict[str, JobContext] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        self._states: dict[str, JobState] = {}
+        self._contexts: dict[str, JobContext] = {}
         self._waiting: list[str] = []
         self._workers: dict[str, _Worker] = {}
-        # With what stops the worker that says it: one that has been replaced by a retry isn't heard any more.
-        self._messages: queue.SimpleQueue[tuple[Stop, Job]] = queue.SimpleQueue()
+        self._versions: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._services: Services | None = None
 
-    def open(self, own: Path) -> Services:
-        """The journal in the extension's folder `own`, opened where it isn't. Raises Failure where that can't be made."""
+    def open(self, folder: Path) -> Services:
+        """Open the journal in the extension's folder, unless it is open. Raises DiskFailure if the folder can't be made."""
         if self._services is None:
             try:
-                own.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
             except OSError as fault:
-                raise of_disk(fault, f"The folder of the extension can't be used: {own}") from fault
-            self._services = Services(Database.open(own / JOURNAL))
+                raise disk_failure(fault, f"The extension's folder can't be used: {folder}") from fault
+            self._services = Services(Database.open(folder / JOURNAL))
         return self._services
 
     @property
     def note(self) -> str:
-        """What the artist should know of the journal; empty as a rule."""
+        """Note on the journal for the artist; empty as a rule."""
         return self._services.journal.note if self._services else ""
 
     @property
     def jobs(self) -> list[Job]:
         """All jobs, oldest first."""
-        return list(self._jobs.values())
+        return [state.job for state in self._states.values()]
 
     @property
     def busy(self) -> bool:
-        """Whether any job has not ended, or a thread still clears up after one."""
-        return bool(self._workers) or any(not job.stage.ended for job in self._jobs.values())
+        """Whether any job has not ended, or a worker still cleans up after one."""
+        return bool(self._workers) or any(not job.stage.ended for job in self.jobs)
 
-    def is_at_work(self, job_id: str) -> bool:
-        """Whether a thread has the job, be it to clear up after its end."""
+    def has_worker(self, job_id: str) -> bool:
+        """Whether a worker has the job, possibly to clean up after its end."""
         return job_id in self._workers
 
+    def is_placed_unsaved(self, job_id: str) -> bool:
+        """Whether sounds of the job were placed since the .blend was saved."""
+        return job_id in self._states and self._states[job_id].placed_unsaved
+
     def job(self, job_id: str) -> Job | None:
-        return self._jobs.get(job_id)
+        state = self._states.get(job_id)
+        return state.job if state else None
 
     def add(self, jobs: Sequence[Job], job_context: JobContext) -> None:
-        """Has them done; `open` comes first."""
-        for job in jobs:
-            self._jobs[job.id] = job
-            self._job_context[job.id] = job_context
-            self._waiting.append(job.id)
-            if worker := self._workers.get(job.id):
-                worker.stop.tried_again = True
-        # Each save waits for the disk, and a click may ask for hundreds of sounds.
-        self._start_waiting()
-        # A thread that clears up after the try before keeps the journal, and knows more.
-        waiting = [job for job in jobs if job.id in self._waiting and job.id not in self._workers]
-        threading.Thread(target=self._keep_all, args=(waiting,), name="mmaudio journal", daemon=True).start()
+        """Start new jobs. `open` comes first."""
+        self.show(jobs, job_context)
+        self._start_soon([job.id for job in jobs])
+
+    def retry(self, job_id: str, request: Request, job_context: JobContext) -> None:
+        """Start a job again, which continues where it was. A worker that still cleans up after it ends first."""
+        self._contexts[job_id] = job_context
+        if worker := self._workers.get(job_id):
+            worker.stop.retrying = True
+        self.update(
+            job_id, lambda job: replace(job, request=request, stage=Stage.QUEUED, progress=None, error=None), save=False
+        )
+        self._start_soon([job_id])
 
     def show(self, jobs: Iterable[Job], job_context: JobContext) -> None:
-        """Lists jobs as they are."""
+        """List jobs as they are."""
         for job in jobs:
-            self._jobs[job.id] = job
-            self._job_context[job.id] = job_context
+            self._states[job.id] = self._new_state(job)
+            self._contexts[job.id] = job_context
 
-    def taken(self, job: Job) -> Job:
-        """The job as it stands by now, if another Blender had it since, or a thread of ours that still clears up after it.
+    def update(
+        self, job_id: str, change: Callable[[Job], Job], *, save: bool = True, placed_unsaved: bool | None = None
+    ) -> Job:
+        """Change a job's state and return it; see `JobState.update`. With `save=False` the caller saves it."""
+        return self._states[job_id].update(change, save=save, placed_unsaved=placed_unsaved)
 
-        Raises Failure("other_blender") where another Blender has it still.
+    def claimed(self, job: Job) -> Job:
+        """Return the job as it is by now, after another Blender may have had it, and make it this Blender's.
+
+        Raises OwnedByOtherBlender if another Blender still has it.
         """
+        if self._services is None:
+            return job
         try:
-            job = self._services.journal.take(job) if self._services is not None else job
-        except Failure as failure:
-            if failure.code != "files":
-                raise
-            # What has been paid for can be fetched all the same; nothing is ordered without the journal.
+            current = self._services.journal.claim_job(job)
+        except DiskFailure as failure:
+            # What has been paid for can be fetched nevertheless; nothing is created without the journal.
             log.warning("%s", failure.message)
-        worker = self._workers.get(job.id)
-        return _caught_up(job, worker.pipeline.job) if worker else job
+            return job
+        if current != job and job.id in self._states:
+            self.update(job.id, lambda _: current, save=False)
+        return current
 
     def cancel(self, job_id: str) -> None:
-        """Ends the job for its viewers at once; its thread stops, and clears up, as soon as it can."""
-        job = self._jobs[job_id]
-        if job.stage.ended:
+        """End the job at once for its viewers. Its worker stops, and cleans up, as soon as it can."""
+        state = self._states[job_id]
+        if state.job.stage.ended:
             return
-        worker = self._workers.get(job_id)
-        # A thread keeps the journal itself: it may know of a run that isn't known here yet.
-        self.put(replace(job, stage=Stage.CANCELLED, progress=None), keep=worker is None)
+        state.cancel()
         if job_id in self._waiting:
             self._waiting.remove(job_id)
-        if worker:
-            worker.stop.tried_again = False
+        if worker := self._workers.get(job_id):
+            worker.stop.retrying = False
             worker.stop.set()
 
     def forget(self, job_id: str) -> None:
-        """Drops a job that has ended, with what it kept for another try; first of all, its clips."""
-        job = self._jobs[job_id]
-        if not job.stage.ended:
+        """Remove a job that has ended, with what it kept for a retry; first of all, its uploads."""
+        state = self._states[job_id]
+        if not state.job.stage.ended:
             return
-        del self._jobs[job_id]
-        job_context = self._job_context.pop(job_id, None)
-        if job_context and job.uploads and job_id not in self._workers:
+        del self._states[job_id]
+        job_context = self._contexts.pop(job_id, None)
+        if job_context and state.job.uploads and job_id not in self._workers:
 
-            def clear(pipeline: Pipeline) -> None:
+            def clean_up(pipeline: Pipeline) -> None:
                 try:
-                    pipeline.clear_up(forgotten=True)
+                    pipeline.clean_up(forgotten=True)
                 finally:
                     self._drop(job_id, job_context)
 
-            self._start(job, job_context, clear)
+            self._start(state, job_context, clean_up)
         else:
             self._drop(job_id, job_context)
 
-    def clear_up(self, job: Job, job_context: JobContext) -> None:
-        """Deletes what an ended job has left in storage: Blender was closed before, or it could not be done."""
+    def clean_up(self, job: Job, job_context: JobContext) -> None:
+        """Delete what an ended job, listed or not, has left in storage, because Blender was closed or it failed."""
         if job.id not in self._workers:
-            self._start(job, job_context, Pipeline.clear_up)
+            self._start(self._states.get(job.id) or self._new_state(job), job_context, Pipeline.clean_up)
+
+    def move(self, job_ids: Sequence[str], project: str) -> None:
+        """Note in the journal that the .blend of these jobs was saved as `project`."""
+        if self._services is not None:
+            try:
+                self._services.journal.move(job_ids, project)
+            except Failure as failure:
+                log.warning("%s", failure.message)
+
+    def drain(self, seconds: float = 0.005) -> list[Job]:
+        """Return the versions that jobs went through, in order, for at most `seconds`. Starts jobs that wait."""
+        versions: list[Job] = []
+        # Looked at first: all that a worker did before its end is in the queue by now.
+        ended = [job_id for job_id, worker in self._workers.items() if not worker.thread.is_alive()]
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                job = self._versions.get_nowait()
+            except queue.Empty:
+                break
+            current = self._states.get(job.id)
+            # What a worker did before the job was cancelled is of no interest any more.
+            if current is not None and (job.stage.ended or not current.job.stage.ended):
+                versions.append(job)
+        if self._versions.empty():
+            for job_id in ended:
+                del self._workers[job_id]
+        self._start_waiting()
+        return versions
+
+    def close(self, seconds: float) -> None:
+        """Stop working and cancel nothing: whoever opens the file next continues. Waits for at most `seconds`."""
+        retried = self._workers.keys() & set(self._waiting)
+        self._waiting.clear()
+        for job_id, worker in self._workers.items():
+            state = self._states.get(job_id)
+            # What the artist has cancelled is still cancelled at the service, as far as there is time for it.
+            worker.stop.leaving = state is not None and not state.job.stage.ended and job_id not in retried
+            worker.stop.set()
+        end = time.monotonic() + seconds
+        for worker in self._workers.values():
+            worker.thread.join(max(0.0, end - time.monotonic()))
+        if self._services is not None:
+            self._services.journal.close()
+            self._services = None
+        # A worker that is still alive keeps the old queue and the closed journal.
+        self._reset()
+
+    def _new_state(self, job: Job) -> JobState:
+        assert self._services is not None  # `open` came first
+        return JobState(job, self._versions.put, self._services.journal.save)
 
     def _drop(self, job_id: str, job_context: JobContext | None) -> None:
         if (services := self._services) is not None:
@@ -159,108 +226,30 @@ class Runner:
         if job_context:
             job_context.clear(job_id)
 
-    def put(self, job: Job, *, keep: bool = True) -> None:
-        """Sets a job's state from the main thread; `keep=False` leaves the journal as it is."""
-        self._jobs[job.id] = job
-        if keep:
-            self._keep_all([job])
-
-    def saved(self, jobs: Iterable[Job], project: str) -> None:
-        """The .blend of these jobs was saved as `project`: what is placed in it is safe."""
-        jobs = [replace(job, project=project) for job in jobs]
-        for job in jobs:
-            self.put(job, keep=job.stage.ended)
-        if self._services is not None:
-            try:
-                self._services.journal.move([job.id for job in jobs], project)
-            except Failure as failure:
-                log.warning("%s", failure.message)
-
-    def drain(self, seconds: float = 0.005) -> list[Job]:
-        """Takes the workers' messages for at most `seconds`; returns each state that a job went through, in order."""
-        states: list[Job] = []
-        # Looked at first: what a thread has said before its end is in the queue by now.
-        dead = [job_id for job_id, worker in self._workers.items() if not worker.thread.is_alive()]
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                speaker, job = self._messages.get_nowait()
-            except queue.Empty:
-                break
-            if state := self._heard(speaker, job):
-                states.append(state)
-        if self._messages.empty():
-            for job_id in dead:
-                del self._workers[job_id]
+    def _start_soon(self, job_ids: Sequence[str]) -> None:
+        self._waiting += job_ids
         self._start_waiting()
-        return states
+        # Each save waits for the disk, and a click may ask for hundreds of sounds. What has a worker is saved by that.
+        waiting = [self._states[job_id] for job_id in job_ids if job_id in self._waiting]
 
-    def _heard(self, speaker: Stop, job: Job) -> Job | None:
-        """Takes one state over, unless it is no longer of interest."""
-        known, worker = self._jobs.get(job.id), self._workers.get(job.id)
-        if known is None or worker is None or worker.stop is not speaker:
-            return None
-        # The file may have been saved under another name since its thread began.
-        job = replace(job, project=known.project)
-        if known.stage.ended or job.id in self._waiting or worker.stop.is_set():
-            # It has ended here, or is tried again, so how its thread ends is of no interest. What the thread pays for, gives
-            # up or deletes until then is.
-            self._jobs[job.id] = _caught_up(known, job)
-            return None
-        self._jobs[job.id] = job
-        return job
+        def save() -> None:
+            for state in waiting:
+                state.save()
 
-    def leave(self, seconds: float) -> None:
-        """Stops working, and cancels nothing: whoever opens the file next goes on. Waits at most `seconds`."""
-        retried = self._workers.keys() & set(self._waiting)
-        self._waiting.clear()
-        for job_id, worker in self._workers.items():
-            job = self._jobs.get(job_id)
-            # What the artist has cancelled is still ended at the service, as far as there is time for it.
-            worker.stop.leaving = job is not None and not job.stage.ended and job_id not in retried
-            worker.stop.set()
-        end = time.monotonic() + seconds
-        for worker in self._workers.values():
-            worker.thread.join(max(0.0, end - time.monotonic()))
-        done = [job_id for job_id in retried if not self._workers[job_id].thread.is_alive()]
-        self._keep_all([_caught_up(self._jobs[job_id], self._workers[job_id].pipeline.job) for job_id in done])
-        if self._services is not None:
-            self._services.journal.close()
-            self._services = None
-        self._jobs.clear()
-        self._job_context.clear()
-        self._workers.clear()
-
-    def _keep_all(self, jobs: Sequence[Job]) -> None:
-        """What isn't on disk can't be gone on with after a crash; it isn't worth ending the job for."""
-        for job in jobs:
-            try:
-                if self._services is not None:
-                    self._services.journal.save(job)
-            except Failure as failure:
-                log.warning("job %s is not on disk: %s", job.id, failure.message)
+        threading.Thread(target=save, name="mmaudio journal", daemon=True).start()
 
     def _start_waiting(self) -> None:
-        # The thread of a job that is tried again may still be clearing up after the first try.
+        # The worker of a job that is retried may still be cleaning up.
         ready = [job_id for job_id in self._waiting if job_id not in self._workers]
         for job_id in ready[: max(0, WORKERS_MAX - len(self._workers))]:
             self._waiting.remove(job_id)
-            self._start(self._jobs[job_id], self._job_context[job_id], Pipeline.go)
+            self._start(self._states[job_id], self._contexts[job_id], Pipeline.run)
 
-    def _start(self, job: Job, job_context: JobContext, do: Callable[[Pipeline], None]) -> None:
+    def _start(self, state: JobState, job_context: JobContext, work: Callable[[Pipeline], None]) -> None:
         assert self._services is not None  # `open` came first
         stop = Stop()
-        pipeline = Pipeline(job, job_context, partial(self._say, stop), stop, self._services)
+        pipeline = Pipeline(state, job_context, stop, self._services)
         # A daemon, so that closing Blender never waits for the network.
-        thread = threading.Thread(target=do, args=(pipeline,), name=f"mmaudio {job.id[:8]}", daemon=True)
-        self._workers[job.id] = _Worker(thread, stop, pipeline)
+        thread = threading.Thread(target=work, args=(pipeline,), name=f"mmaudio {state.job.id[:8]}", daemon=True)
+        self._workers[state.job.id] = _Worker(thread, stop)
         thread.start()
-
-    def _say(self, speaker: Stop, job: Job) -> None:
-        self._messages.put((speaker, job))
-
-
-def _caught_up(job: Job, told: Job) -> Job:
-    """`job` with what its thread has done to runs and clips, as `told`; a sound that is placed stays so."""
-    takes = tuple(mine if mine.sound is not None else theirs for mine, theirs in zip(job.takes, told.takes, strict=True))
-    return replace(job, takes=takes, clips=told.clips, stale_uploads=told.stale_uploads)

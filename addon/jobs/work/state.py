@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One job's state while several threads work on it: each change makes a new value and is told at once. No bpy."""
+"""The current state of one job, which several threads change. No bpy."""
 
 import logging
 import threading
@@ -9,148 +9,188 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from ...failure import Cancelled, Failure, of_disk
+from ...failure import Cancelled, Failure, RunFailure, as_failure
 from ...media import folder
 from ...service.storage import Published
-from ..model.job import Job, JobError, Progress, Run, RunIndex, Stage
+from ..model.job import Job
+from ..model.run import JobError, Progress, Run, RunIndex, Stage
 
 log = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 0.1
-# What went wrong with one run alone: the others are worth going on with.
-_OF_ONE_RUN = (
-    *("run_failed", "run_cancelled", "run_timeout", "run_forgotten", "other_account"),
-    *("no_result", "result_gone", "no_sound"),
-)
 
 
 class JobState:
-    """Holds the newest state in `job`, from whichever thread has made it.
+    """Holds the only current version of a job. Each change is published, and saved before the next step begins.
 
-    publish  is handed each state, in order
-    keep     puts it on disk, before whatever comes next begins; may raise Failure
+    While a worker is active, it decides on the job's stage; what it does after the job was cancelled changes runs and
+    uploads alone.
     """
 
-    def __init__(self, job: Job, publish: Callable[[Job], None], keep: Callable[[Job], None]) -> None:
+    def __init__(self, job: Job, publish: Callable[[Job], None], save: Callable[[Job], None]) -> None:
+        """`publish` gets each version in order. `save` writes it to disk, and may raise Failure."""
         self.job = job
-        self.lock = threading.RLock()
+        self.placed_unsaved = False
+        """Whether sounds were placed in the edit since its file was saved. On disk the job is then still to be placed."""
         self._publish = publish
-        self._keep = keep
-        self._unkept: Failure | None = None
+        self._save = save
+        self._lock = threading.RLock()
+        self._active = False
+        self._save_failure: Failure | None = None
+        self._stopped_by: Failure | None = None
         self._reported = 0.0
-        self._stopped: Failure | None = None
 
-    def run(self, part: RunIndex) -> Run:
-        return self.job.run(part)
+    def begin(self) -> None:
+        """Start a worker's activity, with no failure from before. A job that was cancelled by now stays so."""
+        with self._lock:
+            self._active = not self.job.stage.ended
+            self._save_failure = self._stopped_by = None
+
+    def end(self, stage: Stage, error: JobError | None = None) -> None:
+        """End the worker's activity at `stage`, unless the job was cancelled in the meantime."""
+        with self._lock:
+            if self._active:
+                self._active = False
+                self.change(stage=stage, progress=None, error=error)
+
+    def cancel(self) -> None:
+        """End the job at once for everyone who watches it; its worker stops as soon as it can."""
+        with self._lock:
+            self._active = False
+            self.change(stage=Stage.CANCELLED, progress=None)
+
+    def update(self, change: Callable[[Job], Job], *, save: bool = True, placed_unsaved: bool | None = None) -> Job:
+        """Replace the job by what `change` makes of its current version, and return that."""
+        with self._lock:
+            self.job = change(self.job)
+            if placed_unsaved is not None:
+                self.placed_unsaved = placed_unsaved
+            self._publish(self.job)
+            if save:
+                self.save()
+            return self.job
 
     def change(self, **changes: Any) -> None:
-        with self.lock:
-            self._set(replace(self.job, **changes))
+        self.update(lambda job: replace(job, **changes))
 
-    def _set(self, job: Job) -> None:
-        self.job = job
-        self._publish(job)
-        try:
-            self._keep(job)
-            self._unkept = None
-        except Failure as failure:
-            # What is under way goes on: only what costs waits for the disk.
-            log.warning("job %s is not on disk: %s", job.id, failure.message)
-            self._unkept = failure
+    def save(self) -> None:
+        """Save the current version. A failure is logged, and raised by the next `check_saved`."""
+        with self._lock:
+            try:
+                placed = self.placed_unsaved and self.job.stage in (Stage.DONE, Stage.FAILED)
+                self._save(_as_to_be_placed(self.job) if placed else self.job)
+                self._save_failure = None
+            except Failure as failure:
+                # What is under way goes on: only what costs waits for the disk.
+                log.warning("could not save job %s: %s", self.job.id, failure.message)
+                self._save_failure = failure
 
-    def change_run(self, part: RunIndex, **changes: Any) -> None:
-        """Changes one run; the job is as far as the last of them, until it has ended itself."""
-        with self.lock:
-            job = self.job.with_run(part, **changes)
-            if not job.stage.ended:
-                stage, runs = job.least_advanced(), job.runs
-                progress = job.progress if stage is job.stage else None
-                if len(runs) > 1 and stage is not Stage.EXPORTING:
-                    progress = Progress(sum(run.stage.ended for run in runs), len(runs), "runs")
-                job = replace(job, stage=stage, progress=progress)
-            self._set(job)
+    def run(self, index: RunIndex) -> Run:
+        return self.job.run(index)
 
-    def forget_run(self, part: RunIndex) -> None:
-        """Nothing can be fetched of it any more: the next time, a new one is ordered."""
-        with self.lock:
-            run = self.run(part)
-            superseded_ids = (*run.superseded_ids, run.prediction_id) if run.prediction_id else run.superseded_ids
-            self.change_run(
-                part,
+    def change_run(self, index: RunIndex, **changes: Any) -> None:
+        """Change one run. The job's stage follows that of its least advanced run."""
+
+        def changed(job: Job) -> Job:
+            job = job.with_run(index, **changes)
+            if not self._active:
+                return job
+            stage, runs = job.least_advanced(), job.runs
+            progress = job.progress if stage is job.stage else None
+            if len(runs) > 1 and stage is not Stage.EXPORTING:
+                progress = Progress(sum(run.stage.ended for run in runs), len(runs), "runs")
+            return replace(job, stage=stage, progress=progress)
+
+        self.update(changed)
+
+    def give_up_run(self, index: RunIndex) -> None:
+        """Forget the run, since nothing more can be fetched of it. The next attempt creates a new one."""
+
+        def without(job: Job) -> Job:
+            run = job.run(index)
+            ids = (*run.superseded_ids, run.prediction_id) if run.prediction_id else run.superseded_ids
+            return job.with_run(
+                index,
                 requested_at=None,
                 account="",
                 confirmed_ended=False,
                 video="",
                 prediction_id=None,
+                superseded_ids=ids,
                 result=None,
-                superseded_ids=superseded_ids,
             )
 
+        self.update(without)
+
     def change_take(self, number: int, **changes: Any) -> None:
-        with self.lock:
-            self.change(takes=self.job.with_take(number, **changes).takes)
+        self.update(lambda job: job.with_take(number, **changes))
 
-    def set_clip(self, window: int, clip: Published) -> None:
-        with self.lock:
-            self.change(clips=self.job.with_clip(window, clip).clips)
+    def set_upload(self, window: int, upload: Published) -> None:
+        self.update(lambda job: job.with_clip(window, upload))
 
-    def give_up_clip(self, window: int) -> None:
-        """No run to come reads it; one that was ordered with it still may, so it is deleted later."""
-        with self.lock:
-            clip = self.job.clips[window]
-            assert clip is not None
-            self.change(clips=self.job.with_clip(window, None).clips, stale_uploads=(*self.job.stale_uploads, clip))
+    def give_up_upload(self, window: int) -> None:
+        """Keep the window's upload for later deletion: no further run reads it, but one created before still may."""
 
-    def deleted(self, clip: Published) -> None:
-        with self.lock:
-            clips = tuple(None if kept == clip else kept for kept in self.job.clips)
-            self.change(clips=clips, stale_uploads=tuple(kept for kept in self.job.stale_uploads if kept != clip))
+        def without(job: Job) -> Job:
+            upload = job.clips[window]
+            stale = job.stale_uploads if upload is None else (*job.stale_uploads, upload)
+            return replace(job.with_clip(window, None), stale_uploads=stale)
 
-    def detail(self, done: float, total: float, unit: str) -> None:
-        """How far the one run is; of several, only their number is told."""
-        if len(self.job.runs) == 1:
-            self.progress(done, total, unit)
+        self.update(without)
 
-    def progress(self, done: float, total: float, unit: str) -> None:
-        """Ten times a second is often enough for a bar."""
+    def remove_upload(self, upload: Published) -> None:
+        """Forget an upload that was deleted."""
+
+        def without(job: Job) -> Job:
+            clips = tuple(None if clip == upload else clip for clip in job.clips)
+            return replace(job, clips=clips, stale_uploads=tuple(kept for kept in job.stale_uploads if kept != upload))
+
+        self.update(without)
+
+    def report(self, done: float, total: float, unit: str) -> None:
+        """Show the progress of the stage, at most ten times a second."""
         now = time.monotonic()
-        if now - self._reported >= _REPORT_SECONDS or done in (0, total):
-            self._reported = now
-            self.change(progress=Progress(done, total, unit))
+        if now - self._reported < _REPORT_SECONDS and done not in (0, total):
+            return
+        self._reported = now
+        with self._lock:
+            if self._active:
+                self.change(progress=Progress(done, total, unit))
+
+    def report_run(self, done: float, total: float, unit: str) -> None:
+        """Show the progress of a run, if it is the job's only one. Of several, their number is shown."""
+        if len(self.job.runs) == 1:
+            self.report(done, total, unit)
 
     @contextmanager
-    def keeping_faults(self, parts: Sequence[RunIndex]) -> Generator[None]:
-        """Keeps a fault with the runs that it befell, so that others go on; a cancel just ends what is within."""
+    def keeping_failures(self, indexes: Sequence[RunIndex]) -> Generator[None]:
+        """Record a failure with the runs that it concerns, so that others go on. A cancel just ends the block."""
         try:
             yield
         except Cancelled:
             return
         except Exception as fault:
-            failure = as_failure(fault, self.job.id)
-            if failure.code not in _OF_ONE_RUN:
-                self._stopped = self._stopped or failure
-            for part in parts:
-                if not self.run(part).stage.ended:
-                    error = JobError.of(failure, self.job.request.strip, self.job.name_of(part))
-                    self.change_run(part, stage=Stage.FAILED, error=error)
+            failure = as_failure(fault, f"job {self.job.id}")
+            if not isinstance(failure, RunFailure):
+                self._stopped_by = self._stopped_by or failure
+            for index in indexes:
+                if not self.run(index).stage.ended:
+                    error = JobError.of(failure, self.job.request.strip, self.job.run_name(index))
+                    self.change_run(index, stage=Stage.FAILED, error=error)
 
-    def check_may_order(self) -> None:
-        """Raises what keeps a new run from being ordered: see `check_kept`, or a disk that has no place for the sound."""
-        self.check_kept()
+    def check_may_create(self) -> None:
+        """Raise what keeps a new run from being created: see `check_saved`, or no room for the sound in its folder."""
+        self.check_saved()
         folder.check_results(self.job.request.folder, self.job.request.seconds)
 
-    def check_kept(self) -> None:
-        """Raises a fault that a new run would meet too, and that of a disk which keeps no record."""
-        fault = self._stopped or self._unkept
-        if fault is not None:
-            raise fault
+    def check_saved(self) -> None:
+        """Raise a failure that a new run would meet too, or that of saving the job."""
+        failure = self._stopped_by or self._save_failure
+        if failure is not None:
+            raise failure
 
 
-def as_failure(fault: Exception, job_id: str) -> Failure:
-    """What went wrong, in words for the artist; a fault of the add-on's own is logged as well."""
-    if isinstance(fault, Failure):
-        return fault
-    if isinstance(fault, OSError):
-        return of_disk(fault)
-    log.error("job %s", job_id, exc_info=fault)
-    return Failure("internal", f"The add-on made a mistake: {type(fault).__name__}.", "Please report it.")
+def _as_to_be_placed(job: Job) -> Job:
+    """Return the job as it is on disk until the .blend is saved: a crash would take its sound strips away."""
+    takes = tuple(replace(take, sound=None) for take in job.takes)
+    return replace(job, stage=Stage.PLACING, takes=takes, error=job.first_error)

@@ -1,82 +1,80 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs that the service does not know, and results that it no longer has: when they are given up. No bpy.
 
-A run is given up only where it is certain that nothing can be fetched of it. A retry then orders a new one, and names its
-cost; until then, a retry looks for the old one.
+A run is given up only if certainly nothing can be fetched of it. A retry then creates a new one, and says what it costs;
+before that, a retry looks for the old one.
 """
 
 import time
 
 from ...failure import Failure
 from ...service.eachlabs import mmaudio
-from ..model.job import RunIndex
+from ...service.eachlabs.executions import lists_run
+from ...service.net.errors import NotFound
+from ..model.job import Job
+from ..model.run import Run, RunIndex
+from .connections import Connections
+from .errors import OtherAccount, RunForgotten
 from .state import JobState
-from .worker_pool import Connections
 
 _NEW_SECONDS = 10 * 60.0
-"""For so long after its order, a run that is not found counts as not known yet. The parts of a service agree within seconds,
-after an outage within minutes. To wait for that costs one more retry; a run given up too early costs a second run."""
+"""For this long after its create call, a run that is not found counts as not known yet. Servers of one service agree within
+seconds, after an outage within minutes. Waiting costs one more retry; giving up too early costs a second run."""
 _RESULT_KEPT_SECONDS = 24 * 3600.0
-"""Results are kept at least so long, by the documentation of Eachlabs: one that is missed earlier may come back."""
+"""Results are kept at least this long, by the documentation of Eachlabs: one that is missing earlier may come back."""
 _CLOCK_SECONDS = 24 * 3600.0
-"""The list of executions is read from so long before the order to so long after it. This machine's clock may have been wrong
-when the run was ordered, by the hours of a time zone as a rule."""
+"""The list of executions is read from this long before the create call to this long after it: this machine's clock may
+have been wrong then, as a rule by the hours of a time zone."""
 
 _FETCHES = "Retry looks for it again, without a new run."
 
 
-def not_found(state: JobState, connections: Connections, part: RunIndex, failure: Failure) -> Failure:
-    """The error for a run that the service does not know, as `failure` says. Gives up one that is forgotten there."""
-    run, prediction_id = state.run(part), state.run(part).prediction_id
-    assert prediction_id is not None  # it has been asked for
-    if _is_of_other_account(state, connections, part):
-        return _other_account()
+def not_found(state: JobState, index: RunIndex, connections: Connections, failure: NotFound) -> Failure:
+    """Return the failure for a run that the service does not know, as `failure` says. Gives up one that is forgotten."""
+    job, run = state.job, state.run(index)
+    assert run.prediction_id is not None  # it was requested
+    if _is_of_other_account(run, connections.account):
+        return OtherAccount()
     if not run.account:
-        hint = "If the API key or the service's address was changed, set it back and retry; else generate the sound again."
-        return Failure(failure.code, failure.message, hint)
-    if _age(state, part) < _NEW_SECONDS:
-        return Failure(failure.code, failure.message, f"It may not be known everywhere yet. {_FETCHES}")
-    requested_at = run.requested_at or state.job.created
+        hint = "If the API key or the service URL was changed, restore it and retry; else generate the sound again."
+        return NotFound(failure.message, hint)
+    if _age(job, run) < _NEW_SECONDS:
+        return NotFound(failure.message, f"It may not be on every server yet. {_FETCHES}")
+    requested_at = run.requested_at or job.created
+    since, until = requested_at - _CLOCK_SECONDS, requested_at + _CLOCK_SECONDS
     try:
-        listed = connections.service.lists_run(prediction_id, requested_at - _CLOCK_SECONDS, requested_at + _CLOCK_SECONDS)
+        listed = lists_run(connections.client, connections.transport, run.prediction_id, since, until)
     except Failure as fault:
-        hint = f"Whether Eachlabs still lists it could not be found out: {fault.message} {_FETCHES}"
-        return Failure(failure.code, failure.message, hint)
+        hint = f"The list of runs could not be read: {fault.message} {_FETCHES}"
+        return NotFound(failure.message, hint)
     if listed:
-        return Failure(failure.code, failure.message, f"Eachlabs still lists it. {_FETCHES}")
-    state.forget_run(part)
-    return Failure("run_forgotten", "Eachlabs no longer knows the run.", _orders())
+        return NotFound(failure.message, f"Eachlabs still lists it. {_FETCHES}")
+    state.give_up_run(index)
+    return RunForgotten("Eachlabs no longer knows the run.", _new_run_hint())
 
 
-def without_result(state: JobState, part: RunIndex, failure: Failure) -> Failure:
-    """The error for a run that succeeded but has no result, as `failure` says. Gives it up if that was deleted."""
-    if _age(state, part) < _RESULT_KEPT_SECONDS:
+def without_result(state: JobState, index: RunIndex, failure: Failure) -> Failure:
+    """Return the failure for a run that succeeded but has no result, as `failure` says. Gives up a deleted result."""
+    if _age(state.job, state.run(index)) < _RESULT_KEPT_SECONDS:
         return failure
-    state.forget_run(part)
-    return Failure(failure.code, failure.message, _orders())
+    state.give_up_run(index)
+    return failure.reworded(hint=_new_run_hint())
 
 
-def check_account(state: JobState, connections: Connections, part: RunIndex) -> None:
-    """Raises Failure if the run was ordered with another key or address: that it is not found here proves nothing."""
-    if _is_of_other_account(state, connections, part):
-        raise _other_account()
+def check_account(run: Run, account: str) -> None:
+    """Raise OtherAccount if the run was requested with another key or address: that it is not found here proves nothing."""
+    if _is_of_other_account(run, account):
+        raise OtherAccount
 
 
-def _is_of_other_account(state: JobState, connections: Connections, part: RunIndex) -> bool:
-    account = state.run(part).account
-    return bool(account) and account != connections.account
+def _is_of_other_account(run: Run, account: str) -> bool:
+    return bool(run.account) and run.account != account
 
 
-def _age(state: JobState, part: RunIndex) -> float:
-    """Seconds since the order."""
-    return time.time() - (state.run(part).requested_at or state.job.created)
+def _age(job: Job, run: Run) -> float:
+    """Return the seconds since the create call."""
+    return time.time() - (run.requested_at or job.created)
 
 
-def _other_account() -> Failure:
-    what = "The run was ordered with another API key or service address, and is not found with those of today."
-    hint = "Set those back and retry, which fetches it; or generate the sound again, which orders a new run."
-    return Failure("other_account", what, hint)
-
-
-def _orders() -> str:
-    return f"Retry orders a new one, for {mmaudio.price_text(mmaudio.EXPECTED_RUN_USD)}."
+def _new_run_hint() -> str:
+    return f"Retry starts a new run, for {mmaudio.price_text(mmaudio.EXPECTED_RUN_USD)}."

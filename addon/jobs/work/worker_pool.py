@@ -1,44 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Threads that do one job's tasks side by side. No bpy."""
+"""Worker pool for the tasks of one job. No bpy."""
 
 import queue
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import cached_property
 from types import TracebackType
 
-from ...service.eachlabs.client import Eachlabs
-from ...service.net.transport import Transport
-from ...service.storage import Storage, StorageConfig
-
-
-@dataclass(frozen=True)
-class Connections:
-    """One thread's way to the service and to the storage that is set up; a connection is not for several.
-
-    account  see `limits.account_of`
-    """
-
-    transport: Transport
-    service: Eachlabs
-    config: StorageConfig
-    account: str = ""
-
-    @cached_property
-    def storage(self) -> Storage:
-        """Opened when it is needed: what is at the service already goes on, whatever the settings are. Raises Failure."""
-        return self.config.open(self.service, self.transport)
-
+from .connections import Connections
 
 Task = Callable[[Connections], None]
-"""Must not raise: what goes wrong is written down in the job."""
+"""Must not raise: it records failures in the job's state."""
 
 
 class WorkerPool:
-    """At most `size` threads, started as they are needed. Leaving the context waits for all tasks, also those that tasks
-    have put. They are daemons, so that closing Blender never waits for the network.
+    """At most `size` threads, started on demand, each with connections of its own.
+
+    Leaving the context waits for all tasks, also for those that tasks have put. The threads are daemons, unlike those of
+    concurrent.futures, so that closing Blender never waits for the network.
     """
 
     def __init__(self, size: int, name: str, connect: Callable[[], AbstractContextManager[Connections]]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The model: its parameters, defaults, limits, time grid and price. No bpy.
+"""Parameters, defaults, limits, time grid and price of the model. No bpy.
 
 Figures are from the model's page at Eachlabs and from its public code (hkchengrex/MMAudio, commit 974010a).
 """
@@ -20,45 +20,45 @@ CFG_STRENGTH = 4.5
 SEED_MAX = 2**31 - 1
 
 LONGEST_SECONDS = Fraction(8)
-"""What the model was trained on; longer runs sound worse. It is on the grid below."""
+"""Duration that the model was trained on; longer runs sound worse. It is on the grid below."""
 
 SHORT_SIDE_MAX = 384
-"""Pixels. The model looks at 384 x 384 at the most; more costs upload and adds nothing."""
+"""Pixels. The model scales the picture to at most 384 x 384, so a larger clip only takes longer to upload."""
 
 LONG_SIDE_MAX = 1536
-"""Pixels. The model squashes the picture to a square, or looks at its middle: a long strip of pixels is of no more use."""
+"""Pixels. The model squashes the picture to a square or crops it to its center, so a longer side adds nothing."""
 
 SAMPLE_RATE = 44_100
-"""Hertz, of every result."""
+"""Hertz, in every result."""
 
 USD_PER_SECOND = 0.00108
 """Price of one second of run time (`predict_time`)."""
 
 EXPECTED_RUN_SECONDS = 5.0
-"""What a run of 8 s of sound takes."""
+"""Run time of 8 s of sound."""
 
 EXPECTED_RUN_USD = EXPECTED_RUN_SECONDS * USD_PER_SECOND
-"""What it costs."""
+"""Price of 8 s of sound."""
 
-# Motion is read in segments of 16 frames, 8 frames apart, at 25 frames a second: only durations of
-# 16/25 + k * 8/25 seconds use every frame that they ask for.
+# The model reads motion in segments of 16 frames, 8 frames apart, at 25 frames a second: only durations of
+# 16/25 + k * 8/25 seconds use every sampled frame.
 _MOTION_FPS = 25
 _SEGMENT_FRAMES = 16
 _SEGMENT_STEP = 8
 _GRID_START = Fraction(_SEGMENT_FRAMES, _MOTION_FPS)
 _GRID_STEP = Fraction(_SEGMENT_STEP, _MOTION_FPS)
 
-# The picture is also sampled more coarsely, for what is seen rather than how it moves.
+# For the content of the picture, rather than its motion, the model samples it at this lower rate.
 _PICTURE_FPS = 8
 
-# Just below one sample of motion: a duration that is longer by this takes the same samples, but leaves the clip more time
-# in which a frame can fill the last one.
+# Seconds, just below one sample of motion: a duration that is longer by this has the same samples, but gives the clip more
+# time for a frame that fills the last one.
 _SAMPLE_MARGIN = Fraction(39, 1000)
 
-# Shorter clips than a second give the model next to no motion: they are held to this length, the sound cut.
+# Seconds. Shorter clips have next to no motion, so their last frame is held up to this length and the sound is cut.
 _SHORTEST = Fraction(1)
 
-# By how much the windows of a long strip overlap, at the least: room for a cross-fade away from their edges.
+# Seconds by which the windows of a long strip overlap at least, for a cross-fade away from their edges.
 _OVERLAP = Fraction(1)
 
 
@@ -68,7 +68,7 @@ def random_seed() -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the artist asks of the model."""
+    """Settings of a run that the user chooses."""
 
     prompt: str
     negative_prompt: str
@@ -77,22 +77,24 @@ class Settings:
     cfg_strength: float = CFG_STRENGTH
 
     def for_take(self, take: int) -> "Settings":
-        """The same with the seed of a take, counted from 0: the given seed, then the next ones."""
+        """Return the settings of a take, counted from 0: each take has the next seed."""
         return replace(self, seed=(self.seed + take) % (SEED_MAX + 1))
 
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a strip that one run scores: from its frame `first` on, `duration` seconds, see `run_duration`."""
+    """Part of a strip that one run generates the sound for."""
 
     first: int
+    """First frame, counted from the strip's start."""
     duration: Fraction
+    """Seconds, see `run_duration`."""
 
 
 def windows(frames: int, fps: Fraction, *, split: bool) -> tuple[Window, ...]:
-    """What a strip of `frames` is scored in: one window, or, longer than 8 s and if `split`, equal ones that overlap.
+    """Return the windows of a strip: one, or, if it is longer than 8 s and `split`, equal ones that overlap.
 
-    The last one ends at or after the strip's end; neighbours overlap by about a second, from whole frame to whole frame.
+    The last one ends at or after the strip's end. Neighbors overlap by about a second, from whole frame to whole frame.
     """
     length = frames / fps
     if not split or length <= LONGEST_SECONDS:
@@ -105,10 +107,10 @@ def windows(frames: int, fps: Fraction, *, split: bool) -> tuple[Window, ...]:
 
 @functools.cache
 def run_duration(length: Fraction, fps: Fraction) -> Fraction:
-    """The shortest duration, in seconds, to ask of a clip of `fps` so that at least `length` seconds come back.
+    """Return the shortest duration to request, in seconds, for a result of at least `length` seconds.
 
-    The model shortens a result to what the frames of its clip fill. At most rates that is the next duration on its grid, or
-    one that is 0.039 s longer; where few frames are shown a second, it may be one of the next on the grid.
+    The model shortens the result to the samples that the clip's frames fill. At most frame rates the duration is the next
+    one on the grid, or 0.039 s longer; at a low frame rate it may be a later one.
     """
     first = math.ceil((max(length, _SHORTEST) - _GRID_START) / _GRID_STEP)
     return next(
@@ -120,10 +122,10 @@ def run_duration(length: Fraction, fps: Fraction) -> Fraction:
 
 
 def motion_segments(duration: Fraction, fps: Fraction) -> int:
-    """How many segments of motion the model uses of a clip of `fps` whose frames go on until `duration` seconds.
+    """Return the number of motion segments that the model uses of a clip with frames until `duration` seconds.
 
-    After the public code's reader, which takes a frame for each sample that is due by its time, and none whose time is later
-    than `duration`. It adds the samples' times up in floating point, so a frame that lies just on one may come too early.
+    This follows the reader in the public code, which uses a frame for each sample that is due by its time, and no frame
+    later than `duration`. It adds up the samples' times in floating point, so a frame exactly on one may be too early.
     """
     last = float((clip_frames(duration, fps) - 1) / fps)
     seconds = min(float(duration), *(_samples(last, rate) / rate for rate in (_MOTION_FPS, _PICTURE_FPS)))
@@ -131,7 +133,7 @@ def motion_segments(duration: Fraction, fps: Fraction) -> int:
 
 
 def _samples(last: float, rate: int) -> int:
-    """How many samples at `rate` a second are due when the last frame is shown, `last` seconds into the clip."""
+    """Return the number of samples, `rate` a second, that are due when the last frame begins, at `last` seconds."""
     count, due = 0, 0.0
     while due <= last:
         count, due = count + 1, due + 1 / rate
@@ -139,17 +141,17 @@ def _samples(last: float, rate: int) -> int:
 
 
 def clip_frames(duration: Fraction, fps: Fraction) -> int:
-    """How many frames of a clip of `fps` are read for a `duration` in seconds: those whose time isn't later."""
+    """Return the number of frames that the model reads for a `duration` in seconds: those that begin no later."""
     return math.floor(duration * fps) + 1
 
 
 def price_text(usd: float) -> str:
-    """An expected price in words, such as "about $0.005"."""
+    """Return a text for an expected price, such as "about $0.005"."""
     return f"about ${usd:.3f}"
 
 
 def run_input(video_url: str, duration: Fraction, settings: Settings) -> dict[str, str | int | float]:
-    """The `input` of a prediction. `duration` in seconds; an empty prompt is left out."""
+    """Return the `input` of a prediction. `duration` is in seconds; an empty prompt is omitted."""
     fields: dict[str, str | int | float] = {
         "video": video_url,
         "negative_prompt": settings.negative_prompt,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Eachlabs answers, as values that can be trusted: of the right kind, bounded, printable. No bpy.
+"""Parsing of responses from Eachlabs to values of the right type, bounded and printable. No bpy.
 
-The brief and the vendor's newest documentation differ in places (the words for a status, the shape of errors and
+The brief and the vendor's newest documentation differ in places (the names of statuses, the shape of errors and
 outputs); both are accepted.
 """
 
@@ -12,29 +12,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..net.addresses import redact
-from ..net.transport import Response, TemporaryFailure
+from ..net.errors import PROXY_PAGE_HINT, TemporaryInvalidResponse
+from ..net.transport import Response
 from . import mmaudio
 
 SUCCEEDED = frozenset({"success", "succeeded", "completed"})
 FAILED = frozenset({"error", "failed"})
 CANCELLED = frozenset({"cancelled", "canceled"})
 
-# Far beyond any run; what is not a number, or infinite, is beyond it too.
+# Seconds or US dollars, far more than any run has. NaN and infinity are rejected too.
 _AMOUNT_MAX = 1e6
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One run as the service sees it. `cost` in US dollars, None while unknown."""
+    """State of a run at the service."""
 
     id: str
     status: str
     output_url: str | None = None
     cost: float | None = None
+    """US dollars, None while unknown."""
     reason: str = ""
+    """Why the run failed, if it did and the service says so."""
 
 
 def json_object(response: Response, path: str) -> dict[str, Any]:
+    """Return the JSON object of a response, {} for an empty body. Raise TemporaryInvalidResponse for anything else."""
     if not response.body:
         return {}
     try:
@@ -43,39 +47,42 @@ def json_object(response: Response, path: str) -> dict[str, Any]:
         value = None
     if isinstance(value, dict):
         return value
-    # A proxy's or a hotspot's page in the service's place.
-    raise TemporaryFailure(
-        "bad_answer",
-        f"The answer of Eachlabs to {path.split('?', maxsplit=1)[0].split('/')[2]} was no JSON{request_id(response)}.",
-        "A proxy or sign-in page may stand in between: check the connection and retry.",
+    # Such as the page of a proxy or a hotspot.
+    raise TemporaryInvalidResponse(
+        f"Eachlabs did not respond to {path.split('?', maxsplit=1)[0].split('/')[2]} with JSON{request_id(response)}.",
+        PROXY_PAGE_HINT,
     )
 
 
 def is_same(sent: Mapping[str, Any], fields: Mapping[str, str | int | float]) -> bool:
-    """Whether a run was asked for what `fields` ask. A seed that isn't told might be ours; numbers may come as text."""
+    """Return whether a run with the input `sent` was created with the input `fields`.
+
+    A missing seed may be the same, and numbers may be strings.
+    """
     seed = sent.get("seed")
     same_seed = seed is None or str(seed).removesuffix(".0") == str(fields["seed"])
     return sent.get("video") == fields["video"] and same_seed
 
 
 def error_text(response: Response, *secrets: str) -> str:
-    """What an error's body says, in at most 500 characters, from any of its three shapes, without the secrets."""
+    """Return the text of an error response, in at most 500 characters and without the secrets. Errors have three shapes."""
     try:
         body = json.loads(response.body)
         parts = [body.get(name) for name in ("error", "message", "details")] if isinstance(body, dict) else []
         texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part]
     except (ValueError, RecursionError):
         return ""
-    # Before it is cut: of a key that stands there, half is too much.
+    # Redacted before it is shortened, which might leave half a key.
     return _printable(redact("; ".join(dict.fromkeys(texts)), *secrets)[:500]).rstrip(".")
 
 
 def _printable(text: str) -> str:
-    """On one line, and without what would turn a label or a terminal upside down."""
-    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
+    """Return the text on one line, without control characters."""
+    return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
 def request_id(response: Response) -> str:
+    """Return the id of the request for a message, as ", request ID", or an empty string."""
     request_id = re.sub(r"[^\w.:-]", "", response.headers.get("X-Request-Id", ""))[:64]
     return f", request {request_id}" if request_id else ""
 
@@ -110,14 +117,14 @@ def _cost(metrics: Mapping[str, Any]) -> float | None:
 
 
 def _amount(value: object) -> float | None:
-    """A number that can be an amount of seconds or dollars."""
+    """Return a number of seconds or dollars, None for an invalid one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= _AMOUNT_MAX else None
 
 
 def _reason(body: Mapping[str, Any], output: object, secrets: Sequence[str]) -> str:
-    """Why a run failed, from wherever this answer puts it."""
+    """Return why a run failed, from whichever field has it."""
     inner = output[0] if isinstance(output, list) and output else output
     inner = inner if isinstance(inner, Mapping) else {}
     for text in (body.get("details"), body.get("message"), inner.get("error_message"), inner.get("error"), body.get("logs")):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The body of an answer, block by block, in bounded memory and never less than what was announced. No bpy.
+"""Response bodies, read in chunks with bounded memory and checked for truncation. No bpy.
 
-urllib3's own reading is not bounded: it unpacks a block of 64 kB to 64 MB, that again if it is packed twice, and reads a
-line of a chunked body to its end. urllib3 before 2 also takes a short body for a whole one.
+urllib3's own reading is not bounded: it decodes a chunk of 64 kB to 64 MB, that again for a second Content-Encoding, and
+reads a line of a body with chunked transfer encoding to its end. urllib3 before 2 also accepts a truncated body.
 """
 
 import zlib
@@ -13,91 +13,93 @@ from typing import Protocol
 import requests
 from urllib3.exceptions import HTTPError
 
-from ...failure import Failure
-from .errors import TemporaryFailure, host_of
+from .errors import ConnectionFailed, InvalidResponse, host_of
 
-BLOCK = 64 * 1024
-NETWORK_FAULTS = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
-"""What requests, urllib3 and http.client may raise over a request; ValueError for what is malformed."""
+CHUNK_SIZE = 64 * 1024
+"""Bytes."""
+NETWORK_ERRORS = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+"""Exceptions that requests, urllib3 and http.client may raise for a request; ValueError for malformed data."""
 
-_PACKED = ("gzip", "x-gzip", "deflate")
-
-
-class _Unpacker(Protocol):
-    def unpack(self, block: bytes) -> Iterator[bytes]: ...
-
-    def end(self) -> None: ...
+_ZLIB_ENCODINGS = ("gzip", "x-gzip", "deflate")
 
 
-def announced(response: requests.Response) -> int | None:
-    """The bytes that the body is to have on its way here; None where that is not told, or can't be."""
-    told = response.headers.get("Content-Length", "")
+class _Decoder(Protocol):
+    def decode(self, chunk: bytes) -> Iterator[bytes]: ...
+
+    def finish(self) -> None:
+        """Raise ConnectionFailed if the body is truncated."""
+        ...
+
+
+def content_length(response: requests.Response) -> int | None:
+    """Return the bytes of the body as it is transferred, or None if the response doesn't say or has no body."""
+    value = response.headers.get("Content-Length", "")
     bodiless = response.status_code < 200 or response.status_code in (204, 304)
-    if bodiless or "Transfer-Encoding" in response.headers or not (told.isascii() and told.isdigit()):
+    if bodiless or "Transfer-Encoding" in response.headers or not (value.isascii() and value.isdigit()):
         return None
-    # Python converts no more digits than 4300; past 18 no file is that long.
-    return int(told[:19])
+    # Python converts at most 4300 digits; no file is as long as 19 digits say.
+    return int(value[:19])
 
 
-def is_packed(response: requests.Response) -> bool:
+def is_compressed(response: requests.Response) -> bool:
     return response.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
 
 
-def blocks(response: requests.Response, moved: Callable[[int], None]) -> Iterator[bytes]:
-    """The body in blocks of at most BLOCK bytes; `moved` is told of the bytes that came, before each.
+def iter_content(response: requests.Response, progress: Callable[[int], None]) -> Iterator[bytes]:
+    """Yield the decoded body in chunks of at most CHUNK_SIZE bytes.
 
-    Raises TryAgain where it ends too early, Failure for a packing that nobody asked for, NETWORK_FAULTS.
+    Call `progress` with the number of bytes received before each chunk and at the end. Raise ConnectionFailed if the body is
+    truncated, InvalidResponse for an unsupported Content-Encoding, and NETWORK_ERRORS.
     """
-    unpacker = _unpacker(response)
-    came = 0
-    while block := response.raw.read(BLOCK, decode_content=False):
-        came += len(block)
-        moved(came)
-        yield from unpacker.unpack(block)
-    moved(came)
-    if came != (announced(response) or came):
-        raise _broke_off(response)
-    unpacker.end()
+    decoder = _decoder(response)
+    received = 0
+    while chunk := response.raw.read(CHUNK_SIZE, decode_content=False):
+        received += len(chunk)
+        progress(received)
+        yield from decoder.decode(chunk)
+    progress(received)
+    if received != (content_length(response) or received):
+        raise _truncated(response)
+    decoder.finish()
 
 
-def _unpacker(response: requests.Response) -> _Unpacker:
-    if not is_packed(response):
-        return _Plain()
-    if response.headers["Content-Encoding"].strip().lower() in _PACKED:
-        return _Zlib(response)
-    raise Failure("bad_answer", f"{host_of(response.url)} sent an answer that is packed in an odd way.", "Retry in a while.")
+def _decoder(response: requests.Response) -> _Decoder:
+    if not is_compressed(response):
+        return _IdentityDecoder()
+    if response.headers["Content-Encoding"].strip().lower() in _ZLIB_ENCODINGS:
+        return _ZlibDecoder(response)
+    raise InvalidResponse(f"{host_of(response.url)} sent a response with an unsupported Content-Encoding.")
 
 
-def _broke_off(response: requests.Response) -> TemporaryFailure:
-    text = f"The answer of {host_of(response.url)} broke off."
-    return TemporaryFailure("connection", text, "Check the connection and retry.")
+def _truncated(response: requests.Response) -> ConnectionFailed:
+    return ConnectionFailed(f"The response from {host_of(response.url)} is incomplete.")
 
 
-class _Plain:
-    def unpack(self, block: bytes) -> Iterator[bytes]:
-        yield block
+class _IdentityDecoder:
+    def decode(self, chunk: bytes) -> Iterator[bytes]:
+        yield chunk
 
-    def end(self) -> None:
+    def finish(self) -> None:
         pass
 
 
-class _Zlib:
-    """We ask for no packing, and some servers pack all the same."""
+class _ZlibDecoder:
+    """Decoder for servers that compress although the request accepts only `identity`."""
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
-        # Takes both gzip's header and zlib's.
-        self._decoder = zlib.decompressobj(zlib.MAX_WBITS + 32)
+        # Accepts both gzip's header and zlib's.
+        self._decompressor = zlib.decompressobj(zlib.MAX_WBITS + 32)
 
-    def unpack(self, block: bytes) -> Iterator[bytes]:
+    def decode(self, chunk: bytes) -> Iterator[bytes]:
         try:
-            while block and not self._decoder.eof:
-                if unpacked := self._decoder.decompress(block, BLOCK):
-                    yield unpacked
-                block = self._decoder.unconsumed_tail
+            while chunk and not self._decompressor.eof:
+                if decoded := self._decompressor.decompress(chunk, CHUNK_SIZE):
+                    yield decoded
+                chunk = self._decompressor.unconsumed_tail
         except zlib.error:
-            raise _broke_off(self._response) from None
+            raise _truncated(self._response) from None
 
-    def end(self) -> None:
-        if not self._decoder.eof:
-            raise _broke_off(self._response)
+    def finish(self) -> None:
+        if not self._decompressor.eof:
+            raise _truncated(self._response)

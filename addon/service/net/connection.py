@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a connection comes about: to allowed addresses alone, ended by its Line, its faults in plain words. No bpy.
+"""Sessions of requests whose connections go to allowed addresses only and end with their RequestDeadline. No bpy.
 
-requests and urllib3 do the rest. Whom a name leads to is seen to between looking it up and connecting to just that
-address, so that no second look-up can lead elsewhere. With a proxy it is the proxy that looks up, and its own address may
-be of any kind.
+The rest is requests and urllib3. A host's address is checked between the DNS look-up and the connection to that same
+address, so that no second look-up can return another one. With a proxy, the proxy looks up the host, and the proxy's own
+address may be of any kind.
 
 Proxies and certificates are those of requests: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; REQUESTS_CA_BUNDLE and
-CURL_CA_BUNDLE in the place of certifi's authorities. It does not read SSL_CERT_FILE, nor the system's own store.
+CURL_CA_BUNDLE instead of certifi's authorities. requests does not read SSL_CERT_FILE, nor the system's own store.
 """
 
 import errno
@@ -27,37 +27,48 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from ...failure import Cancelled, Failure
-from .addresses import may_reach
-from .deadline import LOOK_SECONDS, READ_SECONDS, RequestDeadline
-from .errors import host_of, insecure, not_allowed, proxy_name, silent, socks, unconnected, unresolved, untunnelled
+from .addresses import is_allowed_address
+from .deadline import POLL_SECONDS, READ_SECONDS, RequestDeadline
+from .errors import (
+    address_not_allowed,
+    host_of,
+    name_not_resolved,
+    not_connected,
+    proxy_name,
+    socks_not_supported,
+    timed_out,
+    tls_failed,
+    tunnel_failed,
+)
 
 CONNECT_SECONDS = 10.0
-"""For each of the addresses that a name has."""
+"""Timeout for each of the addresses that a name resolves to."""
 
 
-def session(deadline: RequestDeadline, *, private_allowed: bool = False) -> requests.Session:
-    """A session whose connections are the line's. It keeps no cookies, and looks at no redirect.
+def create_session(deadline: RequestDeadline, *, private_allowed: bool = False) -> requests.Session:
+    """Return a session whose connections belong to `deadline`. It keeps no cookies and follows no redirect.
 
-    A pool hands a connection to any request to its host, so what may go to private addresses has a session of its own.
+    A pool reuses a connection for any request to its host, so requests that may go to private addresses need a separate
+    session.
     """
-    made = _Session()
-    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session = _Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        made.mount(scheme, _Adapter(deadline, private_allowed))
-    return made
+        session.mount(scheme, _Adapter(deadline, private_allowed))
+    return session
 
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: else requests would read a redirect's whole body, of whatever size, also when not to follow it."""
+        """Return None, since requests reads a redirect's whole body, of any size, even if it doesn't follow the redirect."""
         return None
 
 
 class _Adapter(HTTPAdapter):
     def __init__(self, deadline: RequestDeadline, private_allowed: bool) -> None:
         self._pools = {
-            "http": partial(_PlainPool, deadline, private_allowed),
-            "https": partial(_SecurePool, deadline, private_allowed),
+            "http": partial(_HttpPool, deadline, private_allowed),
+            "https": partial(_HttpsPool, deadline, private_allowed),
         }
         super().__init__()
 
@@ -67,34 +78,34 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         if proxy.lower().startswith("socks"):
-            raise socks(host_of(proxy))
+            raise socks_not_supported(host_of(proxy))
         manager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = self._pools
         return manager
 
 
-class _WithDeadline:
-    """What both kinds of connections have of us. `proxy`, `_dns_host` and `_tunnel_host` are urllib3's, 1.26 to 2."""
+class _DeadlineMixin:
+    """Base of both kinds of connections. `proxy`, `_dns_host` and `_tunnel_host` are urllib3's, from 1.26 to 2."""
 
     deadline: RequestDeadline
     private_allowed: bool
-    _handle: socket.socket | None = None
-    _tunnelled = False
+    _socket_copy: socket.socket | None = None
+    _has_tunnel = False
 
     def _new_conn(self: Any) -> socket.socket:
-        sock = _reach(
+        sock = _open_socket(
             self.deadline,
-            self._via(),
+            self._proxy_host(),
             self._dns_host,
             self.port,
             self.socket_options or (),
             private_allowed=self.private_allowed,
         )
-        self._handle = self.deadline.hold(sock)
+        self._socket_copy = self.deadline.add_socket(sock)
         return sock
 
     def connect(self: Any) -> None:
-        self._tunnelled = False
+        self._has_tunnel = False
         host = self._tunnel_host or self.host
         try:
             super().connect()  # pyright: ignore[reportAttributeAccessIssue]
@@ -102,22 +113,23 @@ class _WithDeadline:
             raise
         except (OSError, ValueError, HTTPException, HTTPError) as fault:
             self.deadline.check()
-            raise insecure(fault, host if self._tunnelled or not self._via() else proxy_name(self._via())) from None
+            proxy = self._proxy_host()
+            raise tls_failed(fault, host if self._has_tunnel or not proxy else proxy_name(proxy)) from None
         finally:
-            # What a proxy and a handshake were told is no part of the request.
+            # What was sent to a proxy and in a handshake is not part of the request.
             self.deadline.sent = False
 
     def _tunnel(self: Any) -> None:
-        self.deadline.peer = proxy_name(self._via())
+        self.deadline.peer_name = proxy_name(self._proxy_host())
         try:
             super()._tunnel()  # pyright: ignore[reportAttributeAccessIssue]
         except (OSError, ValueError, HTTPException) as fault:
             self.deadline.check()
-            raise untunnelled(fault, self._tunnel_host, self._via()) from None
-        # Headers that were cut off by hanging up look as if they had ended.
+            raise tunnel_failed(fault, self._tunnel_host, self._proxy_host()) from None
+        # Headers that were truncated by closing the socket look complete.
         self.deadline.check()
-        self.deadline.peer = self._tunnel_host
-        self._tunnelled = True
+        self.deadline.peer_name = self._tunnel_host
+        self._has_tunnel = True
 
     def send(self: Any, data: Any) -> None:
         if self.sock is None:
@@ -127,25 +139,25 @@ class _WithDeadline:
 
     def close(self: Any) -> None:
         super().close()  # pyright: ignore[reportAttributeAccessIssue]
-        if self._handle is not None:
-            self.deadline.give_up(self._handle)
-            self._handle = None
+        if self._socket_copy is not None:
+            self.deadline.release_socket(self._socket_copy)
+            self._socket_copy = None
 
-    def _via(self: Any) -> str:
-        """The proxy's host; empty without one."""
+    def _proxy_host(self: Any) -> str:
+        """Return the proxy's host, empty without a proxy."""
         return self.proxy.host if self.proxy is not None else ""
 
 
-class _Plain(_WithDeadline, HTTPConnection):
+class _HttpConnection(_DeadlineMixin, HTTPConnection):
     pass
 
 
-class _Secure(_WithDeadline, HTTPSConnection):
+class _HttpsConnection(_DeadlineMixin, HTTPSConnection):
     pass
 
 
-class _PoolWithDeadline(HTTPConnectionPool):
-    """Its connections know the line that they are on, and where they may go."""
+class _DeadlinePool(HTTPConnectionPool):
+    """Base of both kinds of pools. It passes the deadline and `private_allowed` to its connections."""
 
     def __init__(self, deadline: RequestDeadline, private_allowed: bool, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -159,40 +171,43 @@ class _PoolWithDeadline(HTTPConnectionPool):
         return connection
 
 
-class _PlainPool(_PoolWithDeadline):
-    ConnectionCls = _Plain  # pyright: ignore[reportAssignmentType]  # its protocol is narrower than its own class
+class _HttpPool(_DeadlinePool):
+    ConnectionCls = _HttpConnection  # pyright: ignore[reportAssignmentType]  # its protocol is narrower than its own class
 
 
-class _SecurePool(_PoolWithDeadline, HTTPSConnectionPool):
-    ConnectionCls = _Secure  # pyright: ignore[reportAssignmentType]
+class _HttpsPool(_DeadlinePool, HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection  # pyright: ignore[reportAssignmentType]
 
 
-def _reach(
+def _open_socket(
     deadline: RequestDeadline, proxy: str, host: str, port: int, options: Sequence[Any], *, private_allowed: bool
 ) -> socket.socket:
-    """A socket that is connected to `host`, which is the proxy where there is one."""
+    """Return a socket connected to `host`, which is the proxy's host if there is a proxy."""
     peer = proxy_name(proxy) if proxy else host
-    deadline.peer = peer
+    deadline.peer_name = peer
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         deadline.check()
-        raise unresolved(peer) from None
-    may = partial(may_reach, host, loopback_allowed=deadline.loopback_allowed, private_allowed=private_allowed)
-    allowed = [row for row in found if proxy or may(str(row[4][0]))]
+        raise name_not_resolved(peer) from None
+    is_allowed = partial(
+        is_allowed_address, host, loopback_allowed=deadline.loopback_allowed, private_allowed=private_allowed
+    )
+    allowed = [row for row in resolved if proxy or is_allowed(str(row[4][0]))]
     if not allowed:
-        raise not_allowed(host, private_allowed=private_allowed)
-    late = False
+        raise address_not_allowed(host, private_allowed=private_allowed)
+    last_timed_out = False
     for family, kind, protocol, _, address in allowed:
         deadline.check()
         try:
             return _connected(deadline, socket.socket(family, kind, protocol), address, options)
         except OSError as fault:
-            late = isinstance(fault, TimeoutError)
-    raise silent(peer, sent=False) if late else unconnected(peer)
+            last_timed_out = isinstance(fault, TimeoutError)
+    raise timed_out(peer, sent=False) if last_timed_out else not_connected(peer)
 
 
 def _connected(deadline: RequestDeadline, sock: socket.socket, address: Any, options: Sequence[Any]) -> socket.socket:
+    """Connect the socket and return it. Close it if that fails."""
     try:
         for option in options:
             sock.setsockopt(*option)
@@ -204,17 +219,18 @@ def _connected(deadline: RequestDeadline, sock: socket.socket, address: Any, opt
 
 
 def _connect(deadline: RequestDeadline, sock: socket.socket, address: Any) -> None:
+    """Connect, polling the deadline. Raise OSError, TimeoutError after CONNECT_SECONDS."""
     sock.setblocking(False)
-    fault = sock.connect_ex(address)
-    if fault in (errno.EINPROGRESS, errno.EWOULDBLOCK):
+    code = sock.connect_ex(address)
+    if code in (errno.EINPROGRESS, errno.EWOULDBLOCK):
         end = time.monotonic() + CONNECT_SECONDS
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_WRITE)
-            while not selector.select(LOOK_SECONDS):
+            while not selector.select(POLL_SECONDS):
                 deadline.check()
                 if time.monotonic() > end:
                     raise TimeoutError
-        fault = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if fault:
-        raise OSError(fault, os.strerror(fault))
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
     sock.settimeout(READ_SECONDS)

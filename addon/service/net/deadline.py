@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When a request is over, whatever the other side does: its deadline, and the artist's cancel. No bpy.
+"""Deadline and cancellation of requests, even if the server never stops sending. No bpy.
 
-A timeout of `requests` counts from one byte to the next, so an answer that drips never meets it, and a thread that waits
-for a byte sees no cancel. Here one thread looks at all requests under way and hangs up what is over; the blocked read
-or write then ends at once.
+A timeout of `requests` applies between two bytes, so a slow drip of bytes never reaches it, and a thread that waits for a
+byte notices no cancellation. Here one watchdog thread checks all current requests and shuts down the sockets of those that
+have ended; the blocked read or write then returns at once.
 """
 
 import math
@@ -14,48 +14,52 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from ...failure import Cancelled
-from .errors import silent
+from .errors import timed_out
 
-ANSWER_SECONDS = 60.0
-"""For a request and its answer from name to last byte; the service's own calls answer within a few seconds."""
-SLOWEST = 16 * 1024
-"""Bytes a second. A transfer gets a second more for each of these, so a slow line may take its time and a stalled one not;
-with less than 128 kbit/s a clip of 100 MB would take longer than the quarter of an hour that its address lives."""
+RESPONSE_SECONDS = 60.0
+"""Timeout of a request and its response, from the DNS look-up to the last byte. Calls of the service take a few seconds."""
+BYTES_PER_SECOND_MIN = 16 * 1024
+"""A transfer gets one more second for this many bytes, so that a slow connection is given time and a stalled one is not.
+Below 128 kbit/s a clip of 100 MB would take longer than the 15 minutes for which its upload URL is valid."""
 READ_SECONDS = 30.0
-"""Between one byte and the next."""
-LOOK_SECONDS = 0.1
+"""Timeout between two bytes."""
+POLL_SECONDS = 0.1
+"""Interval at which the watchdog checks the requests."""
 
 
 class RequestDeadline:
-    """The connections of one Transport, which carry one request at a time.
+    """Deadline of one Transport's requests, of which there is one at a time."""
 
-    loopback_allowed  whether this machine may be spoken to
-    peer              who is waited for at the moment, for the words of a fault
-    sent              whether anything of the request under way may have reached its host
-    """
+    loopback_allowed: bool
+    """Connections to this machine are allowed."""
+    peer_name: str
+    """Host or proxy that is being waited for, for messages."""
+    sent: bool
+    """Some of the current request may have reached its host."""
 
     def __init__(self, cancel: threading.Event, *, loopback_allowed: bool = False) -> None:
         self.loopback_allowed = loopback_allowed
-        self.peer = ""
+        self.peer_name = ""
         self.sent = False
         self._cancel = cancel
-        self._heed_cancel = True
+        self._cancellable = True
         self._began = 0.0
         self._end = math.inf
-        self._fault = ""
+        self._ended_by = ""
+        """Empty, "cancel" or "deadline"."""
         self._sockets: set[socket.socket] = set()
-        self._given_up: set[socket.socket] = set()
+        self._released: set[socket.socket] = set()
 
     @contextmanager
     def request(self, host: str, *, cancellable: bool = True) -> Generator[None, None, None]:
-        """Bounds what happens within. Raises TryAgain and Cancelled, in the place of what hanging up brings about.
+        """Limit the time of the block. Raise TimedOut or Cancelled instead of the errors that closing its sockets causes.
 
-        `heed_cancel=False` lets a cancel end the request only as long as nothing of it has been sent.
+        With `cancellable=False`, a cancel ends the request only as long as nothing of it has been sent.
         """
-        self.peer, self.sent, self._fault, self._heed_cancel = host, False, "", cancellable
+        self.peer_name, self.sent, self._ended_by, self._cancellable = host, False, "", cancellable
         self._began = time.monotonic()
-        self._end = self._began + ANSWER_SECONDS
-        _watch.add(self)
+        self._end = self._began + RESPONSE_SECONDS
+        _watchdog.add(self)
         try:
             yield
         except Exception:
@@ -64,71 +68,75 @@ class RequestDeadline:
         else:
             self.check()
         finally:
-            _watch.remove(self)
-            self._drop(self._given_up)
+            _watchdog.remove(self)
+            self._close(self._released)
 
     def check(self) -> None:
-        """Raises TryAgain or Cancelled if the request is over."""
+        """Raise TimedOut or Cancelled if the request has ended."""
         with _lock:
-            self._judge()
-            fault = self._fault
-        if fault == "cancel":
+            self._update()
+            ended_by = self._ended_by
+        if ended_by == "cancel":
             raise Cancelled
-        if fault:
-            raise silent(self.peer, sent=self.sent)
+        if ended_by:
+            raise timed_out(self.peer_name, sent=self.sent)
 
-    def moved(self, done: int) -> None:
-        """Told of each block of a body, with all its bytes so far: they earn the time for more. Raises as `check`."""
-        self._end = self._began + ANSWER_SECONDS + done / SLOWEST
+    def progress(self, done: int) -> None:
+        """Extend the deadline for the `done` bytes of the body transferred so far. Raise as `check`."""
+        self._end = self._began + RESPONSE_SECONDS + done / BYTES_PER_SECOND_MIN
         self.check()
 
     def begin_sending(self) -> None:
-        """From here on a request that shall be heard to its end is. Raises as `check`."""
+        """Note that the request is sent from now on. Raise as `check`."""
         with _lock:
-            self._judge()
-            self.sent = self.sent or not self._fault
+            self._update()
+            self.sent = self.sent or not self._ended_by
         self.check()
 
-    def hold(self, sock: socket.socket) -> socket.socket:
-        """A second handle of a connected socket: TLS takes the first one away, and answers outlive their connections."""
-        handle = sock.dup()
+    def add_socket(self, sock: socket.socket) -> socket.socket:
+        """Return a duplicate of a connected socket. TLS detaches the original, and responses outlive their connections."""
+        duplicate = sock.dup()
         with _lock:
-            self._sockets.add(handle)
-        return handle
+            self._sockets.add(duplicate)
+        return duplicate
 
-    def give_up(self, handle: socket.socket) -> None:
-        """The connection is closed for further requests; the answer under way may still be read from it."""
+    def release_socket(self, duplicate: socket.socket) -> None:
+        """Close the socket after the current request. Its response may still be read from it."""
         with _lock:
-            self._given_up.add(handle)
+            self._released.add(duplicate)
 
     def close(self) -> None:
-        self._drop(set(self._sockets))
+        self._close(set(self._sockets))
 
-    def look(self) -> None:
-        """For the watch alone, with the lock. Hangs up again each time: a connection may have come up since the last."""
-        self._judge()
-        if self._fault:
-            for handle in self._sockets:
+    def enforce(self) -> None:
+        """Shut down the sockets if the request has ended. Only the watchdog calls this, again and again, with the lock held.
+
+        A connection may have been made since the previous call.
+        """
+        self._update()
+        if self._ended_by:
+            for duplicate in self._sockets:
                 with suppress(OSError):
-                    handle.shutdown(socket.SHUT_RDWR)
+                    duplicate.shutdown(socket.SHUT_RDWR)
 
-    def _judge(self) -> None:
-        if self._fault:
+    def _update(self) -> None:
+        """Set `_ended_by` if the request has been cancelled or is past its deadline. With the lock held."""
+        if self._ended_by:
             return
-        if self._cancel.is_set() and (self._heed_cancel or not self.sent):
-            self._fault = "cancel"
+        if self._cancel.is_set() and (self._cancellable or not self.sent):
+            self._ended_by = "cancel"
         elif time.monotonic() > self._end:
-            self._fault = "deadline"
+            self._ended_by = "deadline"
 
-    def _drop(self, handles: set[socket.socket]) -> None:
+    def _close(self, duplicates: set[socket.socket]) -> None:
         with _lock:
-            self._sockets -= handles
-            while handles:
-                handles.pop().close()
+            self._sockets -= duplicates
+            while duplicates:
+                duplicates.pop().close()
 
 
-class _Watch:
-    """One thread for all lines; it ends when no request is under way."""
+class _Watchdog:
+    """One thread for all deadlines. It ends when there is no request."""
 
     def __init__(self) -> None:
         self._deadlines: set[RequestDeadline] = set()
@@ -138,7 +146,7 @@ class _Watch:
         with _lock:
             self._deadlines.add(deadline)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._look, name="mmaudio network watch", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="mmaudio network watch", daemon=True)
                 try:
                     self._thread.start()
                 except RuntimeError:
@@ -149,17 +157,17 @@ class _Watch:
         with _lock:
             self._deadlines.discard(deadline)
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         while True:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             with _lock:
                 if not self._deadlines:
                     self._thread = None
                     return
                 for deadline in self._deadlines:
-                    deadline.look()
+                    deadline.enforce()
 
 
 # Reentrant: the garbage collector may close an unreferenced connection while this thread holds the lock.
 _lock = threading.RLock()
-_watch = _Watch()
+_watchdog = _Watchdog()

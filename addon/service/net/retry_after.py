@@ -11,17 +11,17 @@ RETRY_AFTER_MAX = 60.0
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a `Retry-After` asks for, as a number or a date, within bounds; 0 where there is none."""
-    told = headers.get("Retry-After", "")
+    """Return the seconds that `Retry-After` gives as a number or date, at most RETRY_AFTER_MAX; 0 without the header."""
+    value = headers.get("Retry-After", "")
     try:
-        seconds = float(told)
+        seconds = float(value)
     except ValueError:
-        seconds = _seconds_until(told, headers.get("Date", ""))
+        seconds = _seconds_until(value, headers.get("Date", ""))
     return min(max(seconds, 0.0), RETRY_AFTER_MAX) if math.isfinite(seconds) else 0.0
 
 
 def _seconds_until(date: str, now: str) -> float:
-    """By the clock of who tells the date, if it tells its time; 0 for what is no date."""
+    """Return the seconds until `date` by the server's clock `now`, by this machine's if empty; 0 for an invalid date."""
     try:
         return parsedate_to_datetime(date).timestamp() - (parsedate_to_datetime(now).timestamp() if now else time.time())
     except (ValueError, TypeError, OverflowError, OSError):

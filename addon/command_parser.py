@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Arguments of the command line, `blender --command mmaudio`. No bpy."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from .jobs.model.request import TAKES_MAX, Source
+from .service.eachlabs import mmaudio
+
+NAME = "mmaudio"
+
+
+class UsageError(Exception):
+    """Wrong arguments."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.format_usage()}{self.prog}: {message}")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments after `--command mmaudio`. Raises UsageError, and SystemExit after printing help."""
+    parser = _Parser(prog=NAME, description="Generate sounds for strips of the Video Sequencer from their picture.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    generate = commands.add_parser("generate", help="generate sounds for strips of the open file")
+    which = generate.add_mutually_exclusive_group(required=True)
+    which.add_argument("--strip", action="append", metavar="NAME", help="name of a strip; may be repeated")
+    which.add_argument("--all-strips", action="store_true", help="all shots of the edit")
+    generate.add_argument("--scene", metavar="NAME", help="scene of the strips (default: the edited scene)")
+    _add_request(generate)
+    _add_output(generate)
+
+    resume = commands.add_parser("resume", help="resume the interrupted jobs of the open file")
+    _add_output(resume)
+
+    jobs = commands.add_parser("jobs", help="list the jobs of all files")
+    jobs.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    return parser.parse_args(list(arguments))
+
+
+def _add_request(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of the model and the other options of a request."""
+    add, default = parser.add_argument, "(default: %(default)s)"
+    seed, takes = _number(int, 0, mmaudio.SEED_MAX), _number(int, 1, TAKES_MAX)
+    steps, strength = _number(int, 1, 200), _number(float, 0, 20)
+    add("--prompt", default="", metavar="TEXT", help="what should be heard")
+    add("--negative-prompt", default=mmaudio.NEGATIVE_PROMPT, metavar="TEXT", help=f"what should not be heard {default}")
+    add("--seed", type=seed, metavar="N", help="seed of the first take (default: random, one for each strip)")
+    add("--takes", type=takes, default=1, metavar="N", help=f"versions of each sound, 1 to {TAKES_MAX} {default}")
+    add("--steps", type=steps, default=mmaudio.NUM_STEPS, metavar="N", help=f"sampling steps, 1 to 200 {default}")
+    add("--cfg-strength", type=strength, default=mmaudio.CFG_STRENGTH, metavar="X", help=f"guidance, 0 to 20 {default}")
+    source = f"picture that the model looks at: the strip alone, or the whole edit in its frame range {default}"
+    add("--source", choices=[str(source) for source in Source], default="strip", help=source)
+    long_clips = f"split strips of more than eight seconds into windows, or use a single run {default}"
+    add("--long-clips", choices=("split", "single"), default="split", help=long_clips)
+    add("--above", action="store_true", help="place sounds above their clips if possible")
+    add("--mute-own-sound", action="store_true", help="mute the sound strip that was added with the clip")
+    as_they_are = "render 3D scenes with their own engine instead of Workbench; much slower"
+    add("--scenes-as-they-are", action="store_true", help=as_they_are)
+    clip_url = "public https URL of the clip of the strip; nothing is rendered or uploaded"
+    add("--clip-url", default="", metavar="URL", help=clip_url)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--output", metavar="FILE.blend", help="save the file under this name")
+    target.add_argument("--save", action="store_true", help="save the file under its current name")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
+
+
+def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return value
+
+    parse.__name__ = "number"
+    return parse

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of the model, from its create call to its result on disk. No bpy."""
+
+import logging
+import time
+from pathlib import Path
+
+from ...failure import Cancelled, Failure
+from ...service.eachlabs import executions, mmaudio, responses
+from ...service.eachlabs.client import UnknownCreatePath
+from ...service.eachlabs.errors import RateLimited
+from ...service.eachlabs.responses import Prediction
+from ...service.eachlabs.webhook import Call
+from ...service.net.errors import NotFound, NotFoundYet, ResultGone, TemporaryFailure
+from ..limits import Slot
+from ..model.run import Run, RunIndex, Stage
+from . import unknown_runs
+from .clip import Clip
+from .connections import Connections
+from .create_retries import CreateRetries
+from .errors import ClipExpired, NoResult, RunCancelled, RunFailed, RunTimedOut
+from .state import JobState
+
+log = logging.getLogger(__name__)
+
+# A run takes 5 s, a cold start of the model some minutes.
+_WAIT_MAX_SECONDS = 15 * 60.0
+_POLL_SECONDS = 0.5
+_POLL_SLOWER_SECONDS = 2.0
+_POLL_FAST_FOR_SECONDS = 20.0
+_POLL_WITH_WEBHOOK_SECONDS = 10.0
+"""The webhook is called the moment a run ends. Polls are for a call that is lost: twice a run's time is soon enough."""
+
+
+class ModelRun:
+    """One run, in one thread. Each step looks first at what the job's state has, so that a run continues where it was.
+
+    All methods raise Failure, Cancelled.
+    """
+
+    def __init__(self, state: JobState, index: RunIndex, connections: Connections, clip: Clip) -> None:
+        self._state = state
+        self._index = index
+        self._connections = connections
+        self._clip = clip
+
+    @property
+    def _run(self) -> Run:
+        return self._state.run(self._index)
+
+    def create(self, slot: Slot, call: Call | None = None) -> None:
+        """Create the run unless it exists. `call` is the webhook call to expect, if any.
+
+        Whatever may be repeated is repeated here: a create call that was rate limited or failed for the moment, one whose
+        response was lost, and one whose clip expired while it waited.
+        """
+        retries = CreateRetries(self._connections.transport)
+        prediction_id = self._run.prediction_id
+        while prediction_id is None:
+            self._state.change_run(self._index, stage=Stage.PREDICTING)
+            self._state.report_run(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+            # A create call whose response was lost may have created the run.
+            prediction_id = self._settle()
+            if prediction_id is None:
+                retries.wait()
+                self._state.check_may_create()
+                try:
+                    prediction_id = self._request(slot, call)
+                except RateLimited as failure:
+                    slot.rate_limited(failure.details, failure.retry_after)
+                    retries.rate_limited(failure)
+                except TemporaryFailure as failure:
+                    retries.failed(failure)
+                except ClipExpired as failure:
+                    retries.expired(failure)
+                    self._clip.upload(self._connections, [self._index])
+        self._state.change_run(self._index, stage=Stage.PREDICTING, prediction_id=prediction_id, video="")
+        if call:
+            call.expect_run(prediction_id)
+
+    def _settle(self) -> str | None:
+        """Return the id of the run whose create call was sent, but not answered. None if certainly nothing was created."""
+        run = self._run
+        if run.requested_at is None:
+            return None
+        settings = self._state.job.takes[self._index.take].settings
+        run_input = mmaudio.run_input(run.video, mmaudio.LONGEST_SECONDS, settings)
+        client, transport = self._connections.client, self._connections.transport
+        found = executions.find_run(client, transport, run_input, run.requested_at, run.superseded_ids)
+        if found is None:
+            unknown_runs.check_account(run, self._connections.account)
+            self._state.change_run(self._index, requested_at=None, account="", video="")
+        return found
+
+    def _request(self, slot: Slot, call: Call | None) -> str:
+        """Send the create call, and once more to the other form of its URL if the service knows only that."""
+        job, unknown_path = self._state.job, None
+        upload = job.clips[self._index.window]
+        if upload is None:
+            # Another take found that it had expired, and uploads it again.
+            raise ClipExpired
+        settings, window = job.takes[self._index.take].settings, job.request.windows[self._index.window]
+        run_input = mmaudio.run_input(upload.url, window.duration, settings)
+        account = self._connections.account
+        self._state.change_run(self._index, requested_at=time.time(), account=account, video=upload.url)
+        try:
+            # Otherwise a crash would lose a run that is paid for.
+            self._state.check_saved()
+            for path in self._connections.client.create_paths:
+                try:
+                    with slot.creating():
+                        if not upload.is_live(time.time()):
+                            raise ClipExpired
+                        return self._connections.client.create(path, run_input, call.fields if call else None)
+                except UnknownCreatePath as unknown:
+                    if unknown_path is None or unknown_path.redirects:
+                        unknown_path = unknown
+            assert unknown_path is not None  # both paths are unknown
+            raise unknown_path.failure
+        except (Failure, Cancelled) as failure:
+            if not (isinstance(failure, TemporaryFailure) and failure.may_be_done):
+                # It is certain that nothing was created.
+                self._state.change_run(self._index, requested_at=None, account="", video="")
+            raise
+
+    def wait(self, call: Call | None = None) -> str:
+        """Wait for the end of the run and return the URL of its result. Polls less often while a `call` is expected."""
+        self._state.change_run(self._index, stage=Stage.PREDICTING)
+        began = time.monotonic()
+        while True:
+            prediction = self.poll()
+            elapsed = time.monotonic() - began
+            self._state.report_run(elapsed, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+            if prediction.cost is not None:
+                self._state.change_run(self._index, cost=prediction.cost)
+            if prediction.status in responses.SUCCEEDED:
+                return self._output_url(prediction)
+            if prediction.status in responses.FAILED | responses.CANCELLED:
+                # Nothing can be fetched of it: a retry creates a new run.
+                self._state.give_up_run(self._index)
+                raise _failure_of(prediction)
+            if elapsed > _WAIT_MAX_SECONDS:
+                raise RunTimedOut(
+                    f"The run did not end within {_WAIT_MAX_SECONDS / 60:.0f} minutes; "
+                    f"its last status was “{prediction.status[:40]}”."
+                )
+            if call is None:
+                self._connections.transport.wait(_POLL_SECONDS if elapsed < _POLL_FAST_FOR_SECONDS else _POLL_SLOWER_SECONDS)
+            elif self._is_called(call, began):
+                # A call is not evidence. If the run goes on after all, it is polled as without one.
+                call = None
+
+    def poll(self) -> Prediction:
+        """Return the run as the service sees it now."""
+        prediction_id = self._run.prediction_id
+        assert prediction_id is not None  # `create` came first
+
+        def get() -> Prediction:
+            try:
+                return self._connections.client.get(prediction_id)
+            except NotFound as failure:
+                # A run that was just created may not be known everywhere yet.
+                raise NotFoundYet(failure.message, failure.hint) from None
+
+        try:
+            return self._connections.transport.retry(get)
+        except NotFound as failure:
+            raise unknown_runs.not_found(self._state, self._index, self._connections, failure) from None
+
+    def _is_called(self, call: Call, began: float) -> bool:
+        """Wait for the webhook call until the next poll is due, and show the progress of the run."""
+        due = time.monotonic() + _POLL_WITH_WEBHOOK_SECONDS
+        while (left := due - time.monotonic()) > 0:
+            if call.wait(min(left, _POLL_SECONDS), self._connections.transport.cancel):
+                return True
+            self._state.report_run(time.monotonic() - began, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+        return False
+
+    def _output_url(self, prediction: Prediction) -> str:
+        if prediction.output_url is None:
+            failure = NoResult("The run succeeded, but has no result.")
+            raise unknown_runs.without_result(self._state, self._index, failure)
+        return prediction.output_url
+
+    def download(self, output_url: str, result: Path) -> None:
+        """Download the result to the file `result`."""
+        try:
+            self._download_once(output_url, result)
+        except ResultGone:
+            # A status of success alone may be wrong; where there was a result, the clip has been read.
+            self._state.change_run(self._index, confirmed_ended=True)
+            # The URL expired, or is not known everywhere yet: ask the service for a new one, once.
+            self._connections.transport.wait(_POLL_SLOWER_SECONDS)
+            output_url = self.wait()
+            try:
+                self._download_once(output_url, result)
+            except ResultGone as failure:
+                raise unknown_runs.without_result(self._state, self._index, failure) from None
+        self._state.change_run(self._index, stage=Stage.DONE, result=result)
+
+    def _download_once(self, url: str, result: Path) -> None:
+        self._state.change_run(self._index, stage=Stage.DOWNLOADING)
+        self._connections.transport.fetch(url, result, lambda done, total: self._state.report_run(done, total, "bytes"))
+
+    def cancel(self) -> None:
+        """Cancel the run where possible, also one whose create call was not answered. Raises nothing but Cancelled."""
+        try:
+            prediction_id = self._run.prediction_id or self._settle()
+            if prediction_id is not None:
+                self._connections.transport.retry(lambda: self._connections.client.cancel(prediction_id))
+        except Failure as failure:
+            log.warning("a run may still be active: %s", failure.message)
+        else:
+            self._state.give_up_run(self._index)
+
+
+def _failure_of(prediction: Prediction) -> Failure:
+    if prediction.status in responses.CANCELLED:
+        return RunCancelled("The run was cancelled at Eachlabs.")
+    reason = f": {prediction.reason}" if prediction.reason else ""
+    return RunFailed(f"The run failed at Eachlabs{reason}.")

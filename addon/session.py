@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""State of this Blender: its jobs, and what their work needs. The only module with state that changes. Main thread only."""
+
+import time
+
+from . import config
+from .config import Config
+from .jobs.model.job import Job
+from .jobs.model.request import Snapshot
+from .jobs.model.run import Stage
+from .jobs.work.context import JobContext
+from .jobs.work.runner import Runner
+from .jobs.work.storage_test import StorageTest
+from .service.eachlabs.client import CreatePaths
+from .service.eachlabs.webhook import Webhook, WebhookConfig
+from .service.storage import StorageConfig
+
+# Time that an aborted storage test gets to end its thread.
+_ABORT_SECONDS = 0.5
+
+
+class Session:
+    """From the start of Blender to its end."""
+
+    def __init__(self) -> None:
+        self.runner = Runner()
+        self.snapshots: set[Snapshot] = set()
+        """Copies of edits that were written and not removed yet."""
+        self.other_projects: list[str] = []
+        """Paths of other .blend files whose jobs wait for them, as of when the file was opened."""
+        self.waiting_for_access: dict[str, str] = {}
+        """Names of strips of the open file whose jobs wait until something can be sent, with the reason."""
+        self.clip_urls: dict[int, str] = {}
+        """URLs of clips that the artist published, by the scene's `session_uid`."""
+        self.secrets: dict[str, str] = {}
+        """Secrets that the preferences are not to remember, by the property's name."""
+        self.storage_tests: list[StorageTest] = []
+        """The latest test is the last; those before it are still deleting their files."""
+        self.redraw_pending = False
+        """Whether a job changed since the sidebars were last redrawn."""
+        self.redrawn_at = 0.0
+        """By `time.monotonic`."""
+        self._of_other_file: set[str] = set()
+        self._inserted: set[str] = set()
+        self._webhook: Webhook | None = None
+        self._create_paths: CreatePaths = {}
+
+    def belongs_to_open_file(self, job: Job) -> bool:
+        """Whether the job was started in the file that is open, so that its sound may be placed."""
+        return job.id not in self._of_other_file
+
+    def set_belongs_to_open_file(self, job: Job, belongs: bool) -> None:
+        if belongs:
+            self._of_other_file.discard(job.id)
+        else:
+            self._of_other_file.add(job.id)
+
+    def waits_for_its_file(self, job: Job) -> bool:
+        """Whether the job belongs to a saved .blend that is not open."""
+        return not self.belongs_to_open_file(job) and bool(job.project)
+
+    def is_unsaved(self, job: Job) -> bool:
+        """Whether sounds of the job were placed in the edit, but not saved in its file yet."""
+        return self.runner.is_placed_unsaved(job.id)
+
+    def has_worker(self, job: Job) -> bool:
+        """Whether a worker has the job, possibly to clean up after its end."""
+        return self.runner.has_worker(job.id)
+
+    def may_be_placed_anywhere(self, job: Job) -> bool:
+        """Whether the artist wants the sounds placed even if neither their clip nor their scene is in the file."""
+        return job.id in self._inserted
+
+    def next_to_place(self) -> Job | None:
+        """Return a job whose sounds can be placed in the open file."""
+        placing = (job for job in self.runner.jobs if job.stage is Stage.PLACING)
+        return next((job for job in placing if not self.waits_for_its_file(job)), None)
+
+    def insert(self, job: Job) -> None:
+        """Let the job's sounds be placed in the open file, whichever it belongs to."""
+        self.set_belongs_to_open_file(job, True)
+        self._inserted.add(job.id)
+
+    def job_context(self, used: Config) -> JobContext:
+        """Return what the jobs of a click need. Stops the webhook of other settings."""
+        self.use_webhook(used.webhook)
+        return JobContext(
+            used.key,
+            used.base_url,
+            config.render_command(),
+            used.work,
+            used.storage,
+            self._webhook,
+            self._create_paths,
+        )
+
+    def use_webhook(self, used: WebhookConfig | None) -> None:
+        """Keep one webhook, with these settings. Another one is stopped first, since it may use the same port."""
+        if self._webhook is not None and self._webhook.config != used:
+            self._webhook.stop()
+            self._webhook = None
+        if self._webhook is None and used is not None:
+            self._webhook = Webhook(used)
+
+    @property
+    def latest_storage_test(self) -> StorageTest | None:
+        return self.storage_tests[-1] if self.storage_tests else None
+
+    def start_storage_test(self, storage: StorageConfig, used: Config) -> None:
+        """Test a storage, and cancel the tests that are still running."""
+        for test in self.storage_tests:
+            test.cancel()
+        running = [test for test in self.storage_tests if test.running]
+        self.storage_tests[:] = [*running, StorageTest(storage, self.job_context(used))]
+
+    def close(self, seconds: float) -> None:
+        """Stop working and cancel nothing: the journal has all that is needed to continue.
+
+        Waits for at most `seconds` for the jobs, and as long for storage tests to delete their files.
+        """
+        self._stop_storage_tests(seconds)
+        self.runner.close(seconds)
+        self._of_other_file.clear()
+        self._inserted.clear()
+        self.use_webhook(None)
+
+    def _stop_storage_tests(self, seconds: float) -> None:
+        for test in self.storage_tests:
+            test.cancel()
+        end = time.monotonic() + seconds
+        for test in self.storage_tests:
+            test.join(max(0.0, end - time.monotonic()))
+        for test in self.storage_tests:
+            test.abort()
+        for test in self.storage_tests:
+            test.join(_ABORT_SECONDS)
+        self.storage_tests.clear()
+
+
+current = Session()

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kinds of failure of strips and of their scenes. No bpy."""
+
+from ..failure import Failure
+
+
+class NoStrip(Failure):
+    code = "no_strip"
+    default_hint = "Select a strip and generate again."
+
+
+class NoPicture(Failure):
+    code = "no_picture"
+    default_hint = "Select a movie, image, scene or effect strip."
+
+
+class LinkedScene(Failure):
+    code = "linked_scene"
+    default_hint = "Open that file, or make the scene local."
+
+
+class NotSeen(Failure):
+    code = "not_seen"
+    default_hint = "Move the meta strip's handles, or select another strip."
+
+
+class MissingFile(Failure):
+    code = "missing_file"
+    default_hint = "Find it with File > External Data > Find Missing Files, or choose it in the strip's properties."
+
+
+class MissingScene(Failure):
+    code = "missing_scene"
+    default_hint = "Choose another scene."
+
+
+class MissingClip(Failure):
+    code = "missing_clip"
+    default_hint = "Choose another clip."
+
+
+class NoCamera(Failure):
+    code = "no_camera"
+    default_hint = "Give the scene a camera, or choose one in the strip's properties."
+
+
+class NoScene(Failure):
+    code = "no_scene"
+
+
+class NoFile(Failure):
+    code = "no_file"
+    default_hint = "Generate the sound again."
+
+
+class NoChannel(Failure):
+    code = "no_channel"
+    default_hint = "Free or unlock a channel, then retry."
