@@ -70,12 +70,12 @@ def start(
     if options.clip_url and len(chosen) > 1:
         raise OneClipUrl(len(chosen))
     session.current.runner.open(config.extension_folder)
-    shared = _new_snapshot(config)
+    new_snapshot = _new_snapshot(config)
     jobs: list[Job] = []
     for strip, shown in zip(chosen, shots.topmost_effects(chosen), strict=True):
         if random_seeds and jobs:
             settings = replace(settings, seed=mmaudio.random_seed())
-        template = _RequestTemplate(settings, options, shared, config)
+        template = _RequestTemplate(settings, options, new_snapshot, config)
         jobs.append(Job.new(template.request(scene, strip, shown), project.saved_as()))
     _start_jobs(jobs, config)
     return [session.current.runner.job(job.id) or job for job in jobs]
@@ -232,7 +232,9 @@ def _with_sounds(job: Job, sounds: dict[int, PlacedSound], note: str) -> Job:
     for number, sound in sounds.items():
         notes = dict.fromkeys(filter(None, (job.takes[number].note, note)))
         job = job.with_take(number, sound=sound, note=" ".join(notes))
-    return replace(job, stage=Stage.FAILED if job.first_error else Stage.DONE, error=job.first_error)
+    incomplete = any(take.file is None for take in job.takes)
+    error = job.first_error or (job.error if incomplete else None)
+    return replace(job, stage=Stage.FAILED if error else Stage.DONE, error=error)
 
 
 def _fail(job: Job, error: JobError) -> None:

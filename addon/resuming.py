@@ -182,7 +182,7 @@ def _is_of_open_edit(job: Job) -> bool:
 def _place_again() -> None:
     """Place sounds again that were placed in a file which was then opened again without having been saved."""
     for job in session.current.runner.jobs:
-        if not session.current.is_unsaved(job) or not session.current.belongs_to_open_file(job):
+        if not (job.stage.ended and session.current.is_unsaved(job) and session.current.belongs_to_open_file(job)):
             continue
         found = _with_placed_sounds(job)
         if found.to_place:

@@ -118,15 +118,15 @@ class Session:
 
         Waits for at most `seconds` for the jobs, and as long for storage tests to delete their files.
         """
-        self._stop_storage_tests(seconds)
+        for test in self.storage_tests:
+            test.cancel()
         self.runner.close(seconds)
+        self._join_storage_tests(seconds)
         self._of_other_file.clear()
         self._inserted.clear()
         self.use_webhook(None)
 
-    def _stop_storage_tests(self, seconds: float) -> None:
-        for test in self.storage_tests:
-            test.cancel()
+    def _join_storage_tests(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         for test in self.storage_tests:
             test.join(max(0.0, end - time.monotonic()))

@@ -52,7 +52,7 @@ def _bench_click(environment: Environment, python: Path, extension: Path, clip: 
         references = [_ffmpeg_seconds(ffmpeg, folder) for _ in range(_ROUNDS)]
         rounds = _in_blender(python, extension, folder, str(_ROUNDS), double)
         runs = double.state()["runs"]
-    waits = [seconds - run["took"] for seconds, run in zip(rounds, runs, strict=True)]
+    waits = [seconds - run["predict_time"] for seconds, run in zip(rounds, runs, strict=True)]
     wait, reference = statistics.median(waits), statistics.median(references)
     full, sent = clip.stat().st_size, runs[0]["clip"]["bytes"]
     print(f"{environment.name}: median of {_ROUNDS}; 132 frames of 1280x720 at 25 frames per second")
@@ -75,7 +75,7 @@ def _bench_long(environment: Environment, python: Path, extension: Path, clip: P
     print(f"{environment.name}: a strip of {_LONG_SECONDS} s in {windows} windows, runs of {_LONG_RUN_SECONDS} s")
     print(f"  click to strip                 {total:6.1f} s   ideal {ideal:.0f} s, ratio {total / ideal:.2f}")
     print(f"  rendering                      {rendered:6.1f} s   remaining steps {total - rendered:.1f} s")
-    print(f"  most runs in flight            {state['most_under_way']:6}")
+    print(f"  most runs in flight            {state['peak_concurrent']:6}")
     print(f"  memory                         {measured['added_mb']:6.0f} MB added in Blender")
     print(f"                                 {measured['render_mb']:6.0f} MB in the background render", flush=True)
 

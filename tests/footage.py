@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes footage for tests and reads the properties of videos: `python -m tests.footage flashes|images|look …`.
+"""Makes footage for tests and reads the properties of videos: `python -m tests.footage flashes|images|describe …`.
 
 PyAV is used in a separate process, so that its ffmpeg libraries and Blender's are never loaded together.
 """
@@ -49,12 +49,12 @@ def unusual(target: Path) -> Path:
 
 def flash_times(clip: Path) -> list[float]:
     """Return the time in seconds of the first frame of each flash."""
-    return look(clip)["flashes"]
+    return describe(clip)["flashes"]
 
 
-def look(clip: Path) -> dict[str, Any]:
+def describe(clip: Path) -> dict[str, Any]:
     """Return the properties of a video; see `tests.standin.model.describe`."""
-    return json.loads(_run("look", clip))
+    return json.loads(_run("describe", clip))
 
 
 def _run(*arguments: object) -> str:
@@ -167,7 +167,7 @@ def _write_unusual(target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=("flashes", "images", "plain", "remux", "unusual", "look"))
+    parser.add_argument("action", choices=("flashes", "images", "plain", "remux", "unusual", "describe"))
     parser.add_argument("path", type=Path)
     parser.add_argument("--fps", type=Fraction, default=Fraction(24))
     parser.add_argument("--frames", type=int, default=48)

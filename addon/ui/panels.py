@@ -209,7 +209,7 @@ def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
 
 
 def retry_text(job: Job) -> str:
-    """Return the text of the Retry button, with the expected cost if it orders runs."""
+    """Return the text of the Retry button, with the expected cost if it creates runs."""
     cost = job.retry_cost(cleaning_up=session.current.has_worker(job))
     return f"Retry, {mmaudio.price_text(cost)}" if cost else "Retry"
 

@@ -21,7 +21,7 @@ os.environ["PYTHONPYCACHEPREFIX"] = str(Path(_USER.name) / "compiled")
 import bpy  # noqa: E402
 
 # The storage servers of the unit tests import the add-on's settings classes from its source.
-import tests.bare  # noqa: E402, F401  # pyright: ignore[reportUnusedImport]
+import tests.addon_package  # noqa: E402, F401  # pyright: ignore[reportUnusedImport]
 from tests.standin.client import StandIn  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -76,9 +76,9 @@ def _standin() -> Iterator[StandIn]:
 @pytest.fixture
 def standin(_standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """The double without faults, which the add-on uses; afterwards, assert that it received no credentials it must not."""
-    _standin.clear()
+    _standin.clear_faults()
     _standin.set(create_form="slash", other_form=404, location="absolute")
-    _standin.outside(tunnels={}, storages=[], pause=0.01)
+    _standin.set_outbound(tunnels={}, storages=[], retry_delay=0.01)
     for name, value in _standin.environment.items():
         monkeypatch.setenv(name, value)
     yield _standin

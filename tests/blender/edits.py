@@ -114,8 +114,8 @@ def generate(
 
 def start(addon: Any, *chosen: Any, options: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> list[Any]:
     config = addon.page.config(bpy.context)
-    asked = addon.request.Options(**options)
-    return addon.generation.start(bpy.context.scene, chosen, settings(addon, **changes), config, asked)
+    request_options = addon.request.Options(**options)
+    return addon.generation.start(bpy.context.scene, chosen, settings(addon, **changes), config, request_options)
 
 
 def finish(addon: Any, ids: list[str], seconds: float = 90.0) -> list[Any]:

@@ -44,7 +44,7 @@ def test_a_failed_job_gives_status_1_and_the_others_are_saved(
 ) -> None:
     edits.movie(project, frames=30, channel=2).name = "one"
     edits.movie(project, frames=30, channel=5, start=60).name = "two"
-    standin.order("run", "fail", reason="out of memory")
+    standin.inject("run", "fail", reason="out of memory")
 
     status = addon.command.run(["generate", "--all-strips", "--save", "--json"])
 

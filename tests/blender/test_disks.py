@@ -70,9 +70,9 @@ def extension_folder(
 @contextmanager
 def running(standin: StandIn, runs: Callable[[], int]) -> Generator[None]:
     """Report all runs as still processing for the duration of the block."""
-    standin.order("get", "status", status=200, body=json.dumps({"status": "processing"}), times=10**6)
+    standin.inject("get", "status", status=200, body=json.dumps({"status": "processing"}), times=10**6)
     yield
-    standin.clear()
+    standin.clear_faults()
 
 
 def retried(addon: Any, job: Any) -> Any:
@@ -149,14 +149,14 @@ def test_a_results_folder_that_is_not_writable_is_reported_before_anything_is_se
     requests_before = len(standin.requests())
     addon.preferences.results = "//mmaudio/deeper/down"
     try:
-        with pytest.raises(addon.failure.Failure) as told:
+        with pytest.raises(addon.failure.Failure) as caught:
             edits.start(addon, strip)
     finally:
         addon.preferences.property_unset("results")
 
-    assert told.value.code == "files"
-    assert MESSAGES[condition][0] in told.value.message and str(results.path / "deeper" / "down") in told.value.message
-    assert MESSAGES[condition][1] in told.value.hint
+    assert caught.value.code == "files"
+    assert MESSAGES[condition][0] in caught.value.message and str(results.path / "deeper" / "down") in caught.value.message
+    assert MESSAGES[condition][1] in caught.value.hint
     assert [part.name for part in results.path.iterdir() if part.name != "filler"] == []
     assert addon.session.current.runner.jobs == []
     assert len(standin.requests()) == requests_before
@@ -217,11 +217,11 @@ def test_a_copy_of_the_edit_that_cannot_be_written_is_reported_at_once(
     requests_before = len(standin.requests())
     with disk(extension_folder / "work") as work:
         FAULTS[condition](work)
-        with pytest.raises(addon.failure.Failure) as told:
+        with pytest.raises(addon.failure.Failure) as caught:
             edits.start(addon, strip)
 
-        assert told.value.code == "files"
-        assert MESSAGES[condition][0] in told.value.message and str(work.path) in told.value.message
+        assert caught.value.code == "files"
+        assert MESSAGES[condition][0] in caught.value.message and str(work.path) in caught.value.message
         assert work.files() == []
         REPAIRS[condition](work)
     assert len(standin.requests()) == requests_before

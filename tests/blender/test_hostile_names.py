@@ -127,10 +127,10 @@ def test_a_folder_whose_name_is_not_unicode_is_reported_at_once_and_another_one_
     clip = edits.movie(small, frames=24, at=(8,), size=(320, 180))
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "project.blend"))
     requests_before = len(standin.requests())
-    with pytest.raises(addon.failure.Failure) as told:
+    with pytest.raises(addon.failure.Failure) as caught:
         edits.start(addon, clip)
-    assert "not in UTF-8" in told.value.message and "choose another Results Folder" in told.value.hint
-    check_readable([told.value.message])
+    assert "not in UTF-8" in caught.value.message and "choose another Results Folder" in caught.value.hint
+    check_readable([caught.value.message])
     assert (len(standin.requests()), [path.name for path in folder.iterdir()]) == (requests_before, ["project.blend"])
 
     addon.preferences.results = str(small / "sounds")
@@ -191,12 +191,12 @@ def test_a_file_in_place_of_the_results_folder_is_reported_at_once(addon: Any, s
     requests_before = len(standin.requests())
     addon.preferences.results = "//taken/sounds/"
     try:
-        with pytest.raises(addon.failure.Failure) as told:
+        with pytest.raises(addon.failure.Failure) as caught:
             edits.start(addon, clip)
     finally:
         addon.preferences.property_unset("results")
 
-    assert "a file is in the way" in told.value.message and str(small / "taken") in told.value.message
-    assert "choose another Results Folder" in told.value.hint
+    assert "a file is in the way" in caught.value.message and str(small / "taken") in caught.value.message
+    assert "choose another Results Folder" in caught.value.hint
     assert (small / "taken").read_text() == "mine"
     assert len(standin.requests()) == requests_before

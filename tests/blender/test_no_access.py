@@ -83,14 +83,14 @@ def test_a_results_folder_on_a_disconnected_drive_is_reported_before_anything_is
     requests_before = len(standin.requests())
     addon.preferences.results = str(project / "share" / below)
     try:
-        with dead_share(project / "share"), pytest.raises(addon.failure.Failure) as told:
+        with dead_share(project / "share"), pytest.raises(addon.failure.Failure) as caught:
             edits.start(addon, strip)
     finally:
         addon.preferences.property_unset("results")
 
-    assert told.value.code == "files"
-    assert GONE in told.value.message and str(project / "share" / below) in told.value.message
-    assert GONE_HINT in told.value.hint and "choose another Results Folder" in told.value.hint
+    assert caught.value.code == "files"
+    assert GONE in caught.value.message and str(project / "share" / below) in caught.value.message
+    assert GONE_HINT in caught.value.hint and "choose another Results Folder" in caught.value.hint
     assert len(standin.requests()) == requests_before
 
 
@@ -137,9 +137,9 @@ def test_a_user_folder_on_a_disconnected_drive_is_reported(
     own = project / "home" / "extension"
     monkeypatch.setattr(addon.page, "config", lambda context: replace(config(context), extension_folder=own))
     addon.session.current.close(5)
-    with dead_share(own.parent), pytest.raises(addon.failure.Failure) as told:
+    with dead_share(own.parent), pytest.raises(addon.failure.Failure) as caught:
         edits.start(addon, strip)
-    assert told.value.code == "files" and GONE in told.value.message and str(own) in told.value.message
+    assert caught.value.code == "files" and GONE in caught.value.message and str(own) in caught.value.message
     addon.session.current.close(5)
 
 

@@ -143,11 +143,11 @@ runs_per_job: list[int] = []
 def test_a_job_resumes_after_its_blender_was_killed(moment: Moment, blenders: Blenders, standin: StandIn) -> None:
     runs, uploads, requests = (len(standin.state()[name]) for name in ("runs", "uploads", "requests"))
     if moment.fault:
-        standin.order(**moment.fault)
+        standin.inject(**moment.fault)
 
     with blenders.working_until(*moment.stage):
         edits.until(lambda: is_reached(moment, standin.state()["requests"][requests:]))
-    standin.clear()
+    standin.clear_faults()
     (job,) = blenders.command("resume", "--save")["jobs"]
 
     assert (job["state"], job["error"]) == ("done", None)

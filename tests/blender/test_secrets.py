@@ -105,7 +105,7 @@ def test_the_key_is_sent_only_to_the_api(
 
     (good,) = edits.generate(addon, strips[0])
     error = f'{{"error": "not you: Authorization: Bearer {KEY}, X-API-Key: {KEY}, {quote(KEY, safe="")}"}}'
-    standin.order("create", "status", status=400, body=error)
+    standin.inject("create", "status", status=400, body=error)
     (refused,) = edits.generate(addon, strips[1])
     (cancelled,) = edits.start(addon, strips[2])
     edits.wait_for_stage(addon, cancelled.id, "predicting")
@@ -140,7 +140,7 @@ def test_a_killed_or_crashed_blender_leaves_no_key_behind(
     blenders = Blenders(user, standin, small / "project.blend")
     blenders.variables |= {"EACHLABS_API_KEY": KEY, "TMPDIR": str(temp), "PYTHONPATH": str(start)}
     before = len(standin.requests())
-    standin.order("get", "status", status=200, body=json.dumps({"status": "processing"}), times=10**6)
+    standin.inject("get", "status", status=200, body=json.dumps({"status": "processing"}), times=10**6)
 
     process = blenders.start("work")
     assert process.stderr is not None

@@ -159,7 +159,7 @@ def test_baked_simulations_move_as_in_blenders_own_render(
     assert job.error is None
     assert {path: data for path, data in files_of(project).items() if path in before} == before
     (run,) = (run for run in standin.state()["runs"] if run["input"].get("prompt") == project.name)
-    whole = footage.look(edits.render_whole(project, 1, FRAMES, percentage=100))
+    whole = footage.describe(edits.render_whole(project, 1, FRAMES, percentage=100))
     sent, own = np.array(run["clip"]["means"][:FRAMES]), np.array(whole["means"])
     assert np.ptp(own) > 1, "it moves"
     assert np.abs(sent - own).max() < max(0.15 * np.ptp(own), 1), (sent, own)

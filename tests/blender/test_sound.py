@@ -239,10 +239,10 @@ def test_windows_of_different_forms_are_refused(
 ) -> None:
     first = write_wav(tmp_path / "first.wav", noise(2, seed=1), RATE)
     second = write_wav(tmp_path / "second.wav", noise(2, seed=1, rate=rate, channels=channels), rate)
-    with pytest.raises(addon.failure.Failure) as told:
+    with pytest.raises(addon.failure.Failure) as caught:
         conform([(first, 0), (second, 1)], 3, tmp_path / "sound.wav")
-    assert told.value.code == "sounds_differ"
-    assert f"{rate} Hz with {channels} channels" in told.value.message
+    assert caught.value.code == "sounds_differ"
+    assert f"{rate} Hz with {channels} channels" in caught.value.message
 
 
 def no_media(file: Path) -> None:
@@ -265,9 +265,9 @@ def test_a_window_without_sound_is_reported_by_its_index(
 ) -> None:
     good = write_wav(tmp_path / "good.wav", noise(2, seed=1), RATE)
     damage(tmp_path / "bad.mp4")
-    with pytest.raises(addon.sound.NoSound) as told:
+    with pytest.raises(addon.sound.NoSound) as caught:
         conform([(good, 0), (tmp_path / "bad.mp4", 1), (good, 2)], 4, tmp_path / "out" / "sound.wav")
-    assert (told.value.code, told.value.index) == ("no_sound", 1)
+    assert (caught.value.code, caught.value.index) == ("no_sound", 1)
     assert not list(tmp_path.glob("out/*"))
 
 

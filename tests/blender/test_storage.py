@@ -93,7 +93,7 @@ def test_a_clip_is_uploaded_to_a_private_bucket_and_deleted_again(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     server, folder = bucket
-    standin.outside(storages=[server.config.endpoint])
+    standin.set_outbound(storages=[server.config.endpoint])
     uploads = len(standin.state()["uploads"])
     preferences.remember = False
     use_bucket(preferences, server)
@@ -123,7 +123,7 @@ def test_a_clip_that_could_not_be_deleted_is_deleted_when_its_file_is_opened_aga
     edits.movie(project, frames=30)
     bpy.ops.wm.save_mainfile()
     before = live_uploads(standin)
-    standin.order("delete", "status", status=400)
+    standin.inject("delete", "status", status=400)
     (job,) = edits.generate(addon, edits.edit().strips["clip"])
     assert (job.stage, len(job.uploads), live_uploads(standin)) == ("done", 1, before + 1)
     bpy.ops.wm.save_mainfile()
@@ -139,7 +139,7 @@ def test_clearing_the_list_deletes_what_is_in_storage_and_sends_nothing_while_of
     addon: Any, standin: StandIn, project: Path
 ) -> None:
     before = live_uploads(standin)
-    standin.order("delete", "status", status=400)
+    standin.inject("delete", "status", status=400)
     (job,) = edits.generate(addon, edits.movie(project, frames=30))
     operators, system = bpy.ops.mmaudio, bpy.context.preferences.system  # pyright: ignore[reportAttributeAccessIssue]
     requests_before = len(standin.state()["requests"])
@@ -165,7 +165,7 @@ def test_a_clip_is_uploaded_to_a_webdav_server_with_a_login(
     files.mkdir()
     login = ("--user", "julia", "--pass", "open sesame")
     with rclone("webdav", *login, folder=files, log=folder / "log") as private, files_for_anyone(files) as public:
-        standin.outside(storages=[public])
+        standin.set_outbound(storages=[public])
         preferences.storage, preferences.put_login = "http_put", "BASIC"
         preferences.put_upload, preferences.put_public = private + "/{name}", public + "/{name}"
         preferences.put_user, preferences.put_password = "julia", "open sesame"
@@ -188,12 +188,12 @@ def test_with_a_clip_url_nothing_is_rendered_or_uploaded_and_the_url_is_not_save
     Path(bpy.path.abspath(strip.filepath)).rename(project / "published.mp4")
     uploads = len(standin.state()["uploads"])
     with files_for_anyone(project) as public:
-        standin.outside(storages=[public])
+        standin.set_outbound(storages=[public])
         addresses.set_url(scene, f" {public}/published.mp4?sig=by-hand-s3cret ")
         (job,) = edits.generate(addon, strip, options={"clip_url": addresses.of(scene)})
     assert (job.stage, job.error) == ("done", None)
     assert len(job.runs) == 1, "12.5 s of one clip are one run"
-    assert "must be as long as the strip" in job.note
+    assert "must have the same length" in job.note
     assert standin.state()["runs"][-1]["input"]["video"] == addresses.of(scene)
     assert len(standin.state()["uploads"]) == uploads
     bpy.ops.wm.save_as_mainfile(filepath=str(project / "done.blend"), compress=False)
@@ -248,7 +248,7 @@ def test_the_command_line_accepts_a_clip_url(
     addon.compat.set_right_handle(strip, 40)
     forbid_rendering(addon, monkeypatch)
     with files_for_anyone(project) as public:
-        standin.outside(storages=[public])
+        standin.set_outbound(storages=[public])
         url = f"{public}/{Path(strip.filepath).name.replace(' ', '%20')}"
         assert addon.command.run(["generate", "--strip", "clip", "--clip-url", url, "--save"]) == 0
         edits.movie(project, frames=30, channel=7, start=100)
@@ -268,7 +268,7 @@ def webhook_of_jobs(addon: Any) -> Any:
 def tunnelled(preferences: Any, standin: StandIn) -> int:
     """Enable a webhook that the double can reach; return its local port."""
     (port,) = free_ports(1)
-    standin.outside(tunnels={HOST: port})
+    standin.set_outbound(tunnels={HOST: port})
     use_webhook(preferences, port)
     return port
 
@@ -276,7 +276,7 @@ def tunnelled(preferences: Any, standin: StandIn) -> int:
 def statuses(standin: StandIn, job: Any) -> list[int]:
     """Return the statuses of the responses to the webhook calls for the job's runs."""
     ids = [run.prediction_id for run in job.runs]
-    return [call["status"] for call in standin.state()["calls"] if call["run"] in ids]
+    return [call["status"] for call in standin.state()["webhook_calls"] if call["run"] in ids]
 
 
 def test_a_webhook_call_ends_the_wait(addon: Any, preferences: Any, standin: StandIn, project: Path) -> None:
@@ -320,7 +320,7 @@ def test_a_new_webhook_url_on_the_same_port_is_served_at_once(
     before = webhook_of_jobs(addon)
     strip, other = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=5)
     # The first job still waits for its call when the other one is started.
-    standin.order("webhook", "never")
+    standin.inject("webhook", "never")
     (first,) = edits.start(addon, strip)
     edits.until(lambda: before.listening)
 

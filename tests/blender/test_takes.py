@@ -200,7 +200,7 @@ def worst_step_db(sound: "np.ndarray", request: Any) -> float:
 
 def test_a_result_that_is_too_short_is_reported(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=48)
-    standin.order("run", "short", seconds=0.64)
+    standin.inject("run", "short", seconds=0.64)
 
     (job,) = edits.generate(addon, strip)
 

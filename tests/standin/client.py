@@ -51,25 +51,25 @@ class StandIn:
         """Environment variables that make the add-on use the test double."""
         return {"EACHLABS_BASE_URL": self.base_url, "EACHLABS_API_KEY": self.key}
 
-    def order(self, at: str, do: str, **details: Any) -> None:
+    def inject(self, at: str, do: str, **details: Any) -> None:
         """Inject a fault; `Faults` in faults.py describes the kinds."""
         self._call("POST", "faults", {"at": at, "do": do, **details})
 
-    def clear(self) -> None:
+    def clear_faults(self) -> None:
         """Remove all injected faults."""
         self._call("DELETE", "faults")
 
-    def forget(self) -> None:
+    def clear_history(self) -> None:
         """Clear the recorded requests, violations, triggered faults, uploads and webhook calls."""
-        self._call("DELETE", "state")
+        self._call("DELETE", "history")
 
     def set(self, **settings: Any) -> None:
         """Set attributes of `Service`."""
         self._call("POST", "settings", settings)
 
-    def outside(self, **settings: Any) -> None:
-        """Set attributes of `Outside`, which sends the double's own requests."""
-        self._call("POST", "outside", settings)
+    def set_outbound(self, **settings: Any) -> None:
+        """Set attributes of `Outbound`, which sends the double's own requests."""
+        self._call("POST", "outbound", settings)
 
     def state(self) -> dict[str, Any]:
         return self._call("GET", "state")

@@ -35,7 +35,7 @@ class Faults:
     break      reset the connection in the middle of the response
     stall      wait for `seconds` before the normal response
     slow       send the response in pieces over `seconds`
-    flood      respond with `body`, followed by spaces: without end, or up to `bytes`, with a Content-Length if `announced`
+    flood      respond with `body` and then spaces, without end or up to `bytes`; with `content_length`, send that header
 
     With "carried_out", "status" and "drop" perform the request nevertheless.
 
@@ -43,7 +43,7 @@ class Faults:
 
     fail       end in an error, for a `reason`
     cancel     end as cancelled
-    say        respond with `body` to each get call
+    respond    respond with `body` to each get call
     short      make the result shorter by `seconds`
     silent     make a result without an audio track
     signalled  signal the AAC encoder delay in the result
@@ -60,12 +60,12 @@ class Faults:
     """
 
     def __init__(self) -> None:
-        self.struck: list[str] = []
+        self.triggered: list[str] = []
         """Where faults have been triggered, in order."""
         self._faults: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
-    def order(self, fault: dict[str, Any]) -> None:
+    def inject(self, fault: dict[str, Any]) -> None:
         with self._lock:
             self._faults.append({"times": 1, **fault})
 
@@ -86,7 +86,7 @@ class Faults:
                 fault["after"] = fault.get("after", 0) - 1
             for fault in triggered:
                 fault["times"] -= 1
-                self.struck.append(at)
+                self.triggered.append(at)
             return triggered
 
 
@@ -120,7 +120,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
                 self._reply_slowly(action()[1], fault["seconds"])
             case "flood":
                 action()
-                self._flood(fault.get("body", "").encode(), fault.get("bytes", 1 << 40), "announced" in fault)
+                self._flood(fault.get("body", "").encode(), fault.get("bytes", 1 << 40), "content_length" in fault)
             case other:
                 raise ValueError(other)
 
@@ -145,11 +145,11 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(seconds / pieces)
 
-    def _flood(self, body: bytes, size: int, announced: bool) -> None:
+    def _flood(self, body: bytes, size: int, content_length: bool) -> None:
         """Send spaces until `size` is reached, or the client closes the connection, which raises an OSError here."""
         self.close_connection = True
         self.send_response(200)
-        self.send_header(*(("Content-Length", str(size)) if announced else ("Connection", "close")))
+        self.send_header(*(("Content-Length", str(size)) if content_length else ("Connection", "close")))
         self.end_headers()
         self.wfile.write(body)
         sent = len(body)

@@ -43,7 +43,7 @@ class Clip:
     """Mean difference from the previous frame, from 0 to 255."""
 
 
-def look(path: Path) -> Clip:
+def read_clip(path: Path) -> Clip:
     """Decode a clip. Raises RunFailed if it can't be decoded, as the model server does."""
     times: list[float] = []
     means: list[float] = []
@@ -68,7 +68,7 @@ def look(path: Path) -> Clip:
 
 def describe(path: Path) -> dict[str, object]:
     """Return a clip's properties as JSON values; `motion` and `means` have one value per frame, from 0 to 255."""
-    clip = look(path)
+    clip = read_clip(path)
     with av.open(str(path)) as file:
         codec = file.streams.video[0].codec_context
         return {
@@ -111,13 +111,15 @@ def segments(seconds: float) -> int:
     return int((seconds * MOTION_FPS - SEGMENT_FRAMES) // SEGMENT_STEP + 1)
 
 
-def score(path: Path, target: Path, *, duration: float, seed: int, signalled: bool = False, silent: bool = False) -> float:
+def generate(
+    path: Path, target: Path, *, duration: float, seed: int, signalled: bool = False, silent: bool = False
+) -> float:
     """Write the result of a run to `target`; return how many seconds of the clip were used.
 
     signalled  signal the AAC encoder delay in the mp4, as the ffmpeg program does and the public model code doesn't
     silent     write no audio track
     """
-    clip = look(path)
+    clip = read_clip(path)
     seconds = result_seconds(clip.times, duration)
     if segments(seconds) < 1:
         raise RunFailed(f"the video is too short: {seconds:.2f} s")

@@ -44,16 +44,16 @@ class Double:
             server.shutdown()
             server.server_close()
 
-    def forget(self) -> None:
+    def clear_history(self) -> None:
         service = self.service
-        for records in (self.requests, service.violations, self.faults.struck, service.uploads, service.outside.calls):
+        for records in (self.requests, service.violations, self.faults.triggered, service.uploads, service.outbound.calls):
             records.clear()
 
     def check_schema(self, path: str, body: object) -> None:
         self._schema.check(path, body)
 
     def state(self) -> dict[str, Any]:
-        faults = {"struck": self.faults.struck}
+        faults = {"triggered": self.faults.triggered}
         return {"requests": self.requests, "violations": self.service.violations, **faults, **self.service.state()}
 
 
@@ -265,21 +265,21 @@ class Api(_Handler):
             case "GET", "/_standin/state":
                 return 200, as_json(self.double.state())
             case "POST", "/_standin/faults":
-                self.double.faults.order(self.json())
+                self.double.faults.inject(self.json())
                 return 200, b"{}"
             case "POST", "/_standin/settings":
                 for name, value in self.json().items():
                     setattr(self.double.service, name, value)
                 return 200, b"{}"
-            case "POST", "/_standin/outside":
+            case "POST", "/_standin/outbound":
                 for name, value in self.json().items():
-                    setattr(self.double.service.outside, name, value)
+                    setattr(self.double.service.outbound, name, value)
                 return 200, b"{}"
             case "DELETE", "/_standin/faults":
                 self.double.faults.clear()
                 return 200, b"{}"
-            case "DELETE", "/_standin/state":
-                self.double.forget()
+            case "DELETE", "/_standin/history":
+                self.double.clear_history()
                 return 200, b"{}"
             case _:
                 raise ErrorResponse(404, {"error": "not found"})

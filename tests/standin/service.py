@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import model
-from .outside import Outside, is_public
+from .outbound import Outbound, is_public
 
 MODEL = "mmaudio"
 PUBLIC_HOST = "cdn.standin.example"
@@ -53,7 +53,7 @@ class Upload:
     headers: dict[str, str]
     issued: float
     """Unix time."""
-    life: int
+    lifetime: int
     """Seconds."""
     path: Path
     live: bool = False
@@ -103,7 +103,7 @@ class Service:
         self.api_url = ""
         self.uploads: dict[str, Upload] = {}
         self.runs: dict[str, Run] = {}
-        self.most_under_way = 0
+        self.peak_concurrent = 0
         # Some web frameworks accept only one form of a path: "slash" or "no slash". The other form gets the status
         # `other_form` (404, 405, 301, 302, 307 or 308); the Location of a redirect is "absolute" or "relative".
         self.create_form = "slash"
@@ -111,21 +111,21 @@ class Service:
         self.location = "absolute"
         self.cancelled: list[str] = []
         self.violations: list[str] = []
-        self.outside = Outside()
+        self.outbound = Outbound()
         self._folder = folder
         self._creates: list[float] = []
         self._lock = threading.Lock()
 
     def presign(self, body: dict[str, Any]) -> dict[str, Any]:
         content_type = body.get("content_type")
-        life = body.get("expires_in_seconds", 180 * 24 * 3600)
+        lifetime = body.get("expires_in_seconds", 180 * 24 * 3600)
         if not isinstance(content_type, str) or "/" not in content_type:
             raise ErrorResponse(400, {"error": "content_type is required"})
-        if not isinstance(life, int) or isinstance(life, bool):
+        if not isinstance(lifetime, int) or isinstance(lifetime, bool):
             raise ErrorResponse(400, {"error": "expires_in_seconds must be an integer"})
         if body.get("file_type", "video") not in ("image", "video", "audio", "other"):
             raise ErrorResponse(400, {"error": "invalid file_type"})
-        life = min(max(life, 60), 365 * 24 * 3600)
+        lifetime = min(max(lifetime, 60), 365 * 24 * 3600)
         file_id = str(uuid.uuid4())
         upload = Upload(
             id=file_id,
@@ -133,7 +133,7 @@ class Service:
             content_type=content_type,
             headers={"x-amz-meta-file-id": file_id, "x-amz-acl": "private"},
             issued=time.time(),
-            life=life,
+            lifetime=lifetime,
             path=self._folder / f"{file_id}.mp4",
         )
         self.uploads[file_id] = upload
@@ -141,7 +141,7 @@ class Service:
             "id": file_id,
             "presigned_url": f"{self.files_url}/put/{file_id}?X-Amz-Signature={upload.signature}",
             "public_url": upload.url,
-            "expires_at": datetime.fromtimestamp(upload.issued + life, UTC).isoformat(),
+            "expires_at": datetime.fromtimestamp(upload.issued + lifetime, UTC).isoformat(),
             "required_headers": upload.headers,
         }
 
@@ -190,15 +190,15 @@ class Service:
             run = Run(uuid.uuid4().hex, fields, time.time(), datetime.now(UTC).isoformat(), faults=run_faults)
             run.webhook_url, run.webhook_secret, run.webhook_faults = webhook_url, webhook_secret, webhook_faults or []
             self.runs[run.id] = run
-            self.most_under_way = max(self.most_under_way, self._active_runs())
+            self.peak_concurrent = max(self.peak_concurrent, self._active_runs())
         if any(fault["do"] == "early" for fault in run.webhook_faults):
-            self.outside.call(run.webhook_url, run.webhook_secret, run.id, _webhook_body(run, self.files_url))
+            self.outbound.call(run.webhook_url, run.webhook_secret, run.id, _webhook_body(run, self.files_url))
         threading.Thread(target=self._run_to_end, args=(run,), daemon=True).start()
         return {"status": "success", "message": "Prediction created successfully", "predictionID": run.id}
 
     def get(self, run_id: str) -> dict[str, Any]:
         run = self._run(run_id)
-        fault = next((fault for fault in run.faults if fault["do"] == "say"), None)
+        fault = next((fault for fault in run.faults if fault["do"] == "respond"), None)
         if fault is not None:
             return {"id": run.id, "predictionID": run.id, "input": run.input, **fault["body"]}
         body: dict[str, Any] = {
@@ -273,7 +273,7 @@ class Service:
         """Return the state that tests can read, as JSON values."""
         return {
             "uploads": [
-                {"id": u.id, "url": u.url, "live": u.live, "deleted": u.deleted, "life": u.life}
+                {"id": u.id, "url": u.url, "live": u.live, "deleted": u.deleted, "lifetime": u.lifetime}
                 for u in self.uploads.values()
             ],
             "runs": [
@@ -283,14 +283,14 @@ class Service:
                     "input": r.input,
                     "reason": r.reason,
                     "clip": r.clip,
-                    "took": r.seconds,
+                    "predict_time": r.seconds,
                     "webhook_url": r.webhook_url,
                 }
                 for r in self.runs.values()
             ],
             "cancelled": self.cancelled,
-            "most_under_way": self.most_under_way,
-            "calls": self.outside.calls,
+            "peak_concurrent": self.peak_concurrent,
+            "webhook_calls": self.outbound.calls,
         }
 
     def _run(self, run_id: str) -> Run:
@@ -328,7 +328,7 @@ class Service:
         self._check_video(fields["video"])
 
     def _check_video(self, url: str) -> None:
-        if not is_public(url) and not self.outside.reaches_loopback(url):
+        if not is_public(url) and not self.outbound.reaches_loopback(url):
             raise ErrorResponse(
                 400, {"status": 400, "error": "invalid input", "details": "video must be a public https URL"}
             )
@@ -339,8 +339,8 @@ class Service:
         """Fetch the video as the model would now; return None if that fails."""
         upload = next((upload for upload in self.uploads.values() if upload.url == url), None)
         if upload is None:
-            return self.outside.video(url)
-        live = upload.live and time.time() <= upload.issued + upload.life
+            return self.outbound.video(url)
+        live = upload.live and time.time() <= upload.issued + upload.lifetime
         return upload.path.read_bytes() if live else None
 
     def _run_to_end(self, run: Run) -> None:
@@ -359,7 +359,7 @@ class Service:
         if "unknown_run" in faults:
             body["exec_id"] = uuid.uuid4().hex
         for _ in range(2 if "twice" in faults else 1):
-            self.outside.call_with_retries(run.webhook_url, secret, run.id, body)
+            self.outbound.call_with_retries(run.webhook_url, secret, run.id, body)
 
     def _process(self, run: Run) -> None:
         """Take a run through its statuses and make its result."""
@@ -383,7 +383,7 @@ class Service:
             clip.write_bytes(video)
             run.clip = model.describe(clip)
             duration = float(run.input.get("duration", 8)) - faults.get("short", {}).get("seconds", 0)
-            used = model.score(
+            used = model.generate(
                 clip,
                 target,
                 duration=duration,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all unit tests share: the add-on without its Blender half, the double, a clip."""
+"""Fixtures of the unit tests: the add-on without bpy, the service double, storages and a clip."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-import tests.bare  # noqa: F401  # pyright: ignore[reportUnusedImport]
+import tests.addon_package  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from addon.jobs.work import pipeline
 from addon.jobs.work.runner import Runner
 from addon.media.sound import Conformed, RunResult
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import RUN_SECONDS, Double, Quick, Service, cancel_all, unheard, write_clip
+from .helpers import RUN_SECONDS, Double, InstantTransport, Service, cancel_all, no_callbacks, write_clip
 from .servers import S3Server, Scripted, answering, rclone_s3, seaweedfs
 
 
@@ -28,38 +28,38 @@ def _double() -> Iterator[Double]:
 
 @pytest.fixture
 def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy of this machine has no say over loopback."""
+    """Bypass this machine's proxy for loopback addresses."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
 
 
 @pytest.fixture
 def double(_double: Double, direct: None) -> Double:
-    """The double, well-behaved, without memory of other tests."""
-    _double.begin()
+    """Service double without faults and without the state of other tests."""
+    _double.reset()
     return _double
 
 
 @pytest.fixture
-def transport() -> Iterator[Quick]:
-    quick = Quick()
-    yield quick
-    quick.close()
+def transport() -> Iterator[InstantTransport]:
+    transport = InstantTransport()
+    yield transport
+    transport.close()
 
 
 @pytest.fixture
-def service(double: Double, transport: Quick) -> Service:
+def service(double: Double, transport: InstantTransport) -> Service:
     return Service(double.key, double.base_url, transport)
 
 
 @pytest.fixture
-def storage(service: Service, transport: Quick) -> EachlabsStorage:
+def storage(service: Service, transport: InstantTransport) -> EachlabsStorage:
     return EachlabsStorage(service, transport)
 
 
 @pytest.fixture
-def any_service(transport: Quick) -> Service:
-    """For storages that ask nothing of the service; nobody answers there."""
+def any_service(transport: InstantTransport) -> Service:
+    """Client for storages that send nothing to the service; nothing listens at its URL."""
     return Service("k3y", "http://127.0.0.1:9", transport)
 
 
@@ -83,19 +83,19 @@ def scripted(direct: None) -> Iterator[Scripted]:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second and a half of a small picture."""
+    """Clip of 1.5 seconds."""
     return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=36)
 
 
 @pytest.fixture
 def video(storage: EachlabsStorage, clip: Path) -> str:
-    """The address of a clip in the double's storage."""
-    return storage.publish(clip, *unheard).url
+    """URL of a clip in the double's storage."""
+    return storage.publish(clip, *no_callbacks).url
 
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Iterator[Runner]:
-    """Runs jobs whose journal is in the test's own folder; what is still under way is cancelled."""
+    """Runner with its journal in the test's folder. Its active jobs are cancelled after the test."""
     made = Runner()
     made.open(tmp_path)
     yield made
@@ -105,7 +105,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
 
 @pytest.fixture
 def without_aud(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a take go past its downloads: what came is put end to end, since decoding and joining is `aud`'s work."""
+    """Concatenate downloaded results instead of decoding and joining them, which needs `aud`."""
 
     def keep(
         results: Sequence[RunResult], _length: object, target: Path, _check_cancel: object, *, offset: Fraction

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can go wrong with a job between its clip and its sound, and how the job then ends. A row is one fault.
+"""Faults between a job's clip and its sound, and how the job ends. Each row is one fault.
 
-What must hold for each of them, and is held against each in test_fault_table.py, is the same: never two runs for one job,
-the sound of a run that succeeded is on disk at once or after a Retry, nothing of it stays in storage or half on disk, no
-other host sees the key, and an error names the strip, what happened and the way out.
+For each of them test_fault_table.py checks the same: never two runs for one job; the sound of a run that succeeded is on
+disk at once or after a Retry; nothing stays in storage or incomplete on disk; no other host gets the key; the error names
+the strip, what happened and what to do.
 """
 
 from collections.abc import Sequence
@@ -24,24 +24,24 @@ Order = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """stage    at which the fault strikes: a route of the double, or "run"
-    fault    what strikes, in words
-    orders   what brings it about; see `Faults` of the double
-    ends     DONE, or the error's code: then, once the fault has passed, a Retry brings the job home
-    created  how many runs there are when the job has ended for the first time
-    brings   False where the run ends without a sound: then only a new one, ordered by the Retry, can bring it
-    hurried  deadlines are short, so that the fault runs into them
-    public   the service is reached as in the field: by public names, over TLS, this machine no place to speak to
-    """
+    """Fault and its expected outcome."""
 
     stage: str
+    """Stage of the fault: a route of the double, or "run"."""
     fault: str
+    """Description of the fault."""
     orders: tuple[Order, ...]
+    """Faults to order from the double, see its `Faults`."""
     ends: str = DONE
+    """DONE, or the error's code. After an error, a Retry without the fault finishes the job."""
     created: int = 1
-    brings: bool = True
-    hurried: bool = False
+    """Number of runs when the job has ended for the first time."""
+    has_sound: bool = True
+    """The run returns a sound. If False, only a new run, created by the Retry, can."""
+    short_timeouts: bool = False
+    """Timeouts are short, so that the fault exceeds them."""
     public: bool = False
+    """The service has public names and TLS, and connections to this machine are not allowed."""
 
     @property
     def name(self) -> str:
@@ -96,7 +96,7 @@ _PUT = [
     _row("put", "lost after it was carried out", {"do": "drop", "carried_out": True}),
     _row("put", "503 after it was carried out", {**BUSY, "carried_out": True}),
     _row("put", "lost for good", {"do": "drop", "carried_out": True, "times": ALWAYS}, ends="connection", created=0),
-    _row("put", "stalls", {"do": "stall", "seconds": 1.5}, hurried=True),
+    _row("put", "stalls", {"do": "stall", "seconds": 1.5}, short_timeouts=True),
     _row("put", "the address has lapsed", _status(403, "<Error>Request has expired</Error>")),
     _row("put", "every address has lapsed", _status(403, times=ALWAYS), ends="upload_refused", created=0),
     _row("put", "503 for a while", {**BUSY, "times": 3}),
@@ -109,7 +109,9 @@ _CREATE = [
     _row("create", "reset while it is sent", {"do": "reset"}),
     _row("create", "lost before it was carried out", {"do": "drop"}),
     _row("create", "lost after it was carried out", {"do": "drop", "carried_out": True}),
-    _row("create", "no answer in time", _status(200, carried_out=True), {"do": "stall", "seconds": 1.5}, hurried=True),
+    _row(
+        "create", "no answer in time", _status(200, carried_out=True), {"do": "stall", "seconds": 1.5}, short_timeouts=True
+    ),
     _row("create", "503 that did create", {**BUSY, "carried_out": True}),
     _row("create", "503 that did not", BUSY),
     _row("create", "503 for good", {**BUSY, "times": ALWAYS}, ends="service_down", created=0),
@@ -161,8 +163,8 @@ _POLL = [
     _row("get", "429 for a while", _status(429, times=3, headers={"Retry-After": "7"})),
     _row("get", "a page for a while", {**PAGE, "times": 3}),
     _row("get", "half an answer", {"do": "truncate", "times": 2}),
-    _row("get", "an answer that comes bit by bit", {"do": "slow", "seconds": 6}, hurried=True),
-    _row("get", "a gigabyte announced", {"do": "flood", "bytes": 1 << 30, "announced": True}),
+    _row("get", "an answer that comes bit by bit", {"do": "slow", "seconds": 6}, short_timeouts=True),
+    _row("get", "a gigabyte announced", {"do": "flood", "bytes": 1 << 30, "content_length": True}),
     _row("get", "an answer without end", {"do": "flood", "body": '{"status": "'}),
     _row("get", "an answer without end for good", {"do": "flood", "times": ALWAYS}, ends="bad_answer"),
     _row("get", "an answer of 10,000 levels", _status(200, DEEP, times=2)),
@@ -172,8 +174,8 @@ _POLL = [
     _row("get", "404 for good", _status(404, '{"error": "Prediction not found"}', times=ALWAYS), ends="not_found"),
     _row("get", "the key is refused", _status(401, '{"error": "no such key"}'), ends="bad_key"),
     _row("get", "succeeded, but names no output", _says(""), ends="no_result"),
-    _row("run", "fails", {"do": "fail", "reason": "out of memory"}, ends="run_failed", brings=False),
-    _row("run", "cancelled at the service", {"do": "cancel"}, ends="run_cancelled", brings=False),
+    _row("run", "fails", {"do": "fail", "reason": "out of memory"}, ends="run_failed", has_sound=False),
+    _row("run", "cancelled at the service", {"do": "cancel"}, ends="run_cancelled", has_sound=False),
 ]
 
 _OUTPUT = [
@@ -183,7 +185,7 @@ _OUTPUT = [
     _row(
         "output",
         "a gigabyte announced",
-        {"do": "flood", "bytes": 1 << 30, "announced": True},
+        {"do": "flood", "bytes": 1 << 30, "content_length": True},
         ends="bad_answer",
     ),
     _row("output", "without end", {"do": "flood", "body": "....ftypisom"}, ends="bad_answer"),
@@ -191,15 +193,15 @@ _OUTPUT = [
     _row("output", "a page for good", {**PAGE, "times": ALWAYS}, ends="bad_answer"),
     _row("output", "empty", _status(200)),
     _row("output", "no mp4", BYTES),
-    _row("output", "no mp4 for good", {**BYTES, "times": ALWAYS}, ends="no_sound", brings=False),
+    _row("output", "no mp4 for good", {**BYTES, "times": ALWAYS}, ends="no_sound", has_sound=False),
     _row("output", "403: its address has lapsed", _status(403)),
     _row("output", "404 for a moment", _status(404)),
     _row("output", "403 for good", _status(403, times=ALWAYS), ends="result_gone"),
     _row("output", "404 for good", _status(404, times=ALWAYS), ends="result_gone"),
     _row("output", "503 for a while", {**BUSY, "times": 3}),
     _row("output", "429 for a while", _status(429, times=3, headers={"Retry-After": "7"})),
-    _row("output", "comes bit by bit", {"do": "slow", "seconds": 6}, hurried=True),
-    _row("output", "stalls", {"do": "stall", "seconds": 1.5}, hurried=True),
+    _row("output", "comes bit by bit", {"do": "slow", "seconds": 6}, short_timeouts=True),
+    _row("output", "stalls", {"do": "stall", "seconds": 1.5}, short_timeouts=True),
     _row("output", "a name that is a path", {"do": "headers", "headers": ASTRAY}),
     _row("output", "leads to a private address", _leads_to("https://10.0.0.1/a.mp4"), ends="unsafe_url"),
     _row("output", "leads to plain http", _leads_to("http://cdn.example/a.mp4"), ends="unsafe_url"),

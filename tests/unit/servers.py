@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real storages on loopback, each in a process that ends with the tests, and a server that answers as it is told.
+"""Real storages on loopback, in processes that end with the tests, and a scripted server.
 
-rclone and SeaweedFS check signatures; the mock servers that are often used for this let wrong ones pass.
+rclone and SeaweedFS check signatures; the mock servers that are often used for this accept wrong ones.
 """
 
 import hashlib
@@ -28,29 +28,29 @@ from aws_request_signer import UNSIGNED_PAYLOAD, AwsRequestSigner
 
 from addon.service.storage.s3 import S3Config
 
-from .parts import until
+from .helpers import wait_until
 
 BUCKET = "media"
 OTHER_BUCKET = "private"
 VIRTUAL_HOST = "s3.localhost"
 
-# Waits for its standard input to end, which it does however the tests end, and takes the server along.
+# Waits for the end of its standard input, which ends however the tests end, and then kills the server.
 _GUARD = "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdin=-3); sys.stdin.read(); p.kill(); p.wait()"
 _STS_KEY = "c3R1ZGlvLXNpZ25pbmcta2V5LW9mLTMyLWxldHRlcnMhIQ=="
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """A server that knows `config`'s key and has its bucket."""
+    """Server that accepts the key of `config` and has its bucket."""
 
     name: str
     config: S3Config
     limited: S3Config | None = None
-    """A key that may do nothing outside BUCKET, set up for OTHER_BUCKET."""
+    """Settings of OTHER_BUCKET with a key that is valid for BUCKET only."""
 
 
 def program(name: str) -> str:
-    """A program that a package has brought into this environment; skips the test where it has none for this machine."""
+    """Return the path of a program from a package. Skip the test if the package has none for this machine."""
     found = shutil.which(name, path=sysconfig.get_path("scripts"))
     if found is None:
         pytest.skip(f"{name} has no package for this kind of machine")
@@ -73,10 +73,10 @@ def _running(command: list[str], log: Path) -> Generator[None, None, None]:
 
 @contextmanager
 def rclone(*serve: str, folder: Path, log: Path) -> Generator[str, None, None]:
-    """`rclone serve` of a folder; gives its address."""
+    """Run `rclone serve` for a folder and yield its URL."""
     command = [program("rclone"), "serve", *serve, "--addr", "127.0.0.1:0", "--config", str(log.with_suffix(".conf"))]
     with _running([*command, str(folder)], log):
-        until(lambda: " on [http" in log.read_text())
+        wait_until(lambda: " on [http" in log.read_text())
         found = re.search(r" on \[(http://[\d.:]+)/\]", log.read_text())
         assert found is not None
         yield found[1]
@@ -84,7 +84,7 @@ def rclone(*serve: str, folder: Path, log: Path) -> Generator[str, None, None]:
 
 @contextmanager
 def files_for_anyone(folder: Path) -> Generator[str, None, None]:
-    """A plain server of a folder's files, as it may stand before a WebDAV; gives its address."""
+    """Serve a folder's files publicly, as a server next to a WebDAV may do, and yield its URL."""
 
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *rest: Any) -> None:
@@ -101,7 +101,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news."""
+        """Ignore clients that close their connection."""
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def _serving(handler: type[BaseHTTPRequestHandler]) -> Generator[str, None, None
 @contextmanager
 def rclone_s3(folder: Path) -> Generator[S3Server, None, None]:
     (folder / "files" / BUCKET).mkdir(parents=True)
-    # A slash and a plus sign, as real secrets have them.
+    # Real secrets also contain slashes and plus signs.
     key, secret = "AKIDRCLONE", "rclone/secret+0123456789"
     with rclone("s3", "--auth-key", f"{key},{secret}", folder=folder / "files", log=folder / "log") as endpoint:
         yield S3Server("rclone", S3Config(endpoint, BUCKET, access_key=key, secret_key=secret))
@@ -126,7 +126,7 @@ def rclone_s3(folder: Path) -> Generator[S3Server, None, None]:
 
 @contextmanager
 def seaweedfs(folder: Path) -> Generator[S3Server, None, None]:
-    """SeaweedFS with two buckets, a key for both, one for BUCKET alone, and session tokens for whoever asks."""
+    """Run SeaweedFS with two buckets, a key for both, a key for BUCKET only, and session tokens on request."""
     data = folder / "data"
     data.mkdir()
     admin = {"accessKey": "AKIDWEED", "secretKey": "weed/secret+0123456789"}
@@ -148,7 +148,7 @@ def seaweedfs(folder: Path) -> Generator[S3Server, None, None]:
     others = replace(config, bucket=OTHER_BUCKET, access_key=limited["accessKey"], secret_key=limited["secretKey"])
     try:
         with _running(_weed(folder, data, ports), folder / "log"):
-            until(lambda: all(_make_bucket(config, bucket) for bucket in (BUCKET, OTHER_BUCKET)), 60)
+            wait_until(lambda: all(_make_bucket(config, bucket) for bucket in (BUCKET, OTHER_BUCKET)), 60)
             yield S3Server("seaweedfs", config, others)
     finally:
         for role, port in zip(("master", "volume", "filer", "s3"), ports[1::2], strict=True):
@@ -164,7 +164,7 @@ def _weed(folder: Path, data: Path, ports: list[int]) -> list[str]:
         *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false", "-master.volumeSizeLimitMB=64"),
         *(f"-s3.config={folder / 's3.json'}", f"-s3.iam.config={folder / 'iam.json'}", "-s3.autoCreateBucket=false"),
         f"-s3.domainName={VIRTUAL_HOST}",
-        # Clips are kept with their names, so that nothing waits for a volume to be made.
+        # Stores clips in the filer, so that nothing waits for a new volume.
         "-filer.saveToFilerLimit=100000000",
         *(f"-filer.localSocket={folder / 'filer.sock'}", f"-s3.localSocket={folder / 's3.sock'}"),
     ]
@@ -180,7 +180,7 @@ def _make_bucket(config: S3Config, bucket: str) -> bool:
 
 
 def with_session_token(config: S3Config) -> S3Config:
-    """The same bucket, with a key that SeaweedFS gives out for an hour."""
+    """Return settings with temporary credentials from SeaweedFS, which are valid for an hour."""
     signer = AwsRequestSigner(config.region, config.access_key, config.secret_key, "sts")
     body = urlencode({"Action": "GetFederationToken", "Version": "2011-06-15", "Name": "artist"}).encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -207,10 +207,11 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as it came; `target` is the path and query, unchanged."""
+    """Received request."""
 
     method: str
     target: str
+    """Path and query, unchanged."""
     headers: dict[str, str]
     body: bytes
 
@@ -223,22 +224,20 @@ class Reply:
 
 
 class Scripted:
-    """A server that keeps what is put there, until it is told to answer something else.
-
-    seen     what it was asked
-    replies  given one after the other, the last again and again; none while empty
-    instead  the answer to all requests of a method
-    answer   called with each request; what it returns, if anything, is the answer
-    late     how many times what is kept is not yet found
-    """
+    """Server that stores what is put there, unless it is scripted to respond otherwise."""
 
     def __init__(self) -> None:
         self.address = ""
         self.seen: list[Seen] = []
+        """Received requests."""
         self.replies: list[Reply] = []
+        """Responses to the next requests; the last one is repeated."""
         self.instead: dict[str, Reply] = {}
+        """Responses to all requests of a method."""
         self.answer: Callable[[Seen], Reply | None] = lambda seen: None
+        """Function that returns the response to a request, or None for the default."""
         self.late = 0
+        """Number of requests for which a stored file is not found yet."""
         self._kept: dict[str, bytes] = {}
 
     def reply(self, seen: Seen) -> Reply:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A batch of 200 strips for a key that may have two runs in flight, by the clock: over real sockets, by the real Runner."""
+"""Test of a batch of 200 strips with a key for two concurrent runs: real sockets and Runner, in real time."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ from addon.jobs.model.run import Stage
 from addon.jobs.work import model_run
 from addon.jobs.work.runner import Runner
 
-from .parts import Double, cancel_all, context_for, drained, new_job
+from .helpers import Double, cancel_all, context_for, drain_until, new_job
 
 CAP = 2
 JOBS = 200
@@ -23,7 +23,7 @@ JOBS = 200
     sys.version_info < (3, 13), reason="waits two minutes for its turn to create; shown once, on Python 3.13, for all"
 )
 @pytest.mark.usefixtures("without_aud")
-def test_a_batch_of_200_goes_through_a_cap_of_2(
+def test_a_batch_of_200_completes_with_a_cap_of_2(
     double: Double,
     clip: Path,
     tmp_path: Path,
@@ -35,29 +35,29 @@ def test_a_batch_of_200_goes_through_a_cap_of_2(
     job_context = context_for(double, tmp_path, "refuse")
     jobs = [new_job(tmp_path, f"Shot {number}") for number in range(JOBS)]
     for job in jobs:
-        # Rendered already: what is shown here is what comes after.
+        # The clips are already rendered, since this is a test of the later stages.
         job_context.folder(job.id).mkdir(parents=True)
         shutil.copy(clip, job_context.folder(job.id) / "clip-000.mp4")
     runner = Runner()
     runner.open(tmp_path)
     runner.add(jobs, job_context)
     try:
-        drained(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs), 300)
+        drain_until(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs), 300)
         assert [job.error for job in runner.jobs if job.stage is not Stage.PLACING or job.error] == []
     finally:
         cancel_all(runner)
         runner.close(20)
     state = double.state()
     assert len({run["input"]["video"] for run in state["runs"]}) == len(state["runs"]) == JOBS
-    assert state["most_under_way"] == CAP
+    assert state["peak_concurrent"] == CAP
     asked = [request["time"] for request in double.requests("POST", "/v1/prediction") if "cancel" not in request["path"]]
     a_minute = max(sum(at <= other < at + CREATES_SECONDS for other in asked) for at in asked)
     assert a_minute <= CREATES_MAX
-    # The first ten at once, and from then on one each minute that tries one more.
+    # The first ten at once, and then one a minute that tries to raise the cap.
     refused, minutes = len(asked) - JOBS, (asked[-1] - asked[0]) / 60
     assert refused <= SLOTS_MAX + minutes + 1
     record_property(
         f"a batch of {JOBS} against a cap of {CAP}",
-        f"none failed, {state['most_under_way']} in flight at most, {a_minute} creates in a minute at most, "
+        f"none failed, {state['peak_concurrent']} in flight at most, {a_minute} creates in a minute at most, "
         f"{refused} refused, {minutes * 60:.0f} s",
     )

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whichever form of its URLs the service takes, with or without a trailing slash, each order makes one run, and the key and
-the body go to no other address."""
+"""Tests of create URLs with and without a trailing slash: each create call makes one run, no other URL gets the key."""
 
 import json
 import threading
@@ -19,9 +18,9 @@ from addon.service.net.transport import Response
 from addon.service.storage import Published
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, Quick, Service, context_for, fields, go, new_job, until
+from .helpers import Double, InstantTransport, Service, context_for, fields, new_job, run_job, wait_until
+from .raw_server import raw_server
 from .servers import Reply, Scripted, Seen
-from .wire import wire
 
 SLASH, NO_SLASH = "/v1/prediction/", "/v1/prediction"
 FORMS = [("slash", SLASH), ("no slash", NO_SLASH)]
@@ -32,7 +31,7 @@ BODY = {"status": "error", "message": "refused", "details": DETAILS}
 
 
 def creates(double: Double) -> list[str]:
-    """The paths of all requests that were to create a run."""
+    """Return the paths of all create calls."""
     return [request["path"] for request in double.requests("POST", NO_SLASH) if "cancel" not in request["path"]]
 
 
@@ -42,8 +41,8 @@ def runs(double: Double) -> list[str]:
 
 @pytest.mark.parametrize(("form", "path"), FORMS)
 @pytest.mark.parametrize(("status", "location"), OTHER_FORM)
-def test_every_form_makes_one_run_and_the_next_create_goes_straight_to_it(
-    *, form: str, path: str, status: int, location: str, double: Double, video: str, transport: Quick
+def test_every_form_creates_one_run_and_is_used_at_once_the_next_time(
+    *, form: str, path: str, status: int, location: str, double: Double, video: str, transport: InstantTransport
 ) -> None:
     double.set(create_form=form, other_form=status, location=location)
     paths: dict[str, str] = {}
@@ -61,12 +60,12 @@ def test_every_form_makes_one_run_and_the_next_create_goes_straight_to_it(
 @pytest.mark.parametrize("status", [307, 404])
 def test_a_whole_job_is_done_in_each_form(form: str, status: int, double: Double, tmp_path: Path) -> None:
     double.set(create_form=form, other_form=status)
-    assert go(new_job(tmp_path), context_for(double, tmp_path))[-1].stage is Stage.PLACING
+    assert run_job(new_job(tmp_path), context_for(double, tmp_path))[-1].stage is Stage.PLACING
     assert len(runs(double)) == 1
     assert double.state()["violations"] == []
 
 
-def test_a_service_that_changes_its_form_meanwhile_is_followed(service: Service, double: Double, video: str) -> None:
+def test_a_service_may_change_its_form(service: Service, double: Double, video: str) -> None:
     for number, (form, status) in enumerate([("no slash", 404), ("slash", 404), ("no slash", 308), ("slash", 307)]):
         double.set(create_form=form, other_form=status)
         service.start_run(fields(video, seed=number))
@@ -74,7 +73,9 @@ def test_a_service_that_changes_its_form_meanwhile_is_followed(service: Service,
     assert len(runs(double)) == 4
 
 
-def test_what_worked_is_kept_for_its_own_base_url_only(double: Double, video: str, transport: Quick) -> None:
+def test_a_form_that_worked_is_remembered_for_its_base_url_only(
+    double: Double, video: str, transport: InstantTransport
+) -> None:
     double.set(create_form="no slash")
     paths: dict[str, str] = {}
     for host in ("127.0.0.1", "localhost"):
@@ -82,9 +83,9 @@ def test_what_worked_is_kept_for_its_own_base_url_only(double: Double, video: st
     assert creates(double) == [SLASH, NO_SLASH, SLASH, NO_SLASH]
 
 
-def test_what_did_not_work_is_not_kept(service: Service, double: Double, video: str) -> None:
+def test_a_form_that_failed_is_not_remembered(service: Service, double: Double, video: str) -> None:
     double.set(create_form="no slash", other_form=307)
-    double.answer("create", BODY, 400)
+    double.respond("create", BODY, 400)
     with pytest.raises(Failure):
         service.start_run(fields(video))
     double.set(create_form="slash")
@@ -93,7 +94,7 @@ def test_what_did_not_work_is_not_kept(service: Service, double: Double, video: 
 
 
 @pytest.mark.parametrize("status", [301, 307, 404, 405])
-def test_both_requests_carry_the_same_body_and_key(status: int, transport: Quick, scripted: Scripted) -> None:
+def test_both_requests_carry_the_same_body_and_key(status: int, transport: InstantTransport, scripted: Scripted) -> None:
     def answer(seen: Seen) -> Reply:
         if seen.target == SLASH:
             return Reply(status, headers={"Location": NO_SLASH} if status < 400 else {})
@@ -111,19 +112,21 @@ def test_both_requests_carry_the_same_body_and_key(status: int, transport: Quick
     ] * 2
 
 
-Calls = dict[str, Callable[[Service, Quick], object]]
+Calls = dict[str, Callable[[Service, InstantTransport], object]]
 CALLS: Calls = {
     "GET /v1/prediction/run": lambda service, _: service.poll("run"),
     "POST /v1/prediction/run/cancel": lambda service, _: service.cancel("run"),
     "GET /v1/executions": lambda service, _: service.find_run(fields("https://cdn.example/clip.mp4"), 0.0),
     "POST /v1/upload/presign": lambda service, _: service.call("POST", "/v1/upload/presign", {"content_type": "video/mp4"}),
-    "DELETE /v1/files/file": lambda service, quick: EachlabsStorage(service, quick).delete(Published("file", "")),
+    "DELETE /v1/files/file": lambda service, transport: EachlabsStorage(service, transport).delete(Published("file", "")),
 }
 
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_every_call_follows_a_redirect_by_the_slash(name: str, status: int, transport: Quick, scripted: Scripted) -> None:
+def test_every_call_follows_a_redirect_by_the_slash(
+    name: str, status: int, transport: InstantTransport, scripted: Scripted
+) -> None:
     def answer(seen: Seen) -> Reply:
         path = seen.target.partition("?")[0]
         return Reply(200, b"{}") if path.endswith("/") else Reply(status, headers={"Location": toggle_slash(seen.target)})
@@ -138,7 +141,7 @@ def test_every_call_follows_a_redirect_by_the_slash(name: str, status: int, tran
     assert scripted.seen
 
 
-def test_only_a_create_tries_a_404_in_the_other_form(transport: Quick, scripted: Scripted) -> None:
+def test_only_a_create_tries_a_404_in_the_other_form(transport: InstantTransport, scripted: Scripted) -> None:
     scripted.answer = lambda _: Reply(404)
     with pytest.raises(Failure):
         Service("k3y", scripted.address, transport).cancel("run")
@@ -191,23 +194,21 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("location", ELSEWHERE)
 @pytest.mark.parametrize("status", [301, 307])
-def test_a_redirect_to_anywhere_else_gets_no_second_request(
-    status: int, location: str, service: Service, double: Double, video: str
-) -> None:
+def test_other_redirects_are_not_followed(status: int, location: str, service: Service, double: Double, video: str) -> None:
     port = int(double.base_url.rpartition(":")[2])
-    with wire(lambda _connection, _server: None) as other:
+    with raw_server(lambda _connection, _server: None) as other:
         headers = {"Location": location.format(api=port, other=other.port)}
-        double.answer("create", "", status, headers=headers, times=ALWAYS)
-        with pytest.raises(Failure, match="unexpected response") as told:
+        double.respond("create", "", status, headers=headers, times=ALWAYS)
+        with pytest.raises(Failure, match="unexpected response") as raised:
             service.start_run(fields(video))
         assert other.connections == 0
-    assert told.value.code == "bad_answer"
+    assert raised.value.code == "bad_answer"
     assert creates(double) == [SLASH]
     assert runs(double) == []
 
 
 @pytest.mark.parametrize("status", [300, 303, 304, 305, 200, 404, 500])
-def test_only_a_redirect_that_keeps_the_request_is_one(status: int) -> None:
+def test_only_redirects_that_keep_the_method_are_followed(status: int) -> None:
     url = "https://api.example/v1/prediction/"
     assert not redirects_by_slash(Response(status, {"Location": toggle_slash(url)}, b""), url)
 
@@ -245,14 +246,16 @@ def test_a_redirect_is_compared_part_by_part(url: str, location: str, follows: b
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_forms_that_redirect_to_each_other_end_after_one_round(status: int, transport: Quick, scripted: Scripted) -> None:
+def test_forms_that_redirect_to_each_other_end_after_one_round(
+    status: int, transport: InstantTransport, scripted: Scripted
+) -> None:
     scripted.answer = lambda seen: Reply(status, headers={"Location": toggle_slash(seen.target)})
     service = Service("k3y", scripted.address, transport)
     for call in (lambda: service.start_run(fields("https://cdn.example/clip.mp4")), lambda: service.poll("run")):
         scripted.seen.clear()
-        with pytest.raises(Failure, match="unexpected response") as told:
+        with pytest.raises(Failure, match="unexpected response") as raised:
             call()
-        assert told.value.code == "bad_answer"
+        assert raised.value.code == "bad_answer"
         assert len(scripted.seen) == 2
     assert transport.waited == []
 
@@ -260,17 +263,17 @@ def test_forms_that_redirect_to_each_other_end_after_one_round(status: int, tran
 @pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (405, "bad_answer")])
 @pytest.mark.parametrize("other_form", [404, 405, 307])
 @pytest.mark.parametrize("known", [False, True])
-def test_what_both_forms_refuse_is_told_in_the_words_of_the_first(
+def test_if_both_forms_fail_the_first_error_is_reported(
     *, status: int, code: str, other_form: int, known: bool, service: Service, double: Double, video: str
 ) -> None:
     double.set(other_form=other_form)
     started = [service.start_run(fields(video, seed=2))] if known else []
-    double.answer("create", BODY, status, times=ALWAYS)
-    with pytest.raises(Failure) as told:
+    double.respond("create", BODY, status, times=ALWAYS)
+    with pytest.raises(Failure) as raised:
         service.start_run(fields(video))
-    assert told.value.code == code
-    assert DETAILS in told.value.message
-    assert f"HTTP {status}" in told.value.message
+    assert raised.value.code == code
+    assert DETAILS in raised.value.message
+    assert f"HTTP {status}" in raised.value.message
     assert creates(double)[len(started) :] == [SLASH, NO_SLASH]
     assert runs(double) == started
 
@@ -278,34 +281,34 @@ def test_what_both_forms_refuse_is_told_in_the_words_of_the_first(
 @pytest.mark.parametrize(
     ("status", "code"), [(400, "invalid_input"), (401, "bad_key"), (402, "balance"), (403, "bad_key"), (404, "not_found")]
 )
-def test_after_a_redirect_the_second_answer_counts(
+def test_after_a_redirect_the_second_response_is_reported(
     status: int, code: str, service: Service, double: Double, video: str
 ) -> None:
     double.set(create_form="no slash", other_form=307)
-    double.answer("create", BODY, status, times=ALWAYS)
-    with pytest.raises(Failure) as told:
+    double.respond("create", BODY, status, times=ALWAYS)
+    with pytest.raises(Failure) as raised:
         service.start_run(fields(video))
-    assert (told.value.code, DETAILS in told.value.message) == (code, True)
+    assert (raised.value.code, DETAILS in raised.value.message) == (code, True)
     assert creates(double) == [SLASH, NO_SLASH]
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "invalid_input"), (401, "bad_key"), (402, "balance")])
-def test_after_a_404_a_refusal_of_the_order_itself_counts(
+def test_after_a_404_an_error_about_the_request_is_reported(
     status: int, code: str, service: Service, double: Double, video: str
 ) -> None:
     double.set(create_form="no slash", other_form=404)
-    double.answer("create", BODY, status, times=ALWAYS)
-    with pytest.raises(Failure) as told:
+    double.respond("create", BODY, status, times=ALWAYS)
+    with pytest.raises(Failure) as raised:
         service.start_run(fields(video))
-    assert (told.value.code, DETAILS in told.value.message) == (code, True)
+    assert (raised.value.code, DETAILS in raised.value.message) == (code, True)
     assert creates(double) == [SLASH, NO_SLASH]
 
 
-def test_a_wrong_key_is_not_tried_in_the_other_form(double: Double, transport: Quick) -> None:
+def test_the_other_form_is_not_tried_after_a_wrong_key(double: Double, transport: InstantTransport) -> None:
     double.set(create_form="no slash", other_form=404)
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         Service("other", double.base_url, transport).start_run(fields("https://cdn.example/clip.mp4"))
-    assert told.value.code == "bad_key"
+    assert raised.value.code == "bad_key"
     assert creates(double) == [SLASH]
 
 
@@ -319,27 +322,27 @@ LOST = [
 @pytest.mark.parametrize("fault", LOST)
 @pytest.mark.parametrize("other_form", [307, 404])
 @pytest.mark.parametrize("carried_out", [True, False])
-def test_a_lost_answer_to_the_second_request_is_settled(
+def test_a_lost_response_to_the_second_request_is_settled(
     *, fault: dict[str, Any], other_form: int, carried_out: bool, service: Service, double: Double, video: str
 ) -> None:
     double.set(create_form="no slash", other_form=other_form)
     order: dict[str, Any] = {**fault, "carried_out": True} if carried_out else fault
-    double.order("create", **order)
+    double.inject("create", **order)
     run = service.start_run(fields(video))
     assert runs(double) == [run]
     assert creates(double) == [SLASH, NO_SLASH] * (1 if carried_out else 2)
     assert double.requests("GET", "/v1/executions")
 
 
-def test_a_lost_answer_is_not_tried_in_the_other_form(service: Service, double: Double, video: str) -> None:
-    double.order("create", "drop", carried_out=True)
+def test_the_other_form_is_not_tried_after_a_lost_response(service: Service, double: Double, video: str) -> None:
+    double.inject("create", "drop", carried_out=True)
     run = service.start_run(fields(video))
     assert runs(double) == [run]
     assert creates(double) == [SLASH]
 
 
 class Recorder:
-    """A slot, and an upload that notes each look at its life."""
+    """Slot and upload that record their use."""
 
     def __init__(self, double: Double) -> None:
         self.events: list[str] = []
@@ -368,11 +371,9 @@ class Recorder:
 
 
 @pytest.mark.parametrize("other_form", [307, 404])
-def test_the_second_request_waits_for_its_turn_as_the_first(
-    other_form: int, service: Service, double: Double, video: str
-) -> None:
+def test_the_second_request_needs_a_slot_as_the_first(other_form: int, service: Service, double: Double, video: str) -> None:
     double.set(create_form="no slash", other_form=other_form)
-    double.answer("create", {"error": "too many"}, 429, headers={"Retry-After": "2"})
+    double.respond("create", {"error": "too many"}, 429, headers={"Retry-After": "2"})
     recorder = Recorder(double)
     service.start_run(fields(video), slot=recorder, clip=recorder.upload(video))
     once = ["turn", "check", "1 sent"]
@@ -382,8 +383,8 @@ def test_the_second_request_waits_for_its_turn_as_the_first(
 
 @pytest.mark.parametrize("other_form", [307, 404])
 @pytest.mark.parametrize("why", ["cancelled", "a clip that has lapsed"])
-def test_between_both_requests_the_order_can_still_be_stopped(
-    *, other_form: int, why: str, service: Service, double: Double, video: str, transport: Quick
+def test_a_job_can_be_stopped_between_both_requests(
+    *, other_form: int, why: str, service: Service, double: Double, video: str, transport: InstantTransport
 ) -> None:
     def stop(number: int) -> None:
         if number == 2:
@@ -402,14 +403,14 @@ def test_between_both_requests_the_order_can_still_be_stopped(
 
 
 @pytest.mark.parametrize("other_form", [307, 404])
-def test_a_cancel_during_the_second_request_still_hears_of_its_run(
-    other_form: int, service: Service, double: Double, video: str, transport: Quick
+def test_a_cancel_during_the_second_request_still_reads_the_id(
+    other_form: int, service: Service, double: Double, video: str, transport: InstantTransport
 ) -> None:
     double.set(create_form="no slash", other_form=other_form)
-    double.order("create", "stall", seconds=0.5)
+    double.inject("create", "stall", seconds=0.5)
 
     def cancel() -> None:
-        until(lambda: len(creates(double)) == 2 and not runs(double))
+        wait_until(lambda: len(creates(double)) == 2 and not runs(double))
         transport.cancel.set()
 
     thread = threading.Thread(target=cancel)

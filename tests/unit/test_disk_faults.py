@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a disk or a network drive refuses is told in words. No drive of a unit test is really gone: its answers are patched
-in here; tests/blender has a real one.
-"""
+"""Tests of failures of disks and network drives. The system errors are patched in here; tests/blender has real drives."""
 
 import errno
 import os
@@ -31,11 +29,11 @@ def fault(number: int) -> OSError:
 
 
 @pytest.mark.parametrize(("number", "reason", "way_out"), TOLD)
-def test_a_fault_is_told_with_the_way_out(number: int, reason: str, way_out: str) -> None:
+def test_a_disk_error_has_a_reason_and_a_hint(number: int, reason: str, way_out: str) -> None:
     for said in (fault(number), RuntimeError(f"Error: Cannot open file: {os.strerror(number)}.\n")):
-        told = disk_failure(said, "The edit can't be saved", "or choose another folder")
-        assert told.message == f"The edit can't be saved: {reason}."
-        assert told.hint == f"{way_out} or choose another folder, then retry."
+        failure = disk_failure(said, "The edit can't be saved", "or choose another folder")
+        assert failure.message == f"The edit can't be saved: {reason}."
+        assert failure.hint == f"{way_out} or choose another folder, then retry."
 
 
 def test_a_file_without_access_is_to_be_made_readable() -> None:
@@ -50,15 +48,15 @@ def test_a_file_without_access_is_to_be_made_readable() -> None:
         (errno.EACCES, 21, "the drive is not connected"),
     ],
 )
-def test_what_windows_says_of_drives_is_known(number: int, code: int, reason: str) -> None:
+def test_windows_errors_of_drives_are_known(number: int, code: int, reason: str) -> None:
     of_windows = fault(number)
-    # Python has this attribute on Windows only.
+    # This attribute exists on Windows only.
     vars(of_windows)["winerror"] = code
     assert reason in disk_failure(of_windows, "It can't be read").message
 
 
 @pytest.mark.parametrize(("number", "reason", "way_out"), TOLD)
-def test_a_folder_that_answers_with_a_fault_takes_no_sounds(
+def test_a_folder_that_can_not_be_accessed_is_rejected(
     *, number: int, reason: str, way_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     share = tmp_path / "share"
@@ -73,22 +71,22 @@ def test_a_folder_that_answers_with_a_fault_takes_no_sounds(
 
         monkeypatch.setattr(Path, name, answer)
     for asked in (share, share / "deeper" / "down"):
-        with pytest.raises(Failure) as told:
+        with pytest.raises(Failure) as raised:
             folder.check(asked, f"Sounds can't be written to {asked}")
-        assert told.value.message == f"Sounds can't be written to {asked}: {reason}." and way_out in told.value.hint
-        with pytest.raises(Failure) as told:
+        assert raised.value.message == f"Sounds can't be written to {asked}: {reason}." and way_out in raised.value.hint
+        with pytest.raises(Failure) as raised:
             folder.is_folder(asked, f"The edit can't be saved in {asked}")
-        assert reason in told.value.message
+        assert reason in raised.value.message
 
 
-def test_what_is_not_there_is_no_folder(tmp_path: Path) -> None:
+def test_a_missing_path_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     named = [tmp_path, tmp_path / "file", tmp_path / "file" / "below", tmp_path / "missing"]
     assert [folder.is_folder(path, "It can't be saved") for path in named] == [True, False, False, False]
 
 
-def test_a_path_that_no_system_takes_is_told() -> None:
+def test_an_invalid_path_is_reported() -> None:
     for ask in (folder.check, folder.is_folder):
-        with pytest.raises(Failure) as told:
+        with pytest.raises(Failure) as raised:
             ask(Path("/a\0b"), "It can't be saved")
-        assert "null" in told.value.message
+        assert "null" in raised.value.message

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every error of the service ends in a plain sentence, and no run is ever started twice."""
+"""Tests that each error of the service ends in a sentence, and that no run is ever started twice."""
 
 import socket
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from addon.service.storage import Published
 from addon.service.storage import eachlabs as eachlabs_storage
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, Quick, Service, fields, unheard
+from .helpers import Double, InstantTransport, Service, fields, no_callbacks
 
 DETAILS = "a maximum of 2 runs"
 BODY = {"status": 400, "error": "refused", "details": DETAILS}
@@ -25,18 +25,18 @@ FINAL = [(400, "invalid_input"), (401, "bad_key"), (402, "balance"), (403, "bad_
 UNUSUAL = [(302, "bad_answer"), (413, "too_large"), (418, "bad_answer")]
 TRANSIENT = [(429, "rate_limited"), (500, "service_down"), (502, "service_down"), (503, "service_down")]
 STEPS = ["create", "get", "presign"]
-# A run that isn't known yet is asked for again, and one that is refused by 429 waits: see below, and the fault table.
+# A 404 of a new run is polled again, and a create call waits after a 429: see below, and the fault table.
 FINAL_ASKED = [(step, *told) for step in STEPS for told in FINAL + UNUSUAL if (step, told[0]) != ("get", 404)]
 TRANSIENT_ASKED = [(step, *told) for step in STEPS for told in TRANSIENT if (step, told[0]) != ("create", 429)]
 
 
 @pytest.fixture
 def calls(service: Service, storage: EachlabsStorage, video: str, clip: Path) -> dict[str, Callable[[], object]]:
-    """One call of the service for each step; each begins with one request."""
+    """One call of the client for each step; each begins with one request."""
     return {
         "create": lambda: service.start_run(fields(video)),
         "get": lambda: service.poll("some-run"),
-        "presign": lambda: storage.publish(clip, *unheard),
+        "presign": lambda: storage.publish(clip, *no_callbacks),
         "delete": lambda: storage.delete(Published("some-file", "https://cdn.example/some-file")),
     }
 
@@ -50,44 +50,44 @@ PATHS = {
 
 
 def count(double: Double, step: str) -> int:
-    """How often a step was asked for; the upload that made the video is not counted."""
+    """Return the number of requests of a step, without the upload of the fixture `video`."""
     return len(double.requests(*PATHS[step])) - (step == "presign")
 
 
 @pytest.mark.parametrize(("step", "status", "code"), FINAL_ASKED)
-def test_a_final_error_is_told_at_once_with_its_details(
-    *, step: str, status: int, code: str, calls: dict[str, Callable[[], object]], double: Double, transport: Quick
+def test_a_final_error_is_reported_at_once_with_its_details(
+    *, step: str, status: int, code: str, calls: dict[str, Callable[[], object]], double: Double, transport: InstantTransport
 ) -> None:
-    double.answer(step, BODY, status, times=ALWAYS)
-    with pytest.raises(Failure) as told:
+    double.respond(step, BODY, status, times=ALWAYS)
+    with pytest.raises(Failure) as raised:
         calls[step]()
-    assert told.value.code == code
-    assert DETAILS in told.value.message
-    assert f"HTTP {status}, request standin-" in told.value.message
-    assert told.value.hint
-    # A create's 404 is tried once in the other form of its path.
+    assert raised.value.code == code
+    assert DETAILS in raised.value.message
+    assert f"HTTP {status}, request standin-" in raised.value.message
+    assert raised.value.hint
+    # After a 404, a create call tries the other form of its path once.
     assert count(double, step) == (2 if (step, status) == ("create", 404) else 1)
     assert transport.waited == []
 
 
 @pytest.mark.parametrize(("step", "status", "code"), TRANSIENT_ASKED)
-def test_trouble_that_stays_is_told_after_a_few_tries(
+def test_a_permanent_error_is_reported_after_several_attempts(
     step: str, status: int, code: str, calls: dict[str, Callable[[], object]], double: Double
 ) -> None:
-    double.answer(step, BODY, status, times=ALWAYS)
-    with pytest.raises(Failure) as told:
+    double.respond(step, BODY, status, times=ALWAYS)
+    with pytest.raises(Failure) as raised:
         calls[step]()
-    assert told.value.code == code
-    assert DETAILS in told.value.message
-    assert f"HTTP {status}, request standin-" in told.value.message
-    assert told.value.hint
+    assert raised.value.code == code
+    assert DETAILS in raised.value.message
+    assert f"HTTP {status}, request standin-" in raised.value.message
+    assert raised.value.hint
     assert 3 <= count(double, step) <= 6
 
 
 @pytest.mark.parametrize("status", [status for status, _ in TRANSIENT])
-def test_a_question_is_asked_again_until_it_is_answered(status: int, service: Service, double: Double, video: str) -> None:
+def test_a_temporary_error_is_retried(status: int, service: Service, double: Double, video: str) -> None:
     run = service.start_run(fields(video))
-    double.answer("get", BODY, status, times=3)
+    double.respond("get", BODY, status, times=3)
     assert service.poll(run).id == run
     assert len(double.requests("GET", "/v1/prediction/")) == 4
 
@@ -96,43 +96,41 @@ def test_a_question_is_asked_again_until_it_is_answered(status: int, service: Se
     ("fault", "codes"),
     [
         ({"do": "drop"}, {"connection"}),
-        # urllib3 before 2 does not notice that an answer ends early; its JSON does.
+        # urllib3 before 2 does not notice a truncated body, but its JSON is invalid.
         ({"do": "truncate"}, {"connection", "bad_answer"}),
         ({"do": "status", "status": 200, "body": "<html>Sign in</html>"}, {"bad_answer"}),
         ({"do": "status", "status": 200, "body": "[1, 2]"}, {"bad_answer"}),
     ],
 )
-def test_an_answer_that_is_none_is_asked_for_again(
+def test_an_invalid_response_is_retried(
     fault: dict[str, Any], codes: set[str], service: Service, double: Double, video: str
 ) -> None:
     run = service.start_run(fields(video))
-    double.order("get", times=2, **fault)
+    double.inject("get", times=2, **fault)
     assert service.poll(run).id == run
-    double.order("get", times=ALWAYS, **fault)
-    with pytest.raises(Failure) as told:
+    double.inject("get", times=ALWAYS, **fault)
+    with pytest.raises(Failure) as raised:
         service.poll(run)
-    assert told.value.code in codes
-    assert told.value.hint
-    assert "<html>" not in told.value.message
+    assert raised.value.code in codes
+    assert raised.value.hint
+    assert "<html>" not in raised.value.message
 
 
-def test_a_slow_answer_is_asked_for_again(
-    service: Service, double: Double, video: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_response_is_retried(service: Service, double: Double, video: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = service.start_run(fields(video))
     monkeypatch.setattr(net, "READ_SECONDS", 0.1)
-    double.order("get", "stall", seconds=0.4, times=1)
+    double.inject("get", "stall", seconds=3, times=1)
     assert service.poll(run).id == run
-    double.order("get", "stall", seconds=0.4, times=ALWAYS)
-    with pytest.raises(Failure) as told:
+    double.inject("get", "stall", seconds=3, times=ALWAYS)
+    with pytest.raises(Failure) as raised:
         service.poll(run)
-    assert told.value.code == "timeout"
-    assert told.value.hint
+    assert raised.value.code == "timeout"
+    assert raised.value.hint
 
 
-def test_an_empty_answer_to_a_question_is_no_end_of_the_run(service: Service, double: Double, video: str) -> None:
+def test_an_empty_response_does_not_end_the_run(service: Service, double: Double, video: str) -> None:
     run = service.start_run(fields(video))
-    double.answer("get", "")
+    double.respond("get", "")
     seen = service.poll(run)
     assert (seen.id, seen.status, seen.output_url) == (run, "", None)
 
@@ -152,20 +150,20 @@ def test_an_empty_answer_to_a_question_is_no_end_of_the_run(service: Service, do
     ],
 )
 def test_whatever_the_body_the_message_is_a_sentence(body: str, said: list[str], service: Service, double: Double) -> None:
-    double.answer("get", body, 400)
-    with pytest.raises(Failure) as told:
+    double.respond("get", body, 400)
+    with pytest.raises(Failure) as raised:
         service.poll("some-run")
-    assert told.value.message.startswith("Eachlabs rejected the request as invalid")
-    assert told.value.message.endswith(").")
-    assert "(HTTP 400, request standin-" in told.value.message
-    assert [part for part in said if part not in told.value.message] == []
-    assert "<h1>" not in told.value.message
-    assert len(told.value.message) < 700
+    assert raised.value.message.startswith("Eachlabs rejected the request as invalid")
+    assert raised.value.message.endswith(").")
+    assert "(HTTP 400, request standin-" in raised.value.message
+    assert [part for part in said if part not in raised.value.message] == []
+    assert "<h1>" not in raised.value.message
+    assert len(raised.value.message) < 700
 
 
 @pytest.mark.parametrize(("step", "status"), [("create", 429), ("create", 503), ("get", 429), ("get", 503), ("delete", 409)])
 @pytest.mark.parametrize(("asked", "least", "most"), [("40", 40, 60), ("3600", 50, 60)])
-def test_the_time_the_service_asks_for_is_waited_within_bounds(
+def test_retry_after_is_respected_up_to_a_maximum(
     *,
     step: str,
     status: int,
@@ -174,9 +172,9 @@ def test_the_time_the_service_asks_for_is_waited_within_bounds(
     most: int,
     calls: dict[str, Callable[[], object]],
     double: Double,
-    transport: Quick,
+    transport: InstantTransport,
 ) -> None:
-    double.answer(step, BODY, status, times=ALWAYS, headers={"Retry-After": asked})
+    double.respond(step, BODY, status, times=ALWAYS, headers={"Retry-After": asked})
     with pytest.raises(Failure):
         calls[step]()
     assert max(transport.waited) >= least
@@ -184,10 +182,10 @@ def test_the_time_the_service_asks_for_is_waited_within_bounds(
 
 
 @pytest.mark.parametrize("asked", ["soon", "Wed, 21 Oct 2026 07:28:00 GMT", "-5", "nan", ""])
-def test_a_time_that_is_no_number_of_seconds_is_not_heeded(
-    asked: str, service: Service, double: Double, transport: Quick
+def test_an_invalid_retry_after_is_ignored(
+    asked: str, service: Service, double: Double, transport: InstantTransport
 ) -> None:
-    double.answer("get", BODY, 503, times=ALWAYS, headers={"Retry-After": asked})
+    double.respond("get", BODY, 503, times=ALWAYS, headers={"Retry-After": asked})
     with pytest.raises(Failure, match="reported a server error"):
         service.poll("some-run")
     assert [seconds for seconds in transport.waited if not 0 <= seconds <= 60] == []
@@ -202,94 +200,94 @@ LOST = [pytest.param({"do": "status", "status": status}, id=str(status)) for sta
 
 
 @pytest.mark.parametrize("fault", LOST)
-def test_a_run_whose_start_was_not_heard_of_is_adopted(
+def test_a_run_whose_create_response_was_lost_is_adopted(
     *, fault: dict[str, Any], service: Service, storage: EachlabsStorage, double: Double, video: str, clip: Path
 ) -> None:
-    other = service.start_run(fields(storage.publish(clip, *unheard).url))
-    double.order("create", carried_out=True, **fault)
+    other = service.start_run(fields(storage.publish(clip, *no_callbacks).url))
+    double.inject("create", carried_out=True, **fault)
     run = service.start_run(fields(video))
     assert [started["id"] for started in double.state()["runs"]] == [other, run]
     assert len(double.requests("POST", "/v1/prediction")) == 2
 
 
 @pytest.mark.parametrize("fault", LOST)
-def test_a_run_that_did_not_start_is_started_once_more(
+def test_a_run_that_was_not_created_is_created_again(
     *, fault: dict[str, Any], service: Service, storage: EachlabsStorage, double: Double, video: str, clip: Path
 ) -> None:
-    other = service.start_run(fields(storage.publish(clip, *unheard).url))
-    double.order("create", **fault)
+    other = service.start_run(fields(storage.publish(clip, *no_callbacks).url))
+    double.inject("create", **fault)
     run = service.start_run(fields(video))
     assert [started["id"] for started in double.state()["runs"]] == [other, run]
     assert len(double.requests("POST", "/v1/prediction")) == 3
 
 
-def test_too_many_runs_are_waited_for_and_then_one_is_started(service: Service, double: Double, video: str) -> None:
-    double.answer("create", BODY, 429, times=2, headers={"Retry-After": "1"})
+def test_a_run_is_created_after_waiting_for_others(service: Service, double: Double, video: str) -> None:
+    double.respond("create", BODY, 429, times=2, headers={"Retry-After": "1"})
     run = service.start_run(fields(video))
     assert [started["id"] for started in double.state()["runs"]] == [run]
     assert double.requests("GET", "/v1/executions") == []
 
 
-def test_refusals_are_bounded_by_time_and_not_by_their_number(
-    service: Service, double: Double, transport: Quick, video: str
+def test_rate_limited_attempts_are_limited_by_time_not_by_number(
+    service: Service, double: Double, transport: InstantTransport, video: str
 ) -> None:
     transport.waited.clear()
-    double.answer("create", BODY, 429, times=100 * ALWAYS)
-    with pytest.raises(Failure, match=DETAILS) as told:
+    double.respond("create", BODY, 429, times=100 * ALWAYS)
+    with pytest.raises(Failure, match=DETAILS) as raised:
         service.start_run(fields(video))
-    assert told.value.code == "rate_limited"
-    assert told.value.hint
-    # What would have been waited next, at most 15 s, would have been too long.
+    assert raised.value.code == "rate_limited"
+    assert raised.value.hint
+    # The next wait, of at most 15 s, would have been too long.
     assert RATE_LIMITED_SECONDS - 15 - 5 < sum(transport.waited) < RATE_LIMITED_SECONDS
     assert double.state()["runs"] == []
 
 
-def test_what_cannot_be_settled_is_not_sent_again(service: Service, double: Double, video: str) -> None:
-    double.order("create", "drop", carried_out=True)
-    double.answer("executions", BODY, 503, times=ALWAYS)
-    with pytest.raises(Failure) as told:
+def test_an_unsettled_create_call_is_not_repeated(service: Service, double: Double, video: str) -> None:
+    double.inject("create", "drop", carried_out=True)
+    double.respond("executions", BODY, 503, times=ALWAYS)
+    with pytest.raises(Failure) as raised:
         service.start_run(fields(video))
-    assert told.value.code == "unsettled"
-    assert "dashboard" in told.value.hint
+    assert raised.value.code == "unsettled"
+    assert "dashboard" in raised.value.hint
     assert len(double.state()["runs"]) == 1
 
 
-def test_without_a_connection_nothing_needs_settling(transport: Quick, double: Double) -> None:
+def test_a_create_call_that_was_not_sent_needs_no_settling(transport: InstantTransport, double: Double) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         Service(double.key, nobody, transport).start_run(fields("https://cdn.example/clip.mp4"))
-    assert told.value.code == "connection"
-    assert told.value.hint
+    assert raised.value.code == "connection"
+    assert raised.value.hint
     assert 3 <= len(transport.waited) <= 6
 
 
-def test_a_clip_beyond_the_storage_is_never_sent(
+def test_a_clip_that_is_too_large_is_never_sent(
     storage: EachlabsStorage, double: Double, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(eachlabs_storage, "BYTES_MAX", 100)
-    with pytest.raises(Failure) as told:
-        storage.publish(clip, *unheard)
-    assert told.value.code == "too_large"
+    with pytest.raises(Failure) as raised:
+        storage.publish(clip, *no_callbacks)
+    assert raised.value.code == "too_large"
     assert double.requests() == []
 
 
 @pytest.mark.parametrize("fault", [{"do": "status", "status": status} for status in (403, 408, 429, 500)] + [{"do": "drop"}])
-def test_an_upload_that_broke_off_gets_a_new_address(
+def test_an_interrupted_upload_gets_a_new_url(
     fault: dict[str, Any], storage: EachlabsStorage, double: Double, clip: Path
 ) -> None:
-    double.order("put", **fault)
-    published = storage.publish(clip, *unheard)
+    double.inject("put", **fault)
+    published = storage.publish(clip, *no_callbacks)
     assert [upload["url"] for upload in double.state()["uploads"] if upload["live"]] == [published.url]
     assert len(double.requests("POST", "/v1/upload/presign")) == 2
 
 
 @pytest.mark.parametrize("status", [404, 409, 503])
-def test_a_file_is_deleted_and_what_is_gone_counts_as_deleted(
+def test_a_missing_file_counts_as_deleted(
     status: int, service: Service, storage: EachlabsStorage, double: Double, clip: Path
 ) -> None:
-    published = storage.publish(clip, *unheard)
-    double.answer("delete", BODY, status)
+    published = storage.publish(clip, *no_callbacks)
+    double.respond("delete", BODY, status)
     storage.delete(published)
     assert len(double.requests("DELETE", f"/v1/files/{published.id}")) == (1 if status == 404 else 2)

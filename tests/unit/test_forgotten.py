@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run that the service no longer knows, or whose result is gone: given up once that is certain; a retry leads on."""
+"""Tests of runs that the service no longer knows, and of deleted results: when they are given up, and what a retry does."""
 
 import json
 import threading
@@ -22,30 +22,30 @@ from addon.jobs.work import context, model_run
 from addon.service.eachlabs import executions, mmaudio
 from addon.service.eachlabs.client import EachlabsClient
 
-from .parts import Double, Quick, context_for, go, new_job, until
+from .helpers import Double, InstantTransport, context_for, new_job, run_job, wait_until
 
 ALWAYS = 10_000
 FIRST = RunIndex(0, 0)
 HOUR, DAY = 3600.0, 24 * 3600.0
 ONE = "about $0.005"
 
-pytestmark = pytest.mark.usefixtures("without_aud", "clockless")
+pytestmark = pytest.mark.usefixtures("without_aud", "without_waiting")
 
 
 @pytest.fixture
-def clockless(monkeypatch: pytest.MonkeyPatch) -> None:
-    def transport(cancel: threading.Event, *, loopback_allowed: bool) -> Quick:
-        return Quick(cancel, loopback_allowed=loopback_allowed)
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def transport(cancel: threading.Event, *, loopback_allowed: bool) -> InstantTransport:
+        return InstantTransport(cancel, loopback_allowed=loopback_allowed)
 
     monkeypatch.setattr(context, "Transport", transport)
     monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 def requested_at(double: Double, folder: Path, *, age: float = HOUR, **options: Any) -> Job:
-    """A job whose runs were ordered so many seconds ago, and then could not be asked for."""
-    double.order("get", "status", status=401, body="{}", times=ALWAYS)
-    job = go(new_job(folder, **options), context_for(double, folder))[-1]
-    double.clear()
+    """Return a job whose runs were created this many seconds ago and could not be polled since."""
+    double.inject("get", "status", status=401, body="{}", times=ALWAYS)
+    job = run_job(new_job(folder, **options), context_for(double, folder))[-1]
+    double.clear_faults()
     assert (job.stage, job.error and job.error.code) == (Stage.FAILED, "bad_key")
     assert all(run.prediction_id for run in job.runs)
     for part in job.run_indexes:
@@ -58,9 +58,9 @@ def forget_runs(double: Double) -> None:
 
 
 def retried(job: Job, double: Double, folder: Path, **changes: Any) -> Job:
-    """What Retry brings about; see `generation.retry`."""
+    """Run the job that Retry starts, see `generation.retry`."""
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None) if job.paid else Job.new(job.request)
-    return go(again, replace(context_for(double, folder), **changes))[-1]
+    return run_job(again, replace(context_for(double, folder), **changes))[-1]
 
 
 def only(job: Job) -> Run:
@@ -81,7 +81,7 @@ def hint_of(job: Job) -> str:
     return job.error.hint
 
 
-def test_a_forgotten_run_is_given_up_and_the_retry_that_names_its_cost_orders_a_new_one(
+def test_a_forgotten_run_is_given_up_and_a_retry_creates_a_new_one_at_the_stated_cost(
     double: Double, tmp_path: Path
 ) -> None:
     job = requested_at(double, tmp_path)
@@ -98,12 +98,12 @@ def test_a_forgotten_run_is_given_up_and_the_retry_that_names_its_cost_orders_a_
 
 
 def is_kept(job: Job, before: Job) -> bool:
-    """Whether a retry would go on looking for the same run."""
+    """Return whether a retry would poll the same run."""
     return (only(job).prediction_id, job.paid, job.retry_cost()) == (only(before).prediction_id, True, 0)
 
 
 @pytest.mark.parametrize("age", [1.0, 9 * 60.0, -5 * HOUR])
-def test_a_run_that_is_not_found_soon_after_its_order_is_not_forgotten(age: float, double: Double, tmp_path: Path) -> None:
+def test_a_run_that_is_not_found_soon_after_its_creation_is_not_given_up(age: float, double: Double, tmp_path: Path) -> None:
     job = requested_at(double, tmp_path, age=age)
     forget_runs(double)
     end = retried(job, double, tmp_path)
@@ -112,9 +112,9 @@ def test_a_run_that_is_not_found_soon_after_its_order_is_not_forgotten(age: floa
     assert double.requests("GET", "/v1/executions") == []
 
 
-def test_a_run_that_is_still_listed_is_not_forgotten_and_is_fetched_later(double: Double, tmp_path: Path) -> None:
+def test_a_run_that_is_still_listed_is_not_given_up_and_is_fetched_later(double: Double, tmp_path: Path) -> None:
     job = requested_at(double, tmp_path)
-    double.order("get", "status", status=404, body="{}", times=5)
+    double.inject("get", "status", status=404, body="{}", times=5)
     end = retried(job, double, tmp_path)
     assert (code_of(end), is_kept(end, job)) == ("not_found", True)
     assert "still lists it" in hint_of(end)
@@ -136,19 +136,19 @@ LISTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("answer", LISTS.values(), ids=LISTS)
-def test_nothing_is_forgotten_where_the_list_cannot_be_read(answer: dict[str, Any], double: Double, tmp_path: Path) -> None:
+def test_no_run_is_given_up_if_the_list_cannot_be_read(answer: dict[str, Any], double: Double, tmp_path: Path) -> None:
     job = requested_at(double, tmp_path)
     forget_runs(double)
-    double.order("executions", "status", **answer, times=ALWAYS)
+    double.inject("executions", "status", **answer, times=ALWAYS)
     end = retried(job, double, tmp_path)
     assert (code_of(end), is_kept(end, job)) == ("not_found", True)
     assert "The list of runs could not be read" in hint_of(end)
-    double.clear()
+    double.clear_faults()
     assert code_of(retried(end, double, tmp_path)) == "run_forgotten"
 
 
 def asked(wanted: str, since: float, until: float, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, list[dict[str, str]]]:
-    """Whether it is found in a list of three pages, and the queries that were sent for it."""
+    """Return whether the run is found in a list of three pages, and the queries that were sent."""
     monkeypatch.setattr(executions, "PAGE_SIZE", 2)
     queries: list[dict[str, str]] = []
 
@@ -157,7 +157,7 @@ def asked(wanted: str, since: float, until: float, monkeypatch: pytest.MonkeyPat
         rows = ["a", "b", "c", "d", "e"][int(queries[-1]["offset"]) :][:2]
         return {"executions": [{"id": row} for row in rows]}
 
-    transport = Quick()
+    transport = InstantTransport()
     client = EachlabsClient("k3y", "http://127.0.0.1:9", transport)
     monkeypatch.setattr(client, "call", get)
     try:
@@ -171,60 +171,60 @@ def test_the_list_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     found, queries = asked("e", now - DAY, now + DAY, monkeypatch)
     assert (found, [query["offset"] for query in queries]) == (True, ["0", "2", "4"])
     assert datetime.fromisoformat(queries[0]["from"]).timestamp() == pytest.approx(now - DAY, abs=1)
-    # A service need not take a time to come.
+    # A service may reject a time in the future.
     assert [query.get("to") for query in queries] == [None] * 3
     assert asked("f", now - DAY, now + DAY, monkeypatch)[0] is False
 
 
-def test_of_a_run_of_long_ago_only_the_days_around_it_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_for_an_old_run_only_the_days_around_it_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     requested_at = time.time() - 30 * DAY
     _, queries = asked("a", requested_at - DAY, requested_at + DAY, monkeypatch)
     assert datetime.fromisoformat(queries[0]["to"]).timestamp() == pytest.approx(requested_at + DAY, abs=1)
 
 
-def test_a_list_that_has_no_end_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_list_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executions, "_LIST_PAGES_MAX", 2)
     with pytest.raises(Failure, match="too many runs"):
         asked("e", 0.0, DAY, monkeypatch)
 
 
-def elsewhere(double: Double) -> str:
-    """The double by another name: another address, so another account."""
+def by_other_name(double: Double) -> str:
+    """Return another URL of the double, which makes it another account."""
     return double.base_url.replace("127.0.0.1", "localhost")
 
 
-def test_a_run_of_another_key_or_address_is_not_forgotten(double: Double, tmp_path: Path) -> None:
+def test_a_run_of_another_key_or_url_is_not_given_up(double: Double, tmp_path: Path) -> None:
     job = requested_at(double, tmp_path)
-    double.order("get", "status", status=404, body="{}", times=5)
-    end = retried(job, double, tmp_path, base_url=elsewhere(double))
+    double.inject("get", "status", status=404, body="{}", times=5)
+    end = retried(job, double, tmp_path, base_url=by_other_name(double))
     assert (code_of(end), is_kept(end, job)) == ("other_account", True)
     assert double.requests("GET", "/v1/executions") == []
     again = retried(end, double, tmp_path)
     assert (again.stage, len(double.state()["runs"])) == (Stage.PLACING, 1)
 
 
-def test_a_lost_order_of_another_key_or_address_is_not_repeated(double: Double, tmp_path: Path) -> None:
-    double.order("create", "drop", carried_out=True)
-    double.order("executions", "status", status=503, body="{}", times=ALWAYS)
-    job = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
-    double.clear()
+def test_a_lost_create_call_of_another_key_or_url_is_not_repeated(double: Double, tmp_path: Path) -> None:
+    double.inject("create", "drop", carried_out=True)
+    double.inject("executions", "status", status=503, body="{}", times=ALWAYS)
+    job = run_job(new_job(tmp_path), context_for(double, tmp_path))[-1]
+    double.clear_faults()
     assert code_of(job) == "unsettled"
-    double.order("executions", "status", status=200, body='{"executions": []}', times=ALWAYS)
-    end = retried(job, double, tmp_path, base_url=elsewhere(double))
+    double.inject("executions", "status", status=200, body='{"executions": []}', times=ALWAYS)
+    end = retried(job, double, tmp_path, base_url=by_other_name(double))
     assert (code_of(end), end.paid, len(double.state()["runs"])) == ("other_account", True, 1)
-    until(lambda: double.state()["runs"][0]["status"] == "success")
-    stays = go(
+    wait_until(lambda: double.state()["runs"][0]["status"] == "success")
+    stays = run_job(
         replace(end, stage=Stage.QUEUED),
-        replace(context_for(double, tmp_path), base_url=elsewhere(double)),
+        replace(context_for(double, tmp_path), base_url=by_other_name(double)),
         cancel_when=lambda state: only(state).stage is Stage.PREDICTING,
     )[-1]
     assert (stays.stage, stays.paid) == (Stage.CANCELLED, True)
-    double.clear()
+    double.clear_faults()
     again = retried(replace(stays, stage=Stage.FAILED), double, tmp_path)
     assert (again.stage, again.error, len(double.state()["runs"])) == (Stage.PLACING, None, 1)
 
 
-def test_a_run_of_an_older_record_is_not_forgotten(double: Double, tmp_path: Path) -> None:
+def test_a_run_of_an_older_record_is_not_given_up(double: Double, tmp_path: Path) -> None:
     job = requested_at(double, tmp_path).with_run(FIRST, account="")
     forget_runs(double)
     end = retried(job, double, tmp_path)
@@ -245,13 +245,13 @@ def test_a_record_names_the_account_by_a_digest_and_older_ones_are_read(double: 
 
 
 GONE: dict[str, Callable[[Double], None]] = {
-    "result_gone": lambda double: double.order("output", "status", status=404, body="", times=ALWAYS),
-    "no_result": lambda double: double.answer("get", {"status": "success", "output": ""}, times=ALWAYS),
+    "result_gone": lambda double: double.inject("output", "status", status=404, body="", times=ALWAYS),
+    "no_result": lambda double: double.respond("get", {"status": "success", "output": ""}, times=ALWAYS),
 }
 
 
 @pytest.mark.parametrize(("code", "go_wrong"), GONE.items(), ids=GONE)
-def test_a_result_that_is_gone_is_looked_for_until_it_may_be_deleted(
+def test_a_missing_result_is_requested_again_until_it_may_be_deleted(
     code: str, go_wrong: Callable[[Double], None], double: Double, tmp_path: Path
 ) -> None:
     job = requested_at(double, tmp_path, age=DAY - HOUR)
@@ -262,12 +262,12 @@ def test_a_result_that_is_gone_is_looked_for_until_it_may_be_deleted(
     end = retried(end.with_run(FIRST, requested_at=time.time() - DAY - 1), double, tmp_path)
     assert (code_of(end), end.paid, ONE in hint_of(end)) == (code, False, True)
     assert end.retry_cost() == mmaudio.EXPECTED_RUN_USD
-    double.clear()
+    double.clear_faults()
     again = retried(end, double, tmp_path)
     assert (again.stage, len(double.state()["runs"])) == (Stage.PLACING, 2)
 
 
-def test_of_several_runs_only_the_forgotten_one_is_ordered_anew(double: Double, tmp_path: Path) -> None:
+def test_only_the_forgotten_one_of_several_runs_is_created_again(double: Double, tmp_path: Path) -> None:
     job = requested_at(double, tmp_path, takes=3)
     runs = {run["id"] for run in double.state()["runs"]}
     job = job.with_run(RunIndex(0, 1), prediction_id=(lost := "a-run-of-long-ago"))
@@ -280,8 +280,8 @@ def test_of_several_runs_only_the_forgotten_one_is_ordered_anew(double: Double, 
     assert (len(double.state()["runs"]), again.runs[1].superseded_ids) == (len(runs) + 1, (lost,))
 
 
-def test_a_retry_that_only_fetches_orders_nothing_though_a_run_has_failed(double: Double, tmp_path: Path) -> None:
-    double.order("run", "fail", reason="out of memory")
+def test_a_retry_that_only_fetches_creates_no_run_even_if_one_failed(double: Double, tmp_path: Path) -> None:
+    double.inject("run", "fail", reason="out of memory")
     job = requested_at(double, tmp_path, takes=2)
     assert (job.retry_cost(), len(double.state()["runs"])) == (0, 2)
     end = retried(job, double, tmp_path)
@@ -292,7 +292,7 @@ def test_a_retry_that_only_fetches_orders_nothing_though_a_run_has_failed(double
     assert len(double.state()["runs"]) == 3
 
 
-def test_a_retry_costs_what_it_orders_and_nothing_where_it_fetches(tmp_path: Path) -> None:
+def test_a_retry_costs_only_the_runs_that_it_creates(tmp_path: Path) -> None:
     job = replace(new_job(tmp_path, takes=3), stage=Stage.FAILED)
     price = mmaudio.EXPECTED_RUN_USD
     assert job.retry_cost() == 3 * price
@@ -301,7 +301,7 @@ def test_a_retry_costs_what_it_orders_and_nothing_where_it_fetches(tmp_path: Pat
     assert known.with_run(RunIndex(0, 1), requested_at=1.0, video="https://cdn.example/lost.mp4").retry_cost() == 2 * price
     assert known.with_run(RunIndex(0, 1), prediction_id="b", result=tmp_path / "b.mp4").retry_cost() == price
     assert known.with_take(2, file=tmp_path / "c.wav").retry_cost() == price
-    # A run that is being cancelled is over when the retry begins.
+    # The cancelled run has ended when the retry begins.
     cancelled = replace(known, stage=Stage.CANCELLED)
     assert (cancelled.retry_cost(), cancelled.retry_cost(cleaning_up=True)) == (2 * price, 3 * price)
     assert known.retry_cost(cleaning_up=True) == 2 * price
@@ -313,9 +313,9 @@ def test_the_expected_price_is_that_of_a_run_of_five_seconds() -> None:
     assert mmaudio.price_text(20 * mmaudio.EXPECTED_RUN_USD) == "about $0.108"
 
 
-def test_a_cancel_before_the_order_is_sent_looks_for_no_run(double: Double, tmp_path: Path) -> None:
-    end = go(new_job(tmp_path), context_for(double, tmp_path), cancel_when=lambda job: only(job).requested_at is not None)[
-        -1
-    ]
+def test_a_cancel_before_the_create_call_searches_no_run(double: Double, tmp_path: Path) -> None:
+    end = run_job(
+        new_job(tmp_path), context_for(double, tmp_path), cancel_when=lambda job: only(job).requested_at is not None
+    )[-1]
     assert (end.stage, end.paid, double.state()["runs"]) == (Stage.CANCELLED, False, [])
     assert double.requests("GET", "/v1/executions") == []

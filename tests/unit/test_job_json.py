@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job comes back from its record as it was, whatever is in it."""
+"""Tests that a job is read from its record as it was saved, whatever it contains."""
 
 import enum
 import tempfile
@@ -19,13 +19,13 @@ from addon.jobs.model.job import Job
 from addon.jobs.store.job_json import from_bytes, to_bytes
 from addon.jobs.store.journal import Entry, Holder, Journal
 
-from .parts import new_job
+from .helpers import new_job
 
 TEXT = st.text(st.characters(min_codepoint=0, max_codepoint=0x10FFFF), max_size=8)
 _PLAIN: dict[object, SearchStrategy[Any]] = {
     str: TEXT,
     int: st.integers() | st.just(-(7**900)),
-    # What is no number would not even be equal to itself.
+    # NaN is not equal to itself.
     float: st.floats(allow_nan=False),
     bool: st.booleans(),
     type(None): st.none(),
@@ -35,7 +35,7 @@ _PLAIN: dict[object, SearchStrategy[Any]] = {
 
 
 def anything(kind: Any) -> SearchStrategy[Any]:
-    """Any value that the annotation allows."""
+    """Return a strategy for all values that the annotation allows."""
     inner = typing.get_args(kind)
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         return st.one_of([anything(choice) for choice in inner])
@@ -54,7 +54,7 @@ def any_job(draw: st.DrawFn) -> Job:
     return replace(draw(anything(Job)), id=f"{draw(st.integers(0, 16**32 - 1)):032x}")
 
 
-# A busy machine is slow, which is no fault of a job's.
+# No deadline, since a busy machine is slow.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -67,7 +67,7 @@ def test_a_job_comes_back_as_it_was_but_for_its_progress(job: Job) -> None:
 @given(any_job(), TEXT)
 @example(new_job(Path("/\udc80"), "\ud83d\ude00"), "/\ud83d\ude00/\udcff")
 @settings(PATIENT, max_examples=30)
-def test_so_it_does_from_the_file(job: Job, project: str) -> None:
+def test_a_job_comes_back_from_the_file_too(job: Job, project: str) -> None:
     job = replace(job, project=project)
     with tempfile.TemporaryDirectory() as folder, closing(Journal.open(Path(folder) / "jobs.sqlite")) as journal:
         journal.save(job)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of a journal that can't be read, or can't be written."""
+"""Tests of journals that can't be read or written."""
 
 import os
 import sqlite3
@@ -15,18 +15,18 @@ from addon.jobs.model.run import Run, Stage
 from addon.jobs.store.database import VERSION
 from addon.jobs.store.journal import Journal
 
-from .parts import new_job
-from .seats import POSIX, Seats, as_words, paid
+from .blenders import POSIX, Blenders, as_message, with_prediction
+from .helpers import new_job
 
 
 @pytest.fixture
-def seats(tmp_path: Path) -> Iterator[Seats]:
-    with closing(Seats(tmp_path / "extension" / "jobs.sqlite")) as seats:
-        yield seats
+def blenders(tmp_path: Path) -> Iterator[Blenders]:
+    with closing(Blenders(tmp_path / "extension" / "jobs.sqlite")) as blenders:
+        yield blenders
 
 
 def damage(path: Path) -> None:
-    """A page of the middle, as a bad block would."""
+    """Overwrite a page in the middle, as a bad block would."""
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(4096))
@@ -66,16 +66,16 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_journal_that_cant_be_read_is_set_aside_with_a_word_and_a_new_one_begun(
-    name: str, seats: Seats, tmp_path: Path
+def test_an_unreadable_journal_is_set_aside_with_a_note_and_a_new_one_created(
+    name: str, blenders: Blenders, tmp_path: Path
 ) -> None:
     do_damage, said = DAMAGES[name]
-    path = seats.path
+    path = blenders.path
     for number in (1, 2):
-        seats.leave(*(new_job(tmp_path, f"{strip}" * 200) for strip in range(30)))
+        blenders.leave(*(new_job(tmp_path, f"{strip}" * 200) for strip in range(30)))
         do_damage(path)
         before = path.read_bytes() if path.is_file() else None
-        journal = seats.open()
+        journal = blenders.open()
         aside = path.with_name(f"jobs-set-aside-{number}.sqlite")
         assert said in journal.note
         assert str(aside) in journal.note
@@ -84,47 +84,49 @@ def test_a_journal_that_cant_be_read_is_set_aside_with_a_word_and_a_new_one_begu
         job = new_job(tmp_path)
         journal.save(job)
         journal.close()
-        again = seats.open()
+        again = blenders.open()
         assert (again.note, again.claim("")) == ("", [job])
         again.close()
 
 
 @pytest.mark.parametrize("head", [b"", b"this is no journal"])
-def test_the_log_goes_with_it_in_which_a_killed_blenders_last_states_are(head: bytes, seats: Seats, tmp_path: Path) -> None:
-    owner = seats.start()
-    assert owner.ask("save", **as_words(new_job(tmp_path))) == ""
+def test_the_wal_with_the_last_states_of_a_killed_blender_is_set_aside_too(
+    head: bytes, blenders: Blenders, tmp_path: Path
+) -> None:
+    owner = blenders.start()
+    assert owner.call("save", **as_message(new_job(tmp_path))) == ""
     owner.kill()
-    path = seats.path
+    path = blenders.path
     parts = [path.with_name(path.name + part) for part in ("", "-wal", "-shm")]
     path.write_bytes(head)
     before = [part.read_bytes() for part in parts]
     assert b"Shot 1" in before[1]
-    journal = seats.open()
+    journal = blenders.open()
     assert "damaged" in journal.note
     assert journal.all() == []
     assert [part.with_name(f"jobs-set-aside-1{part.name.removeprefix('jobs')}").read_bytes() for part in parts] == before
 
 
-def test_a_journal_that_another_blender_works_with_is_left_where_it_is(seats: Seats, tmp_path: Path) -> None:
-    other, job = seats.start(), new_job(tmp_path)
-    assert other.ask("save", **as_words(job)) == ""
-    write_version(seats.path, VERSION + 1)
-    journal = seats.open()
+def test_a_journal_in_use_by_another_blender_stays_in_place(blenders: Blenders, tmp_path: Path) -> None:
+    other, job = blenders.start(), new_job(tmp_path)
+    assert other.call("save", **as_message(job)) == ""
+    write_version(blenders.path, VERSION + 1)
+    journal = blenders.open()
     assert "newer version" in journal.note
     assert "another Blender uses it" in journal.note
     assert works_in_memory(journal, tmp_path)
-    assert other.ask("save", **as_words(paid(job))) == ""
+    assert other.call("save", **as_message(with_prediction(job))) == ""
     other.kill()
-    assert "jobs-set-aside-1.sqlite" in seats.open().note
+    assert "jobs-set-aside-1.sqlite" in blenders.open().note
 
 
 def works_in_memory(journal: Journal, folder: Path) -> bool:
     job, ended = new_job(folder), replace(new_job(folder), stage=Stage.DONE)
-    for state in (job, ended, paid(job)):
+    for state in (job, ended, with_prediction(job)):
         journal.save(state)
     assert (journal.claim(""), journal.others("/a.blend"), journal.ended("")) == ([], [], [ended])
-    assert [entry.job for entry in journal.all()] == [paid(job), ended]
-    assert journal.claim_job(paid(job)) == paid(job)
+    assert [entry.job for entry in journal.all()] == [with_prediction(job), ended]
+    assert journal.claim_job(with_prediction(job)) == with_prediction(job)
     return journal.forget(job.id) and not journal.database.on_disk
 
 
@@ -143,32 +145,32 @@ def no_log(path: Path) -> None:
 
 
 @pytest.mark.parametrize("hinder", [no_folder, no_owners, no_log])
-def test_where_nothing_can_be_kept_the_session_works_and_says_so(
-    hinder: Callable[[Path], None], seats: Seats, tmp_path: Path
+def test_a_session_without_a_journal_on_disk_works_and_says_so(
+    hinder: Callable[[Path], None], blenders: Blenders, tmp_path: Path
 ) -> None:
-    hinder(seats.path)
-    journal = seats.open()
+    hinder(blenders.path)
+    journal = blenders.open()
     assert "can't be kept on disk" in journal.note
-    assert str(seats.path) in journal.note
+    assert str(blenders.path) in journal.note
     assert works_in_memory(journal, tmp_path)
 
 
 @POSIX
-def test_a_disk_that_fills_up_is_told_and_what_was_saved_stays(seats: Seats, tmp_path: Path) -> None:
-    owner, job = seats.start(), new_job(tmp_path)
-    assert owner.ask("save", **as_words(job)) == ""
-    *full, freed = owner.ask("save_on_a_full_disk", **as_words(paid(job)))
+def test_a_full_disk_is_reported_and_saved_jobs_stay(blenders: Blenders, tmp_path: Path) -> None:
+    owner, job = blenders.start(), new_job(tmp_path)
+    assert owner.call("save", **as_message(job)) == ""
+    *full, freed = owner.call("save_on_a_full_disk", **as_message(with_prediction(job)))
     for said in full:
-        assert said.startswith(f"files: The list of jobs in {seats.path.parent} could not be written")
+        assert said.startswith(f"files: The list of jobs in {blenders.path.parent} could not be written")
         assert "Free some space" in said
     assert freed == ""
     owner.kill()
-    journal = seats.open()
-    assert (journal.note, journal.claim("")) == ("", [paid(job)])
+    journal = blenders.open()
+    assert (journal.note, journal.claim("")) == ("", [with_prediction(job)])
 
 
-def test_a_job_beyond_all_bounds_is_refused(seats: Seats, tmp_path: Path) -> None:
-    journal, job = seats.open(), new_job(tmp_path)
+def test_a_job_that_is_too_large_is_rejected(blenders: Blenders, tmp_path: Path) -> None:
+    journal, job = blenders.open(), new_job(tmp_path)
     run = Run(superseded_ids=("x" * 1024**2,) * 17)
     with pytest.raises(Failure) as caught:
         journal.save(job.with_take(0, runs=(run,)))
@@ -176,8 +178,8 @@ def test_a_job_beyond_all_bounds_is_refused(seats: Seats, tmp_path: Path) -> Non
     journal.save(job)
 
 
-def test_a_closed_journal_says_so(seats: Seats, tmp_path: Path) -> None:
-    journal = seats.open()
+def test_a_closed_journal_says_so(blenders: Blenders, tmp_path: Path) -> None:
+    journal = blenders.open()
     journal.close()
     with pytest.raises(Failure) as caught:
         journal.save(new_job(tmp_path))

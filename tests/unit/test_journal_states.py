@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever several Blenders do with one journal, in whatever order: no job is lost, and none has two owners."""
+"""Tests of several Blenders that use a journal in any order: no job is lost, and none has two owners."""
 
 import shutil
 import tempfile
@@ -17,7 +17,7 @@ from addon.jobs.model.run import JobError, RunIndex, Stage
 from addon.jobs.store.journal import Entry, Holder, Journal
 from addon.service.storage import Published
 
-from .parts import new_job
+from .helpers import new_job
 
 SEATS = 3
 PROJECTS = ("", "/edit/a.blend", "/edit/\udcff.blend")
@@ -25,10 +25,10 @@ PROJECTS = ("", "/edit/a.blend", "/edit/\udcff.blend")
 
 @dataclass
 class Known:
-    """What the journal should have of a job; `seat` is its owner's."""
+    """Expected state of a job; `number` is that of the Blender that owns it."""
 
     job: Job
-    seat: int | None
+    number: int | None
 
 
 STATES = {
@@ -41,7 +41,7 @@ STATES = {
     "retried": lambda job: replace(job, stage=Stage.QUEUED, error=None),
     "done": lambda job: replace(job, stage=Stage.DONE),
 }
-seats = st.integers(0, SEATS - 1)
+numbers = st.integers(0, SEATS - 1)
 
 
 class Blenders(RuleBasedStateMachine):
@@ -60,102 +60,102 @@ class Blenders(RuleBasedStateMachine):
             journal.close()
         shutil.rmtree(self.folder)
 
-    def at(self, seat: int) -> Journal:
-        """The Blender at that seat, started where it has ended."""
-        if seat not in self.journals:
-            self.journals[seat] = Journal.open(self.folder / "jobs.sqlite")
-            assert self.journals[seat].note == ""
-        return self.journals[seat]
+    def at(self, number: int) -> Journal:
+        """Return the journal of the Blender with that number, which is started if it has ended."""
+        if number not in self.journals:
+            self.journals[number] = Journal.open(self.folder / "jobs.sqlite")
+            assert self.journals[number].note == ""
+        return self.journals[number]
 
-    @rule(target=jobs, seat=seats, project=st.sampled_from(PROJECTS))
-    def make(self, seat: int, project: str) -> str:
+    @rule(target=jobs, number=numbers, project=st.sampled_from(PROJECTS))
+    def make(self, number: int, project: str) -> str:
         job = replace(new_job(self.folder, "Shot \udc80"), project=project)
-        self.at(seat).save(job)
-        self.known[job.id] = Known(job, seat)
+        self.at(number).save(job)
+        self.known[job.id] = Known(job, number)
         return job.id
 
-    @rule(seat=seats)
-    def die(self, seat: int) -> None:
-        if journal := self.journals.pop(seat, None):
+    @rule(number=numbers)
+    def kill(self, number: int) -> None:
+        if journal := self.journals.pop(number, None):
             journal.close()
         for known in self.known.values():
-            if known.seat == seat:
-                known.seat = None
-        self.forgotten = {job_id: (at, job) for job_id, (at, job) in self.forgotten.items() if at != seat}
+            if known.number == number:
+                known.number = None
+        self.forgotten = {job_id: (at, job) for job_id, (at, job) in self.forgotten.items() if at != number}
 
-    @rule(seat=seats, job_id=jobs, state=st.sampled_from(sorted(STATES)))
-    def save(self, seat: int, job_id: str, state: str) -> None:
+    @rule(number=numbers, job_id=jobs, state=st.sampled_from(sorted(STATES)))
+    def save(self, number: int, job_id: str, state: str) -> None:
         known = self.known[job_id]
         changed = STATES[state](known.job)
-        if known.seat in (None, seat):
-            # A thread may still have the job under the project's first name.
-            self.at(seat).save(replace(changed, project=PROJECTS[0]))
-            self.known[job_id] = Known(changed, seat)
+        if known.number in (None, number):
+            # A thread may still have the project's first name.
+            self.at(number).save(replace(changed, project=PROJECTS[0]))
+            self.known[job_id] = Known(changed, number)
         else:
             with pytest.raises(Failure, match="Another Blender"):
-                self.at(seat).save(changed)
+                self.at(number).save(changed)
 
-    @rule(seat=seats, project=st.sampled_from(PROJECTS))
-    def claim(self, seat: int, project: str) -> None:
+    @rule(number=numbers, project=st.sampled_from(PROJECTS))
+    def claim(self, number: int, project: str) -> None:
         free = [
             known
             for known in self.known.values()
-            if known.seat is None and known.job.project == project and not known.job.stage.ended
+            if known.number is None and known.job.project == project and not known.job.stage.ended
         ]
-        assert self.at(seat).claim(project) == [known.job for known in free]
+        assert self.at(number).claim(project) == [known.job for known in free]
         for known in free:
-            known.seat = seat
+            known.number = number
 
-    @rule(seat=seats, job_id=jobs)
-    def take(self, seat: int, job_id: str) -> None:
+    @rule(number=numbers, job_id=jobs)
+    def take(self, number: int, job_id: str) -> None:
         known = self.known[job_id]
         stale = replace(known.job, stage=Stage.QUEUED)
-        if known.seat not in (None, seat):
+        if known.number not in (None, number):
             with pytest.raises(Failure):
-                self.at(seat).claim_job(stale)
+                self.at(number).claim_job(stale)
             return
-        # What a Blender has itself it knows best.
-        assert self.at(seat).claim_job(stale) == (stale if known.seat == seat else known.job)
-        known.seat = seat
+        # A Blender's own version of its job is the newest.
+        assert self.at(number).claim_job(stale) == (stale if known.number == number else known.job)
+        known.number = number
 
-    @rule(seat=seats, job_ids=st.lists(jobs, max_size=3), project=st.sampled_from(PROJECTS))
-    def move(self, seat: int, job_ids: list[str], project: str) -> None:
-        self.at(seat).move(job_ids, project)
+    @rule(number=numbers, job_ids=st.lists(jobs, max_size=3), project=st.sampled_from(PROJECTS))
+    def move(self, number: int, job_ids: list[str], project: str) -> None:
+        self.at(number).move(job_ids, project)
         for job_id in job_ids:
-            if self.known[job_id].seat == seat:
+            if self.known[job_id].number == number:
                 self.known[job_id].job = replace(self.known[job_id].job, project=project)
 
-    @rule(target=jobs, seat=seats, job_id=consumes(jobs))
-    def forget(self, seat: int, job_id: str) -> object:
-        free = self.known[job_id].seat in (None, seat)
-        assert self.at(seat).forget(job_id) == free
+    @rule(target=jobs, number=numbers, job_id=consumes(jobs))
+    def forget(self, number: int, job_id: str) -> object:
+        free = self.known[job_id].number in (None, number)
+        assert self.at(number).forget(job_id) == free
         if not free:
             return job_id
-        self.forgotten[job_id] = (seat, self.known.pop(job_id).job)
+        self.forgotten[job_id] = (number, self.known.pop(job_id).job)
         return multiple()
 
     @rule()
-    def late_words(self) -> None:
-        for seat, job in self.forgotten.values():
-            self.at(seat).save(replace(job, stage=Stage.CANCELLED))
+    def save_late(self) -> None:
+        for number, job in self.forgotten.values():
+            self.at(number).save(replace(job, stage=Stage.CANCELLED))
 
     @invariant()
     def all_jobs_are_there_as_they_were_saved_last(self) -> None:
-        """Seen from each living Blender in turn."""
+        """Check the journals of all running Blenders in turn."""
         self.turn = (self.turn + 1) % SEATS
         journal = self.journals.get(self.turn)
         if journal is None:
             return
 
         def holder(known: Known) -> Holder:
-            if known.seat is None:
+            if known.number is None:
                 return Holder.NOBODY
-            return Holder.OURS if known.seat == self.turn else Holder.OTHER
+            return Holder.OURS if known.number == self.turn else Holder.OTHER
 
         assert journal.all() == [
             Entry(job_id, known.job.project, holder(known), known.job) for job_id, known in self.known.items()
         ]
-        waiting = [known.job for known in self.known.values() if known.seat is None and not known.job.stage.ended]
+        waiting = [known.job for known in self.known.values() if known.number is None and not known.job.stage.ended]
         assert journal.others(PROJECTS[1]) == [job for job in waiting if job.project != PROJECTS[1]]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs in flight and creates a minute: never more than may be, over all Blenders, and what a 429 does to that."""
+"""Tests of the limits of concurrent runs and of create calls a minute, over all Blenders, and of the effect of a 429."""
 
 import random
 import time
@@ -23,9 +23,9 @@ from addon.jobs.limits import (
 )
 from addon.jobs.store.database import Database
 
-from .blenders import Blender
-from .hours import Clock
-from .parts import until
+from .blender_process import Blender
+from .clock import Clock
+from .helpers import wait_until
 
 ACCOUNT = account_of("a key", "https://api.eachlabs.ai")
 NAMED = "maximum of {} concurrent predictions reached"
@@ -36,25 +36,25 @@ class RateLimited(Exception):
 
 
 class Service:
-    """Takes a run where fewer than `cap` are in flight, with a word on it or without; notes when."""
+    """Service that accepts a run if fewer than `cap` are active, and names the cap in its 429 or not. Records the times."""
 
     def __init__(self, clock: Clock, cap: int, said: str = "") -> None:
         self.clock = clock
         self.cap = cap
         self.said = said
-        self.in_flight = 0
+        self.active = 0
         self.most = 0
         self.created: list[float] = []
         self.refusals: dict[str, int] = {}
         self._random = random.Random(1)
 
     def create(self, run: str, slowest: float = 0.5) -> None:
-        """What takes its time on the way there, and on the way back."""
+        """Create a run, with a delay of the request and of the response."""
         self.clock.wait(self._random.uniform(0.05, slowest))
-        accepted = self.in_flight < self.cap
+        accepted = self.active < self.cap
         if accepted:
-            self.in_flight += 1
-            self.most = max(self.most, self.in_flight)
+            self.active += 1
+            self.most = max(self.most, self.active)
             self.created.append(self.clock())
         else:
             self.refusals[run] = self.refusals.get(run, 0) + 1
@@ -64,12 +64,12 @@ class Service:
 
     @property
     def most_a_minute(self) -> int:
-        """Of any 60 s."""
+        """Return the largest number of create calls within 60 s."""
         return max(sum(at <= other < at + 60.0 for other in self.created) for at in self.created)
 
 
-def fly(limits: Limits, service: Service, run: str, seconds: float = 5.0) -> None:
-    """One run as a job has it: tried again after a refusal, until it has been created and has ended."""
+def hold_run(limits: Limits, service: Service, run: str, seconds: float = 5.0) -> None:
+    """Create a run as a job does, with retries after a 429, and hold its slot for `seconds`."""
     with limits.slot(ACCOUNT, run, service.clock.wait) as slot:
         while True:
             try:
@@ -79,18 +79,18 @@ def fly(limits: Limits, service: Service, run: str, seconds: float = 5.0) -> Non
             except RateLimited:
                 slot.rate_limited(service.said.format(service.cap))
         service.clock.wait(seconds)
-        service.in_flight -= 1
+        service.active -= 1
 
 
-def fly_all(limits: Sequence[Limits], service: Service, runs: int, threads: int = 40) -> None:
-    """The threads of several Blenders work through the runs."""
+def run_all(limits: Sequence[Limits], service: Service, runs: int, threads: int = 40) -> None:
+    """Create all runs by the threads of several Blenders."""
     left = iter([f"run {number}" for number in range(runs)])
 
     def work(mine: Limits) -> None:
         for run in left:
-            fly(mine, service, run)
+            hold_run(mine, service, run)
 
-    service.clock.play([partial(work, limits[number % len(limits)]) for number in range(threads)])
+    service.clock.run([partial(work, limits[number % len(limits)]) for number in range(threads)])
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def opened(path: Path, clock: Clock) -> Iterator[Callable[[], Limits]]:
-    """The limits as one more Blender has them."""
+    """Open the limits as one more Blender."""
     files: list[Database] = []
 
     def open_file() -> Limits:
@@ -118,14 +118,14 @@ def opened(path: Path, clock: Clock) -> Iterator[Callable[[], Limits]]:
 
 
 @contextmanager
-def in_flight(limits: Limits, runs: Sequence[str]) -> Generator[list[Slot]]:
-    """Runs that were created and have not ended."""
+def active(limits: Limits, runs: Sequence[str]) -> Generator[list[Slot]]:
+    """Create runs that have not ended."""
     with ExitStack() as stack:
-        flights = [stack.enter_context(limits.slot(ACCOUNT, run, no_wait)) for run in runs]
-        for slot in flights:
+        slots = [stack.enter_context(limits.slot(ACCOUNT, run, no_wait)) for run in runs]
+        for slot in slots:
             with slot.creating():
                 pass
-        yield flights
+        yield slots
 
 
 class WouldWait(Exception):
@@ -136,7 +136,7 @@ def no_wait(seconds: float) -> None:
     raise WouldWait
 
 
-def may_fly(limits: Limits, run: str = "one more", account: str = ACCOUNT) -> bool:
+def gets_slot(limits: Limits, run: str = "one more", account: str = ACCOUNT) -> bool:
     try:
         with limits.slot(account, run, no_wait) as slot, slot.creating():
             return True
@@ -144,55 +144,55 @@ def may_fly(limits: Limits, run: str = "one more", account: str = ACCOUNT) -> bo
         return False
 
 
-# A cap of the service's
+# The service's cap
 
 
 @pytest.mark.parametrize("said", ["", NAMED, "rate limit exceeded"], ids=["unnamed", "named", "in other words"])
 @pytest.mark.parametrize("cap", [2, SLOTS_MAX])
-def test_a_batch_of_200_goes_through_any_cap_and_no_run_is_refused_often(
+def test_a_batch_of_200_completes_with_any_cap_and_few_rate_limited_attempts(
     cap: int, said: str, opened: Callable[[], Limits], clock: Clock
 ) -> None:
     service, began = Service(clock, cap, said), clock()
-    fly_all([opened(), opened(), opened()], service, 200)
+    run_all([opened(), opened(), opened()], service, 200)
     minutes = (clock() - began) / 60
     assert (len(service.created), service.most) == (200, cap)
-    # Less than what a create is tried for.
+    # Shorter than the time for which a create call is retried.
     assert max(service.refusals.values(), default=0) <= 3
-    # The first ten at once, and from then on one each minute that tries one more.
+    # The first ten at once, and then one a minute that tries to raise the cap.
     assert sum(service.refusals.values()) <= SLOTS_MAX + minutes + 1
     if cap == SLOTS_MAX:
         assert not service.refusals
-    # Next to no time goes to waste: 6 s a run with its two ways, and the looks in between.
+    # Almost no time is lost: 6 s a run with the delays of request and response, and the polls in between.
     assert minutes * 60 <= 200 * 7 / cap + 60
 
 
-def test_a_cap_that_is_lifted_is_found_out_a_place_a_minute(opened: Callable[[], Limits], clock: Clock) -> None:
+def test_after_a_cap_was_raised_one_more_slot_is_used_each_minute(opened: Callable[[], Limits], clock: Clock) -> None:
     limits, service = opened(), Service(clock, 2, NAMED)
-    fly_all([limits], service, 40)
+    run_all([limits], service, 40)
     assert limits.cap(ACCOUNT) <= 3
     service.cap, began = SLOTS_MAX, clock()
-    fly_all([limits], service, 600)
+    run_all([limits], service, 600)
     assert service.most == SLOTS_MAX
     assert limits.cap(ACCOUNT) == SLOTS_MAX
     assert clock() - began < (SLOTS_MAX + 2) * RECOVERY_SECONDS
 
 
-def test_while_another_machine_has_all_places_one_run_at_a_time_knocks(opened: Callable[[], Limits], clock: Clock) -> None:
+def test_while_another_machine_has_all_slots_one_run_at_a_time_is_tried(opened: Callable[[], Limits], clock: Clock) -> None:
     limits, service = opened(), Service(clock, 2, NAMED)
-    service.in_flight = 2
+    service.active = 2
 
     def give_back() -> None:
         clock.wait(60.0)
-        service.in_flight = 0
+        service.active = 0
 
-    clock.play([give_back, *[partial(fly, limits, service, f"run {number}") for number in range(20)]])
+    clock.run([give_back, *[partial(hold_run, limits, service, f"run {number}") for number in range(20)]])
     assert len(service.created) == 20
     refused_at_first, knocks = SLOTS_MAX, 60.0 / HOLD_SECONDS[0]
     assert sum(service.refusals.values()) <= refused_at_first + knocks
 
 
 @pytest.mark.parametrize(
-    ("said", "in_the_air", "cap"),
+    ("said", "active_count", "cap"),
     [
         (NAMED.format(2), 5, 2),
         (NAMED.format(10), 5, 5),
@@ -203,12 +203,12 @@ def test_while_another_machine_has_all_places_one_run_at_a_time_knocks(opened: C
         ("too many creates; 100 a minute", 5, SLOTS_MAX),
     ],
 )
-def test_a_refusal_lowers_the_cap_to_what_it_names_or_to_what_flies(
-    said: str, in_the_air: int, cap: int, opened: Callable[[], Limits], clock: Clock
+def test_a_429_lowers_the_cap_to_the_stated_number_or_to_the_active_runs(
+    said: str, active_count: int, cap: int, opened: Callable[[], Limits], clock: Clock
 ) -> None:
     limits = opened()
-    runs = [f"run {number}" for number in range(in_the_air)]
-    with in_flight(limits, runs), limits.slot(ACCOUNT, "refused", no_wait) as slot:
+    runs = [f"run {number}" for number in range(active_count)]
+    with active(limits, runs), limits.slot(ACCOUNT, "refused", no_wait) as slot:
         with pytest.raises(RateLimited), slot.creating():
             raise RateLimited
         slot.rate_limited(said)
@@ -220,37 +220,33 @@ def test_a_refusal_lowers_the_cap_to_what_it_names_or_to_what_flies(
         clock.now += RECOVERY_SECONDS
 
 
-def test_who_was_refused_goes_before_those_who_came_later(opened: Callable[[], Limits], clock: Clock) -> None:
+def test_a_rate_limited_run_comes_before_later_ones(opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
-    with in_flight(limits, ["first"]), limits.slot(ACCOUNT, "refused", no_wait) as slot:
+    with active(limits, ["first"]), limits.slot(ACCOUNT, "refused", no_wait) as slot:
         slot.rate_limited()
         clock.now += HOLD_SECONDS[0]
-        assert not may_fly(limits, "later")
+        assert not gets_slot(limits, "later")
         with pytest.raises(WouldWait), slot.creating():
             pass
-    assert may_fly(limits, "later")
+    assert gets_slot(limits, "later")
 
 
 @pytest.mark.parametrize(("asked", "held"), [(0.0, 1.0), (7.5, 7.5), (1e9, 60.0), (float("nan"), 1.0)])
-def test_nobody_creates_before_the_time_that_was_asked_for(
-    asked: float, held: float, opened: Callable[[], Limits], clock: Clock
-) -> None:
+def test_no_run_is_created_before_retry_after(asked: float, held: float, opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
     with limits.slot(ACCOUNT, "refused", no_wait) as slot:
         slot.rate_limited(retry_after=asked)
     clock.now += held - 0.01
-    assert not may_fly(opened())
-    assert may_fly(opened(), account="another key")
+    assert not gets_slot(opened())
+    assert gets_slot(opened(), account="another key")
     clock.now += 0.02
-    assert may_fly(opened())
+    assert gets_slot(opened())
 
 
 # 100 creates a minute
 
 
-def test_no_minute_has_more_than_100_creates_however_long_they_are_on_their_way(
-    opened: Callable[[], Limits], clock: Clock
-) -> None:
+def test_no_minute_has_more_than_100_create_calls_however_long_they_take(opened: Callable[[], Limits], clock: Clock) -> None:
     limits, service, began = [opened(), opened()], Service(clock, SLOTS_MAX), clock()
     left = iter([f"run {number}" for number in range(350)])
 
@@ -258,150 +254,148 @@ def test_no_minute_has_more_than_100_creates_however_long_they_are_on_their_way(
         for run in left:
             with mine.slot(ACCOUNT, run, clock.wait) as slot, slot.creating():
                 service.create(run, slowest=0.6)
-                service.in_flight -= 1
+                service.active -= 1
 
-    clock.play([partial(work, mine) for mine in limits for _ in range(6)])
+    clock.run([partial(work, mine) for mine in limits for _ in range(6)])
     assert len(service.created) == 350
     assert service.most_a_minute <= CREATES_MAX
-    # 100 at once, then as many each minute, and what their ways take.
+    # 100 at once, then as many each minute, plus the delays of request and response.
     assert 180 < clock() - began < 250
 
 
-def test_a_create_counts_until_a_minute_after_its_end(opened: Callable[[], Limits], clock: Clock) -> None:
+def test_a_create_call_counts_until_a_minute_after_its_end(opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
     with limits.slot(ACCOUNT, "slow", no_wait) as slot, slot.creating():
         clock.now += 50.0
     for number in range(CREATES_MAX - 1):
-        assert may_fly(limits, f"run {number}")
-    assert not may_fly(limits)
+        assert gets_slot(limits, f"run {number}")
+    assert not gets_slot(limits)
     clock.now += 59.0
-    assert not may_fly(limits)
+    assert not gets_slot(limits)
     clock.now += 1.0
-    assert may_fly(limits)
+    assert gets_slot(limits)
 
 
-def test_a_create_whose_answer_never_comes_counts_for_two_minutes(opened: Callable[[], Limits], clock: Clock) -> None:
+def test_a_create_call_without_a_response_counts_for_two_minutes(opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
     with limits.slot(ACCOUNT, "slow", no_wait) as slot, slot.creating():
         clock.now += 119.0
         for number in range(CREATES_MAX - 1):
-            assert may_fly(limits, f"run {number}")
-        assert not may_fly(limits)
+            assert gets_slot(limits, f"run {number}")
+        assert not gets_slot(limits)
         clock.now += 1.0
-        assert may_fly(limits)
+        assert gets_slot(limits)
 
 
-# Who dies, who gives up
+# Crashed Blenders and cancelled runs
 
 
-def test_who_gives_up_leaves_the_line(opened: Callable[[], Limits]) -> None:
+def test_a_cancelled_run_leaves_the_queue(opened: Callable[[], Limits]) -> None:
     limits = opened()
 
     def cancelled(seconds: float) -> None:
         raise Cancelled
 
-    with in_flight(limits, [f"run {number}" for number in range(SLOTS_MAX)]):
+    with active(limits, [f"run {number}" for number in range(SLOTS_MAX)]):
         with pytest.raises(Cancelled), limits.slot(ACCOUNT, "cancelled", cancelled):
             pass
-        assert not may_fly(limits)
-    assert may_fly(limits)
+        assert not gets_slot(limits)
+    assert gets_slot(limits)
 
 
-def test_a_run_whose_start_went_wrong_keeps_its_place_until_it_is_given_up(opened: Callable[[], Limits]) -> None:
+def test_a_run_whose_create_call_failed_keeps_its_slot_until_it_is_given_up(opened: Callable[[], Limits]) -> None:
     limits = opened()
-    with in_flight(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
+    with active(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
         with limits.slot(ACCOUNT, "unsettled", no_wait) as slot:
             with pytest.raises(TimeoutError), slot.creating():
                 raise TimeoutError
-            assert not may_fly(opened())
+            assert not gets_slot(opened())
             with slot.creating():
                 pass
-        assert may_fly(opened())
+        assert gets_slot(opened())
 
 
-def test_the_runs_of_a_blender_that_died_count_for_two_minutes_or_until_they_are_gone_on_with(
+def test_the_runs_of_a_crashed_blender_count_for_two_minutes_or_until_they_are_resumed(
     opened: Callable[[], Limits], path: Path, clock: Clock
 ) -> None:
     limits = opened()
     with closing(Database.open(path)) as dying, ExitStack() as stack:
         theirs = Limits(dying, clock)
-        stack.enter_context(in_flight(theirs, [f"run {number}" for number in range(SLOTS_MAX)]))
+        stack.enter_context(active(theirs, [f"run {number}" for number in range(SLOTS_MAX)]))
         dying.close()
     clock.now += ORPHAN_SECONDS - 1
-    assert not may_fly(limits)
-    # The same run, in the Blender that goes on with it: it needs no place of its own, and gives one back.
+    assert not gets_slot(limits)
+    # The Blender that resumes the run takes over its slot, and releases it.
     with limits.slot(ACCOUNT, "run 3", no_wait, acquired=True):
-        assert not may_fly(limits)
-    assert may_fly(limits)
-    with in_flight(limits, ["another"]):
-        assert not may_fly(limits)
+        assert not gets_slot(limits)
+    assert gets_slot(limits)
+    with active(limits, ["another"]):
+        assert not gets_slot(limits)
         clock.now += 3
-        assert not may_fly(limits)
-        assert may_fly(limits)
+        assert not gets_slot(limits)
+        assert gets_slot(limits)
 
 
-def test_who_died_in_the_line_holds_nobody_up(opened: Callable[[], Limits], path: Path, clock: Clock) -> None:
+def test_a_crashed_blender_does_not_block_the_queue(opened: Callable[[], Limits], path: Path, clock: Clock) -> None:
     limits = opened()
 
-    def die(seconds: float) -> None:
+    def give_up(seconds: float) -> None:
         dying.close()
         raise Cancelled
 
-    with in_flight(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
+    with active(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
         with (
-            in_flight(limits, ["last"]),
+            active(limits, ["last"]),
             closing(Database.open(path)) as dying,
             pytest.raises(Cancelled),
-            Limits(dying, clock).slot(ACCOUNT, "first in line", die),
+            Limits(dying, clock).slot(ACCOUNT, "first in line", give_up),
         ):
             pass
-        assert not may_fly(limits, "finds the dead one")
-        assert may_fly(limits)
+        assert not gets_slot(limits, "finds the dead one")
+        assert gets_slot(limits)
 
 
-def test_a_run_that_is_under_way_waits_for_nothing(opened: Callable[[], Limits]) -> None:
+def test_an_active_run_does_not_wait(opened: Callable[[], Limits]) -> None:
     limits = opened()
     runs = [f"run {number}" for number in range(SLOTS_MAX)]
-    with in_flight(limits, runs), limits.slot(ACCOUNT, "resumed", no_wait, acquired=True):
+    with active(limits, runs), limits.slot(ACCOUNT, "resumed", no_wait, acquired=True):
         pass
-    with in_flight(limits, runs[1:]), limits.slot(ACCOUNT, "resumed", no_wait, acquired=True):
-        assert not may_fly(limits)
+    with active(limits, runs[1:]), limits.slot(ACCOUNT, "resumed", no_wait, acquired=True):
+        assert not gets_slot(limits)
 
 
 @pytest.mark.parametrize("hours", [-100, 100])
-def test_a_clock_that_is_set_otherwise_holds_nobody_up_for_long(
-    hours: int, opened: Callable[[], Limits], clock: Clock
-) -> None:
+def test_a_changed_clock_blocks_no_run_for_long(hours: int, opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
     for number in range(CREATES_MAX):
-        assert may_fly(limits, f"run {number}")
+        assert gets_slot(limits, f"run {number}")
     with limits.slot(ACCOUNT, "refused", no_wait) as slot:
         slot.rate_limited(retry_after=60)
     clock.now += hours * 3600
-    may_fly(limits)
+    gets_slot(limits)
     clock.now += 120.0
-    assert may_fly(limits)
+    assert gets_slot(limits)
     clock.now += RECOVERY_SECONDS * SLOTS_MAX
     assert limits.cap(ACCOUNT) == SLOTS_MAX
 
 
-def test_a_clock_that_is_set_back_frees_the_places_of_the_dead_all_the_same(
+def test_slots_of_a_crashed_blender_are_released_even_if_the_clock_is_set_back(
     opened: Callable[[], Limits], path: Path, clock: Clock
 ) -> None:
     limits = opened()
-    with closing(Database.open(path)) as dying, in_flight(Limits(dying, clock), [f"{n}" for n in range(SLOTS_MAX)]):
+    with closing(Database.open(path)) as dying, active(Limits(dying, clock), [f"{n}" for n in range(SLOTS_MAX)]):
         dying.close()
     clock.now -= 1e6
-    assert not may_fly(limits)
+    assert not gets_slot(limits)
     clock.now += ORPHAN_SECONDS
-    assert not may_fly(limits, "finds the dead ones")
-    assert may_fly(limits)
+    assert not gets_slot(limits, "finds the dead ones")
+    assert gets_slot(limits)
 
 
-def test_a_clock_that_is_set_back_while_creates_wait_lets_them_go(opened: Callable[[], Limits], clock: Clock) -> None:
+def test_waiting_create_calls_continue_if_the_clock_is_set_back(opened: Callable[[], Limits], clock: Clock) -> None:
     limits = opened()
     for number in range(CREATES_MAX):
-        assert may_fly(limits, f"run {number}")
+        assert gets_slot(limits, f"run {number}")
     clock.now += 30.0
     waited: list[float] = []
 
@@ -414,7 +408,7 @@ def test_a_clock_that_is_set_back_while_creates_wait_lets_them_go(opened: Callab
         assert sum(waited) > 60
 
 
-def test_a_place_that_cant_be_given_back_at_once_is_given_back_later(
+def test_a_slot_that_cannot_be_released_at_once_is_released_later(
     opened: Callable[[], Limits], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     limits = opened()
@@ -425,13 +419,13 @@ def test_a_place_that_cant_be_given_back_at_once_is_given_back_later(
         yield
 
     runs = [f"run {number}" for number in range(SLOTS_MAX)]
-    with monkeypatch.context() as patched, in_flight(limits, runs):
+    with monkeypatch.context() as patched, active(limits, runs):
         patched.setattr(limits.database, "writing", full)
-    assert "could not be released" in caplog.text
-    assert may_fly(limits)
+    assert "a slot could not be released yet" in caplog.text
+    assert gets_slot(limits)
 
 
-def test_a_place_that_its_run_has_taken_again_is_not_given_back(
+def test_a_slot_that_its_run_has_acquired_again_is_not_released(
     opened: Callable[[], Limits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = opened()
@@ -444,20 +438,20 @@ def test_a_place_that_its_run_has_taken_again_is_not_given_back(
         with writing(durable=durable) as table:
             yield table
 
-    with in_flight(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
-        with in_flight(limits, ["again"]):
+    with active(limits, [f"run {number}" for number in range(SLOTS_MAX - 1)]):
+        with active(limits, ["again"]):
             monkeypatch.setattr(limits.database, "writing", full_for_now)
         with limits.slot(ACCOUNT, "again", no_wait):
-            assert not may_fly(limits)
-            assert not may_fly(limits)
-    assert may_fly(limits)
+            assert not gets_slot(limits)
+            assert not gets_slot(limits)
+    assert gets_slot(limits)
 
 
 def test_limits_hold_without_a_disk_too(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "no folder").write_text("a file")
     with closing(Database.open(tmp_path / "no folder" / "jobs.sqlite")) as file:
         service = Service(clock, 2, NAMED)
-        fly_all([Limits(file, clock)], service, 30)
+        run_all([Limits(file, clock)], service, 30)
     assert (len(service.created), service.most) == (30, 2)
 
 
@@ -473,9 +467,9 @@ def blenders(path: Path) -> Iterator[list[Blender]]:
 
 
 @pytest.mark.parametrize("cap", [3, SLOTS_MAX])
-def test_over_three_processes_no_more_fly_than_may(cap: int, blenders: list[Blender], path: Path, tmp_path: Path) -> None:
-    diary = tmp_path / "diary.txt"
-    assert [blender.ask("note") for blender in blenders] == ["", "", ""]
+def test_three_processes_together_respect_the_cap(cap: int, blenders: list[Blender], path: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    assert [blender.call("note") for blender in blenders] == ["", "", ""]
     with closing(Database.open(path)) as file:
         limits = Limits(file)
         if cap < SLOTS_MAX:
@@ -484,33 +478,33 @@ def test_over_three_processes_no_more_fly_than_may(cap: int, blenders: list[Blen
                     stack.enter_context(limits.slot("account", f"{number}", time.sleep, acquired=True))
                 slot.rate_limited()
         for number, blender in enumerate(blenders):
-            blender.tell("fly", runs=[f"{number}/{run}" for run in range(12)], diary=str(diary))
-        assert [blender.hear() for blender in blenders] == [12, 12, 12]
+            blender.send("hold_slots", runs=[f"{number}/{run}" for run in range(12)], log=str(log))
+        assert [blender.receive() for blender in blenders] == [12, 12, 12]
     now = most = 0
-    for line in diary.read_text().splitlines():
+    for line in log.read_text().splitlines():
         now += {"+": 1, "-": -1}[line]
         most = max(most, now)
     assert (now, most <= cap) == (0, True)
-    assert len(diary.read_text().splitlines()) == 72
+    assert len(log.read_text().splitlines()) == 72
 
 
-def test_over_three_processes_no_more_are_created_a_minute_than_may(blenders: list[Blender], tmp_path: Path) -> None:
-    diary = tmp_path / "diary.txt"
-    diary.touch()
+def test_three_processes_together_respect_the_limit_a_minute(blenders: list[Blender], tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.touch()
     for number, blender in enumerate(blenders):
-        blender.tell("create", runs=[f"{number}/{run}" for run in range(CREATES_MAX + 1)], diary=str(diary))
+        blender.send("create", runs=[f"{number}/{run}" for run in range(CREATES_MAX + 1)], log=str(log))
 
     def lines() -> list[str]:
-        return diary.read_text().splitlines()
+        return log.read_text().splitlines()
 
-    until(lambda: all(f"{blender.process.pid} waits" in lines() for blender in blenders))
+    wait_until(lambda: all(f"{blender.process.pid} waits" in lines() for blender in blenders))
     assert lines().count("created") == CREATES_MAX
 
 
-# What is kept
+# Saved data
 
 
-def test_no_key_is_kept(opened: Callable[[], Limits], path: Path) -> None:
+def test_no_key_is_saved(opened: Callable[[], Limits], path: Path) -> None:
     key = "sk-live-0123456789"
     account = account_of(key, "https://api.eachlabs.ai")
     assert account != account_of(key, "http://127.0.0.1:8000")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the preferences name may lie in the local network; what a server names, a result, an upload or a redirect, may not.
+"""Tests that URLs from the preferences may lead into the local network, and URLs from a server's response may not.
 
 Names and addresses of the local network are looked up as such here, and then lead to a server on loopback.
 """
@@ -26,8 +26,8 @@ from addon.service.storage.given_url import GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 from addon.service.storage.s3 import S3Config
 
-from .parts import Quick, Service, check_storage, unheard
-from .wire import KEY, Act, Authority, Wire, failure_of, waits, wire
+from .helpers import InstantTransport, Service, check_storage, no_callbacks
+from .raw_server import KEY, Authority, Behavior, RawServer, failure_of, never_respond, raw_server
 
 NAS, CDN = "nas.example", "cdn.example"
 PRIVATE, PUBLIC = "192.168.1.5", "8.8.8.8"
@@ -40,23 +40,23 @@ NEVER = [
 ]
 
 
-class Field(Quick):
-    """As in the field: this machine's own addresses are not spoken to."""
+class StrictTransport(InstantTransport):
+    """Transport as in production: connections to this machine are not allowed."""
 
     def __init__(self, cancel: threading.Event | None = None) -> None:
         super().__init__(cancel, loopback_allowed=False)
 
 
 @pytest.fixture
-def field() -> Iterator[Field]:
-    made = Field()
+def field() -> Iterator[StrictTransport]:
+    made = StrictTransport()
     yield made
     made.close()
 
 
 @pytest.fixture(autouse=True)
 def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that were connected to; each leads to this machine's port of that number."""
+    """Addresses that were connected to; each connection goes to the same port of this machine."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -85,8 +85,8 @@ def context(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     return authority.server(NAS, CDN, PRIVATE)
 
 
-def keeps(files: dict[bytes, bytes], location: str = "") -> Act:
-    """A server that takes, hands out and deletes files over connections that stay open; `location` redirects a GET."""
+def file_server(files: dict[bytes, bytes], location: str = "") -> Behavior:
+    """Return a server that stores, sends and deletes files over persistent connections; `location` redirects a GET."""
 
     def answer(method: bytes, path: bytes, body: bytes) -> bytes:
         if method == b"PUT":
@@ -101,7 +101,7 @@ def keeps(files: dict[bytes, bytes], location: str = "") -> Act:
             return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(files[path]), files[path])
 
-    def act(sock: socket.socket, server: Wire) -> None:
+    def act(sock: socket.socket, server: RawServer) -> None:
         came = b""
         while True:
             while b"\r\n\r\n" not in came:
@@ -121,13 +121,13 @@ def keeps(files: dict[bytes, bytes], location: str = "") -> Act:
     return act
 
 
-def put_config(host: str, server: Wire, public: str = NAS) -> HttpPutConfig:
+def put_config(host: str, server: RawServer, public: str = NAS) -> HttpPutConfig:
     return HttpPutConfig(f"https://{host}:{server.port}/{{name}}", f"https://{public}:{server.port}/{{name}}")
 
 
 @contextmanager
-def nas(context: ssl.SSLContext, files: dict[bytes, bytes], location: str = "") -> Generator[Wire]:
-    with wire(keeps(files, location), context) as server:
+def local_storage(context: ssl.SSLContext, files: dict[bytes, bytes], location: str = "") -> Generator[RawServer]:
+    with raw_server(file_server(files, location), context) as server:
         yield server
 
 
@@ -136,47 +136,49 @@ def service_over(transport: Transport) -> Service:
 
 
 @pytest.mark.parametrize("host", [NAS, PRIVATE])
-def test_a_storage_of_the_local_network_takes_a_clip_and_deletes_it(
-    host: str, field: Field, context: ssl.SSLContext, clip: Path, reached: list[str]
+def test_a_storage_in_the_local_network_stores_a_clip_and_deletes_it(
+    host: str, field: StrictTransport, context: ssl.SSLContext, clip: Path, reached: list[str]
 ) -> None:
     files: dict[bytes, bytes] = {}
-    with nas(context, files) as server:
+    with local_storage(context, files) as server:
         storage = put_config(host, server).open(service_over(field), field)
-        published = storage.publish(clip, *unheard)
+        published = storage.publish(clip, *no_callbacks)
         assert list(files.values()) == [clip.read_bytes()]
         storage.delete(published)
     assert (files, set(reached)) == ({}, {PRIVATE})
 
 
-def bucket(server: Wire) -> S3Config:
+def bucket(server: RawServer) -> S3Config:
     return S3Config(f"https://{NAS}:{server.port}", "media", access_key="key", secret_key="word")
 
 
 @pytest.mark.parametrize("config", [lambda server: put_config(NAS, server), bucket], ids=["HTTP PUT", "S3"])
 def test_test_connection_reads_back_at_a_public_name_that_this_network_resolves_to_a_private_address(
-    config: Callable[[Wire], Any], field: Field, context: ssl.SSLContext, reached: list[str]
+    config: Callable[[RawServer], Any], field: StrictTransport, context: ssl.SSLContext, reached: list[str]
 ) -> None:
-    with nas(context, {}) as server:
+    with local_storage(context, {}) as server:
         storage: Storage = config(server).open(service_over(field), field)
         assert check_storage(storage, field) == f"Uploaded, read back from {NAS} and deleted."
     assert set(reached) == {PRIVATE}
 
 
-def test_an_address_by_hand_may_resolve_to_a_private_address_here(field: Field, context: ssl.SSLContext, clip: Path) -> None:
-    with nas(context, {b"/clip.mp4": clip.read_bytes()}) as server:
+def test_a_clip_url_may_resolve_to_a_private_address(field: StrictTransport, context: ssl.SSLContext, clip: Path) -> None:
+    with local_storage(context, {b"/clip.mp4": clip.read_bytes()}) as server:
         config = GivenUrlConfig(f"https://{NAS}:{server.port}/clip.mp4")
         assert check_storage(config.open(service_over(field), field), field) == f"{NAS} responds with an mp4 video."
 
 
 @pytest.mark.parametrize("host", [NAS, PRIVATE])
-def test_the_service_may_be_reached_through_the_local_network(host: str, field: Field, context: ssl.SSLContext) -> None:
-    with nas(context, {b"/v1/model": b'{"slug": "mmaudio"}'}) as server:
+def test_the_service_may_be_reached_through_the_local_network(
+    host: str, field: StrictTransport, context: ssl.SSLContext
+) -> None:
+    with local_storage(context, {b"/v1/model": b'{"slug": "mmaudio"}'}) as server:
         service = Service(KEY, f"https://{host}:{server.port}", field)
         assert service.call("GET", "/v1/model") == {"slug": "mmaudio"}
 
 
-class Tickets:
-    """An Eachlabs that names `url` for the upload and for the reading."""
+class FixedUrlClient:
+    """Client whose upload and public URL are `url`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -186,18 +188,18 @@ class Tickets:
 
 
 def presigned(transport: Transport, url: str, clip: Path) -> object:
-    tickets: Any = Tickets(url)
-    return EachlabsStorage(tickets, transport).publish(clip, *unheard)
+    tickets: Any = FixedUrlClient(url)
+    return EachlabsStorage(tickets, transport).publish(clip, *no_callbacks)
 
 
 def read_back(transport: Transport, url: str, clip: Path) -> object:
-    """What Test Connection does with an address that Eachlabs has named."""
+    """Read a URL that Eachlabs returned, as Test Connection does."""
 
     class Named(EachlabsStorage):
         def publish(self, clip: Path, progress: Progress, on_begin: Callable[[Published], None]) -> Published:
             return Published("7", url)
 
-    tickets: Any = Tickets(url)
+    tickets: Any = FixedUrlClient(url)
     return check_storage(Named(tickets, transport), transport)
 
 
@@ -211,90 +213,92 @@ NAMED_BY_A_SERVER = {
 @pytest.mark.parametrize("before", [False, True], ids=["", "right after a request that may go there"])
 @pytest.mark.parametrize("host", [NAS, PRIVATE])
 @pytest.mark.parametrize("ask", NAMED_BY_A_SERVER.values(), ids=NAMED_BY_A_SERVER)
-def test_what_a_server_names_may_not_lie_in_the_local_network(
+def test_a_url_from_a_server_may_not_lead_into_the_local_network(
     *,
     ask: Callable[[Transport, str, Path], object],
     host: str,
     before: bool,
-    field: Field,
+    field: StrictTransport,
     context: ssl.SSLContext,
     clip: Path,
     reached: list[str],
 ) -> None:
     url_path = "/result.mp4"
-    with nas(context, {url_path.encode(): clip.read_bytes()}) as server:
+    with local_storage(context, {url_path.encode(): clip.read_bytes()}) as server:
         url = f"https://{host}:{server.port}{url_path}"
         if before:
-            # Its connection stays open, and is one to that very host.
+            # Its connection stays open, and is to the same host.
             assert field.send("DELETE", f"https://{host}:{server.port}/a", private_allowed=True).status == 404
-        told = failure_of(lambda: ask(field, url, clip))
+        failure = failure_of(lambda: ask(field, url, clip))
         assert (len(server.heads), server.connections) == (int(before), int(before))
-    assert (told.code, isinstance(told, TemporaryFailure)) == ("unsafe_url", False)
-    assert "not public" in told.message or "not a public" in told.message
+    assert (failure.code, isinstance(failure, TemporaryFailure)) == ("unsafe_url", False)
+    assert "not public" in failure.message or "not a public" in failure.message
     assert reached == [PRIVATE] * before
 
 
 @pytest.mark.parametrize("host", [NAS, PRIVATE])
 def test_a_redirect_may_not_lead_into_the_local_network_not_even_from_within_it(
-    host: str, field: Field, context: ssl.SSLContext, tmp_path: Path
+    host: str, field: StrictTransport, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
-    with nas(context, {}) as target:
+    with local_storage(context, {}) as target:
         location = f"https://{host}:{target.port}/clip.mp4"
-        with nas(context, {}, location) as server:
-            told = failure_of(lambda: field.read(f"https://{NAS}:{server.port}/clip.mp4", 9, private_allowed=True))
-            assert told.code == "unsafe_url"
+        with local_storage(context, {}, location) as server:
+            failure = failure_of(lambda: field.read(f"https://{NAS}:{server.port}/clip.mp4", 9, private_allowed=True))
+            assert failure.code == "unsafe_url"
             result = f"https://{CDN}:{server.port}/clip.mp4"
             assert failure_of(lambda: field.fetch(result, tmp_path / "a", lambda done, total: None)).code == "unsafe_url"
         assert len(server.heads) == 2
     assert target.connections == 0
 
 
-def test_a_redirect_may_lead_from_the_local_network_to_the_internet(field: Field, context: ssl.SSLContext) -> None:
+def test_a_redirect_may_lead_from_the_local_network_to_the_internet(field: StrictTransport, context: ssl.SSLContext) -> None:
     with (
-        nas(context, {b"/clip.mp4": b"clip"}) as target,
-        nas(context, {}, f"https://{CDN}:{target.port}/clip.mp4") as server,
+        local_storage(context, {b"/clip.mp4": b"clip"}) as target,
+        local_storage(context, {}, f"https://{CDN}:{target.port}/clip.mp4") as server,
     ):
         answer = field.read(f"https://{NAS}:{server.port}/clip.mp4", 9, private_allowed=True)
     assert (answer.status, answer.body) == (200, b"clip")
 
 
-def test_a_redirect_is_not_served_by_the_connection_that_it_came_by(field: Field, context: ssl.SSLContext) -> None:
-    """It leads to the same host, to which a connection is open that may be used for the preferences' addresses alone."""
-    with nas(context, {}, "/elsewhere.mp4") as server:
-        told = failure_of(lambda: field.read(f"https://{NAS}:{server.port}/clip.mp4", 9, private_allowed=True))
-        assert (told.code, len(server.heads), server.connections) == ("unsafe_url", 1, 1)
+def test_a_redirect_does_not_use_the_connection_to_a_private_address(
+    field: StrictTransport, context: ssl.SSLContext
+) -> None:
+    """It leads to the same host, whose open connection may be used only for URLs from the preferences."""
+    with local_storage(context, {}, "/elsewhere.mp4") as server:
+        failure = failure_of(lambda: field.read(f"https://{NAS}:{server.port}/clip.mp4", 9, private_allowed=True))
+        assert (failure.code, len(server.heads), server.connections) == ("unsafe_url", 1, 1)
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_metadata_link_local_and_special_addresses_are_never_spoken_to(
-    address: str, field: Field, monkeypatch: pytest.MonkeyPatch, reached: list[str]
+def test_metadata_link_local_and_special_addresses_are_never_connected_to(
+    address: str, field: StrictTransport, monkeypatch: pytest.MonkeyPatch, reached: list[str]
 ) -> None:
     monkeypatch.setitem(ADDRESSES, NAS, address)
-    told = failure_of(lambda: field.send("PUT", f"https://{NAS}/a", private_allowed=True))
-    assert (told.code, reached) == ("unsafe_url", [])
-    assert "neither public nor in the local network" in told.message
+    failure = failure_of(lambda: field.send("PUT", f"https://{NAS}/a", private_allowed=True))
+    assert (failure.code, reached) == ("unsafe_url", [])
+    assert "neither public nor in the local network" in failure.message
     literal = f"https://[{address.replace('%', '%25')}]/a" if ":" in address else f"https://{address}/a"
     with pytest.raises(Failure):
         check_url(literal, loopback_allowed=False, private_allowed=True)
 
 
 @pytest.mark.parametrize("host", ["10.1", "0xa000001", "167772161", "localhost", "a.localhost"])
-def test_a_host_that_is_written_in_an_odd_way_is_no_private_address(host: str) -> None:
+def test_an_unusual_notation_is_no_private_address(host: str) -> None:
     with pytest.raises(Failure):
         check_url(f"https://{host}/a", loopback_allowed=False, private_allowed=True)
     assert not is_allowed_address("localhost", PRIVATE, loopback_allowed=True, private_allowed=True)
 
 
-def test_the_local_network_is_spoken_to_over_https_alone() -> None:
-    with pytest.raises(Failure) as told:
+def test_only_https_is_used_in_the_local_network() -> None:
+    with pytest.raises(Failure) as raised:
         check_url(f"http://{PRIVATE}/a", loopback_allowed=True, private_allowed=True)
-    assert "not an https URL" in told.value.message
+    assert "not an https URL" in raised.value.message
 
 
 def test_a_request_into_the_local_network_ends_by_a_cancel(context: ssl.SSLContext, clip: Path) -> None:
     cancel = threading.Event()
-    field = Field(cancel)
-    with wire(waits, context) as server:
+    field = StrictTransport(cancel)
+    with raw_server(never_respond, context) as server:
         timer = threading.Timer(0.3, cancel.set)
         timer.start()
         began = time.monotonic()
@@ -305,9 +309,9 @@ def test_a_request_into_the_local_network_ends_by_a_cancel(context: ssl.SSLConte
 
 
 def test_a_request_into_the_local_network_ends_by_its_deadline(
-    field: Field, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+    field: StrictTransport, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("addon.service.net.deadline.RESPONSE_SECONDS", 0.4)
-    with wire(waits, context) as server:
-        told = failure_of(lambda: field.send("DELETE", f"https://{NAS}:{server.port}/a", private_allowed=True))
-    assert (told.code, isinstance(told, TemporaryFailure)) == ("timeout", True)
+    with raw_server(never_respond, context) as server:
+        failure = failure_of(lambda: field.send("DELETE", f"https://{NAS}:{server.port}/a", private_allowed=True))
+    assert (failure.code, isinstance(failure, TemporaryFailure)) == ("timeout", True)

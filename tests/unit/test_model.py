@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is asked of the model and how long its results are, what files are called, what an mp4 says of its sound."""
+"""Tests of the model's input and durations, of file names, and of the delay of the sound in an mp4."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ from addon.media.mp4 import AAC_DELAY, MP3_DELAY, unsignaled_delay
 from addon.service.eachlabs.mmaudio import Settings, clip_frames, motion_segments, run_duration, run_input
 from tests.standin import model
 
-from .parts import write_clip
+from .helpers import write_clip
 
 START, STEP = Fraction(16, 25), Fraction(8, 25)
 RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(50), Fraction(60)]
@@ -33,7 +33,7 @@ RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001
         (Fraction("1.29"), Fraction("1.6")),
         (Fraction("4.8"), Fraction("4.8")),
         (Fraction(5), Fraction("5.12")),
-        # Frames of 24 a second lie at 6.9583 and 7.0417, and no other after the last sample at 7.00.
+        # At 24 frames a second, frames are at 6.9583 and 7.0417; only the latter is after the last sample at 7.00.
         (Fraction(7), Fraction("7.079")),
         (Fraction("7.68"), Fraction("7.68")),
         (Fraction("7.69"), Fraction(8)),
@@ -41,7 +41,7 @@ RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001
         (Fraction(8) + Fraction(1, 24), Fraction("8.32")),
     ],
 )
-def test_a_duration_is_the_next_one_that_the_model_uses_whole(length: Fraction, duration: Fraction) -> None:
+def test_a_duration_is_the_next_one_that_the_model_uses_completely(length: Fraction, duration: Fraction) -> None:
     assert run_duration(length, Fraction(24)) == duration
 
 
@@ -49,7 +49,7 @@ EVERY_RATE = [Fraction(rate) / base for rate in range(1, 241) for base in (Fract
 
 
 GRID = [(steps, START + STEP * steps) for steps in range(2, 30)]
-"""How many steps, and the duration in seconds, up to 10 s. Any length is rounded up to one of them."""
+"""Number of steps and duration in seconds, up to 10 s. Each length is rounded up to one of them."""
 
 
 def test_no_clip_fills_fewer_segments_than_its_run_asks_for() -> None:
@@ -69,7 +69,7 @@ def test_from_sixteen_frames_a_second_on_a_duration_is_the_grids_or_just_longer(
 
 
 @pytest.mark.parametrize("fps", RATES, ids=str)
-def test_eight_seconds_are_asked_for_as_such(fps: Fraction) -> None:
+def test_eight_seconds_are_requested_exactly(fps: Fraction) -> None:
     assert run_duration(Fraction(8), fps) == 8
 
 
@@ -79,12 +79,12 @@ def test_eight_seconds_are_asked_for_as_such(fps: Fraction) -> None:
 )
 def test_segments_are_counted_as_the_double_counts_them(fps: int, duration: str, used: int) -> None:
     assert motion_segments(Fraction(duration), Fraction(fps)) == used
-    # Frames that come later are never read, however many there are.
+    # Later frames are never read.
     times = [number / fps for number in range(fps * 20)]
     assert model.segments(model.result_seconds(times, float(duration))) == used
 
 
-def test_the_input_of_a_run_has_what_was_asked_for() -> None:
+def test_the_input_of_a_run_has_the_settings() -> None:
     settings = Settings("rain", "speech", seed=0, num_steps=30, cfg_strength=6.5)
     assert run_input("https://cdn.example/a.mp4", Fraction("1.28"), settings) == {
         "video": "https://cdn.example/a.mp4",
@@ -100,7 +100,7 @@ def test_the_input_of_a_run_has_what_was_asked_for() -> None:
 def test_an_empty_prompt_is_left_out_but_an_empty_negative_prompt_is_not() -> None:
     asked = run_input("https://cdn.example/a.mp4", Fraction(8), Settings("", "", seed=1))
     assert "prompt" not in asked
-    # Left out, the service would put "music" there.
+    # Without it, the service would use "music".
     assert asked["negative_prompt"] == ""
 
 
@@ -127,12 +127,12 @@ JOB = "0123456789abcdef"
         ("x" * 300, "x" * 40 + "-01234567-1.wav"),
     ],
 )
-def test_a_file_is_called_after_its_strip(strip: str, name: str) -> None:
+def test_a_file_is_named_after_its_strip(strip: str, name: str) -> None:
     assert file_name(strip, JOB, 1) == name
 
 
 @pytest.mark.parametrize("strip", ["東" * 300, "a/b\\c:d*e?f<g>h|i", "NUL.txt", "\u202etxt.exe", "a\tb", "con ", "  . ."])
-def test_every_file_name_is_one_that_all_systems_take(strip: str) -> None:
+def test_every_file_name_is_valid_on_all_systems(strip: str) -> None:
     name = file_name(strip, JOB, 1)
     assert PurePosixPath(name).name == PureWindowsPath(name).name == name
     assert len(name.encode()) <= 255
@@ -148,26 +148,26 @@ def test_each_take_of_each_job_has_a_file_of_its_own() -> None:
 
 @pytest.fixture(scope="module")
 def result(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A result as the public model code writes it."""
+    """Result as the public model code writes it."""
     target = tmp_path_factory.mktemp("result") / "result.mp4"
-    model.score(clip, target, duration=1.28, seed=1)
+    model.generate(clip, target, duration=1.28, seed=1)
     return target
 
 
-def test_a_delay_that_is_not_signalled_is_found(result: Path) -> None:
+def test_an_unsignaled_delay_is_found(result: Path) -> None:
     assert unsignaled_delay(result) == AAC_DELAY == 1024
 
 
-def test_a_delay_that_is_signalled_is_left_to_the_decoder(clip: Path, tmp_path: Path) -> None:
-    model.score(clip, tmp_path / "result.mp4", duration=1.28, seed=1, signalled=True)
+def test_a_signaled_delay_is_left_to_the_decoder(clip: Path, tmp_path: Path) -> None:
+    model.generate(clip, tmp_path / "result.mp4", duration=1.28, seed=1, signalled=True)
     assert unsignaled_delay(tmp_path / "result.mp4") == 0
 
 
-def test_a_result_without_sound_is_told(clip: Path, tmp_path: Path) -> None:
-    model.score(clip, tmp_path / "result.mp4", duration=1.28, seed=1, silent=True)
-    with pytest.raises(Failure) as told:
+def test_a_result_without_sound_is_reported(clip: Path, tmp_path: Path) -> None:
+    model.generate(clip, tmp_path / "result.mp4", duration=1.28, seed=1, silent=True)
+    with pytest.raises(Failure) as raised:
         unsignaled_delay(tmp_path / "result.mp4")
-    assert told.value.code == "no_sound"
+    assert raised.value.code == "no_sound"
 
 
 def box(kind: bytes, content: bytes = b"") -> bytes:
@@ -175,7 +175,7 @@ def box(kind: bytes, content: bytes = b"") -> bytes:
 
 
 def big_box(kind: bytes, size: int, content: bytes = b"") -> bytes:
-    """A box whose size is written in 64 bits."""
+    """Return a box with a 64-bit size."""
     return struct.pack(">I4sQ", 1, kind, size) + content
 
 
@@ -209,10 +209,10 @@ GARBAGE = {
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_has_no_delay_or_no_sound(garbage: bytes, tmp_path: Path) -> None:
     (tmp_path / "result.mp4").write_bytes(garbage)
-    assert told_of(tmp_path / "result.mp4") in (0, "no_sound")
+    assert warning_of(tmp_path / "result.mp4") in (0, "no_sound")
 
 
-def test_an_edit_list_that_promises_more_than_it_has_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_truncated_edit_list_is_read_as_far_as_possible(tmp_path: Path) -> None:
     sound = box(b"hdlr", bytes(8) + b"soun" + bytes(12))
     coding = box(b"stsd", bytes(8) + struct.pack(">I4s", 8, b"mp4a"))
     edits = box(b"elst", struct.pack(">II", 0, 2**32 - 1) + struct.pack(">IiI", 5, 1024, 1) + b"\x00\x00")
@@ -224,14 +224,14 @@ def test_an_edit_list_that_promises_more_than_it_has_is_read_as_far_as_it_goes(t
 
 
 def coding(entry: bytes, number: int | None = None) -> bytes:
-    """A sample description; `number` is the coding's in ISO/IEC 14496-1, such as 0x40 for AAC."""
+    """Return a sample description; `number` is the codec's in ISO/IEC 14496-1, such as 0x40 for AAC."""
     decoder = b"" if number is None else b"\x04\x80\x80\x80\x0d" + bytes([number]) + bytes(12)
     stream = box(b"esds", bytes(4) + b"\x03\x80\x80\x80\x19\x00\x02\x00" + decoder) if decoder else b""
     return box(b"stsd", struct.pack(">II", 0, 1) + box(entry, bytes(28) + stream))
 
 
 def track(handler: bytes, description: bytes, edits: list[tuple[int, int]], rate: int = 44_100) -> bytes:
-    """Edits are (duration in ticks of the movie, media time in the media's); a media time of -1 is an empty edit."""
+    """Return a track. Edits are (duration in movie ticks, media time in media ticks); media time -1 is an empty edit."""
     listed = b"".join(struct.pack(">IiI", duration, media_time, 1 << 16) for duration, media_time in edits)
     about = box(b"mdhd", bytes(12) + struct.pack(">I", rate) + bytes(8)) + box(b"hdlr", bytes(8) + handler + bytes(12))
     media = box(b"mdia", about + box(b"minf", box(b"stbl", description)))
@@ -278,14 +278,14 @@ def test_a_file_that_ends_early_is_no_mp4_or_has_no_sound(result: Path, tmp_path
     cuts = [*range(0, header, math.ceil(header / 40)), *range(header, len(whole), 7)]
     for cut in cuts:
         (tmp_path / "cut.mp4").write_bytes(whole[:cut])
-        assert told_of(tmp_path / "cut.mp4") in (0, AAC_DELAY, "no_sound"), f"cut at {cut} of {len(whole)}"
+        assert warning_of(tmp_path / "cut.mp4") in (0, AAC_DELAY, "no_sound"), f"cut at {cut} of {len(whole)}"
 
 
-def told_of(path: Path) -> int | str:
+def warning_of(path: Path) -> int | str:
     try:
         return unsignaled_delay(path)
-    except Failure as told:
-        return told.code
+    except Failure as failure:
+        return failure.code
 
 
 @pytest.mark.parametrize(
@@ -296,8 +296,8 @@ def test_a_result_is_as_long_as_the_public_code_makes_it(fps: int, frames: int, 
 
 
 def test_a_clip_is_seen_as_it_is_and_one_that_is_too_short_fails(tmp_path: Path) -> None:
-    seen = model.look(write_clip(tmp_path / "clip.mp4", frames=14, white=9))
+    seen = model.read_clip(write_clip(tmp_path / "clip.mp4", frames=14, white=9))
     assert (seen.width, seen.height, seen.fps, len(seen.times), seen.times[0]) == (64, 64, 24, 14, 0.0)
     assert list(model.flashes(seen)) == [9]
     with pytest.raises(model.RunFailed, match="too short"):
-        model.score(tmp_path / "clip.mp4", tmp_path / "result.mp4", duration=1.28, seed=1)
+        model.generate(tmp_path / "clip.mp4", tmp_path / "result.mp4", duration=1.28, seed=1)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job's way, and how it ends: well, badly or cancelled. Nothing of it stays behind.
+"""Tests of a job's pipeline and its end: success, failure or cancel, and nothing that is left behind.
 
-The background Blender is stood in for by background.py here; tests/blender runs the real one.
+render_double.py replaces the background Blender here; tests/blender uses the real one.
 """
 
 import os
@@ -27,39 +27,39 @@ from addon.jobs.work.services import EXPORTS_MAX
 from addon.jobs.work.state import JobState
 from addon.media.export import ClipRange, ExportRequest, export_clips
 
-from .parts import BACKGROUND, Double, cancel_all, context_for, drained, go, new_job, services_in, until
+from .helpers import RENDER_DOUBLE, Double, cancel_all, context_for, drain_until, new_job, run_job, services_in, wait_until
 
 WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
 
 
 @pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs end sooner here than the real ones, so they are asked about more often."""
+def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poll more frequently, since runs are shorter here than real ones."""
     monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 def only(job: Job) -> Run:
-    """The one run of a job that has one."""
+    """Return the job's only run."""
     (run,) = job.runs
     return run
 
 
 def stages(states: list[Job]) -> list[Stage]:
-    """The stages in their order, each once."""
+    """Return the stages in order, each once."""
     return list(dict.fromkeys(state.stage for state in states))
 
 
-def nothing_left(double: Double, folder: Path) -> bool:
-    """Whether the clips are gone from this disk and from the service."""
+def no_clip_left(double: Double, folder: Path) -> bool:
+    """Return whether all clips are deleted from disk and from the service."""
     leftovers = [path for path in (folder / "work").iterdir() if path.is_dir()]
     return leftovers == [] and all(upload["deleted"] for upload in double.state()["uploads"])
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_a_strip_goes_all_the_way(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # background.py refuses to work when it sees the key.
+def test_a_job_runs_through_all_stages(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # render_double.py fails if it gets the key.
     monkeypatch.setenv("EACHLABS_API_KEY", double.key)
-    states = go(new_job(tmp_path), context_for(double, tmp_path))
+    states = run_job(new_job(tmp_path), context_for(double, tmp_path))
     end = states[-1]
     assert end.error is None
     assert stages(states) == WAY
@@ -77,13 +77,13 @@ def test_a_strip_goes_all_the_way(double: Double, tmp_path: Path, monkeypatch: p
         "seed": 7,
     }
     assert (only(end).prediction_id, bool(end.cost)) == (run["id"], True)
-    assert nothing_left(double, tmp_path)
+    assert no_clip_left(double, tmp_path)
     assert double.state()["cancelled"] == []
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_every_stage_tells_how_far_it_is(double: Double, tmp_path: Path) -> None:
-    states = go(new_job(tmp_path), context_for(double, tmp_path))
+def test_every_stage_reports_progress(double: Double, tmp_path: Path) -> None:
+    states = run_job(new_job(tmp_path), context_for(double, tmp_path))
     for stage, unit in zip(WAY[1:-1], ("frames", "bytes", "seconds", "bytes"), strict=True):
         told = [state.progress for state in states if state.stage is stage and state.progress]
         assert {progress.unit for progress in told} == {unit}
@@ -94,37 +94,37 @@ def test_every_stage_tells_how_far_it_is(double: Double, tmp_path: Path) -> None
     ("order", "code", "said"),
     [
         ({"do": "fail", "reason": "CUDA out of memory"}, "run_failed", "CUDA out of memory"),
-        ({"do": "say", "body": {"status": "failed", "output": [{"error": "too dark"}]}}, "run_failed", "too dark"),
-        ({"do": "say", "body": {"status": "canceled"}}, "run_cancelled", "cancelled at Eachlabs"),
+        ({"do": "respond", "body": {"status": "failed", "output": [{"error": "too dark"}]}}, "run_failed", "too dark"),
+        ({"do": "respond", "body": {"status": "canceled"}}, "run_cancelled", "cancelled at Eachlabs"),
     ],
 )
 def test_a_run_that_fails_names_the_strip_and_the_reason(
     order: dict[str, Any], code: str, said: str, double: Double, tmp_path: Path
 ) -> None:
-    double.order("run", **order)
-    end = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
+    double.inject("run", **order)
+    end = run_job(new_job(tmp_path), context_for(double, tmp_path))[-1]
     assert end.stage is Stage.FAILED
     assert end.error is not None
     assert end.error.code == code
     assert "“Shot 1”" in end.error.message
     assert said in end.error.message
     assert end.error.hint
-    # A retry must not look for the result of a run that has none.
+    # A retry must not poll a run that failed.
     assert only(end).prediction_id is None
-    assert nothing_left(double, tmp_path)
+    assert no_clip_left(double, tmp_path)
 
 
-def test_a_word_nobody_knows_is_polled_until_the_deadline(
+def test_an_unknown_status_is_polled_until_the_deadline(
     double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_run, "_WAIT_MAX_SECONDS", 0.2)
-    double.order("run", "say", body={"status": "pondering"})
-    end = go(new_job(tmp_path), context_for(double, tmp_path))[-1]
+    double.inject("run", "respond", body={"status": "pondering"})
+    end = run_job(new_job(tmp_path), context_for(double, tmp_path))[-1]
     assert end.error is not None
     assert end.error.code == "run_timeout"
     assert "pondering" in end.error.message
     assert len(double.requests("GET", "/v1/prediction/")) > 2
-    # The run may still end: it keeps its video, and a retry finds it.
+    # The run may still succeed, so its video stays, and a retry polls it.
     assert only(end).prediction_id == double.state()["runs"][0]["id"]
     assert [upload["live"] for upload in double.state()["uploads"]] == [True]
 
@@ -137,8 +137,8 @@ def test_a_word_nobody_knows_is_polled_until_the_deadline(
         ("nothing", "(exit status 0)"),
     ],
 )
-def test_a_failed_render_names_the_strip_and_what_blender_said(how: str, said: str, double: Double, tmp_path: Path) -> None:
-    end = go(new_job(tmp_path), context_for(double, tmp_path, how))[-1]
+def test_a_failed_render_names_the_strip_and_blenders_error(how: str, said: str, double: Double, tmp_path: Path) -> None:
+    end = run_job(new_job(tmp_path), context_for(double, tmp_path, how))[-1]
     assert end.stage is Stage.FAILED
     assert end.error is not None
     assert end.error.code == "render_failed"
@@ -147,7 +147,7 @@ def test_a_failed_render_names_the_strip_and_what_blender_said(how: str, said: s
     assert "Blender quit" not in end.error.message
     assert end.error.hint
     assert double.requests() == []
-    assert nothing_left(double, tmp_path)
+    assert no_clip_left(double, tmp_path)
 
 
 def rendering(job: Job) -> bool:
@@ -155,7 +155,7 @@ def rendering(job: Job) -> bool:
 
 
 def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: Path) -> None:
-    """That one still writes for a moment, and may not have read yet what it was asked for."""
+    """That one still writes for a moment, and may not have read its request yet."""
 
     def export_request() -> ExportRequest:
         clip = ClipRange(0, 4, str(tmp_path / "job" / "clip-000.mp4"))
@@ -175,7 +175,7 @@ def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: P
 
     def render(how: str, cancel: threading.Event) -> None:
         export_clips(
-            export_request(), (sys.executable, str(BACKGROUND), how), lambda done, total: None, files.append, cancel
+            export_request(), (sys.executable, str(RENDER_DOUBLE), how), lambda done, total: None, files.append, cancel
         )
 
     files: list[int] = []
@@ -183,7 +183,7 @@ def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: P
     end = threading.Event()
     with ThreadPoolExecutor() as threads:
         left = threads.submit(render, "hang", end)
-        until((tmp_path / "diary.txt").is_file)
+        wait_until((tmp_path / "log.txt").is_file)
         before = {path: path.read_bytes() for path in (tmp_path / "job").iterdir()}
         render("render", threading.Event())
         after = {path: path.read_bytes() for path in before}
@@ -215,7 +215,7 @@ def last_byte_gone(job: Job) -> bool:
 def test_a_cancelled_job_leaves_nothing_behind(
     how: str, cancel_when: Callable[[Job], bool], stage: Stage, double: Double, tmp_path: Path
 ) -> None:
-    states = go(new_job(tmp_path), context_for(double, tmp_path, how), cancel_when=cancel_when)
+    states = run_job(new_job(tmp_path), context_for(double, tmp_path, how), cancel_when=cancel_when)
     assert stages(states) == [*WAY[: WAY.index(stage) + 1], Stage.CANCELLED]
     assert states[-1].error is None
     state = double.state()
@@ -224,19 +224,21 @@ def test_a_cancelled_job_leaves_nothing_behind(
     assert [path for path in (tmp_path / "work").iterdir() if path.is_dir()] == []
     if how == "hang":
         with pytest.raises(ProcessLookupError):
-            os.kill(int((tmp_path / "work" / "diary.txt").read_text()), 0)
+            os.kill(int((tmp_path / "work" / "log.txt").read_text()), 0)
 
 
 @pytest.mark.usefixtures("without_aud")
 def test_a_run_that_had_succeeded_when_its_job_was_cancelled_is_fetched_by_a_retry(double: Double, tmp_path: Path) -> None:
-    states = go(new_job(tmp_path), context_for(double, tmp_path), cancel_when=lambda job: job.stage is Stage.DOWNLOADING)
+    states = run_job(
+        new_job(tmp_path), context_for(double, tmp_path), cancel_when=lambda job: job.stage is Stage.DOWNLOADING
+    )
     assert states[-1].stage is Stage.CANCELLED
     assert double.state()["cancelled"] == []
     assert [upload["deleted"] for upload in double.state()["uploads"]] == [True]
-    again = go(replace(states[-1], stage=Stage.QUEUED), context_for(double, tmp_path, "refuse"))
+    again = run_job(replace(states[-1], stage=Stage.QUEUED), context_for(double, tmp_path, "refuse"))
     assert again[-1].stage is Stage.PLACING
     assert len(double.state()["runs"]) == 1
-    assert nothing_left(double, tmp_path)
+    assert no_clip_left(double, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -244,30 +246,34 @@ def test_a_run_that_had_succeeded_when_its_job_was_cancelled_is_fetched_by_a_ret
     [({"do": "stall", "seconds": 0.5}, 0), ({"do": "drop", "carried_out": True}, 1)],
     ids=["the answer is late", "the answer is lost"],
 )
-def test_a_run_that_starts_while_its_job_is_cancelled_is_ended_too(
+def test_a_run_that_is_created_while_its_job_is_cancelled_is_cancelled_too(
     fault: dict[str, Any], runs: int, double: Double, tmp_path: Path
 ) -> None:
     double.set(run_seconds=30)
-    double.order("create", **fault)
+    double.inject("create", **fault)
     stop = Stop()
     states: list[Job] = []
     services = services_in(tmp_path)
     state = JobState(new_job(tmp_path), states.append, services.journal.save)
     thread = threading.Thread(target=Pipeline(state, context_for(double, tmp_path), stop, services).run)
     thread.start()
-    until(lambda: len(double.requests("POST", "/v1/prediction")) == 1 and len(double.state()["runs"]) == runs)
+    wait_until(lambda: len(double.requests("POST", "/v1/prediction")) == 1 and len(double.state()["runs"]) == runs)
     stop.set()
     thread.join(20)
     assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
-    assert nothing_left(double, tmp_path)
+    assert no_clip_left(double, tmp_path)
 
 
-def test_a_job_that_waits_for_its_turn_to_render_can_be_cancelled(double: Double, tmp_path: Path) -> None:
+def test_a_job_that_waits_for_the_export_slot_can_be_cancelled(double: Double, tmp_path: Path) -> None:
     states: list[Job] = []
     stop = Stop()
-    stop.set()
+
+    def publish(version: Job) -> None:
+        states.append(version)
+        stop.set()
+
     services = services_in(tmp_path, exports=0)
-    state = JobState(new_job(tmp_path), states.append, services.journal.save)
+    state = JobState(new_job(tmp_path), publish, services.journal.save)
     Pipeline(state, context_for(double, tmp_path), stop, services).run()
     assert stages(states) == [Stage.QUEUED, Stage.CANCELLED]
     assert double.requests() == []
@@ -278,7 +284,7 @@ def test_a_failed_and_a_cancelled_job_leave_the_others_alone(runner: Runner, dou
     jobs = [new_job(tmp_path, strip) for strip in ("good", "bad", "unwanted", "fine")]
     runner.add(jobs, context_for(double, tmp_path))
     runner.cancel(jobs[2].id)
-    drained(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs))
+    drain_until(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs))
     ends = [(job.request.strip, job.stage) for job in runner.jobs]
     assert ends == [
         ("good", Stage.PLACING),
@@ -287,35 +293,35 @@ def test_a_failed_and_a_cancelled_job_leave_the_others_alone(runner: Runner, dou
         ("fine", Stage.PLACING),
     ]
     assert [job.request.strip for job in runner.jobs if job.error] == ["bad"]
-    until(lambda: nothing_left(double, tmp_path))
+    wait_until(lambda: no_clip_left(double, tmp_path))
 
 
 def test_renders_never_overlap_while_runs_do(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
     runner.add([new_job(tmp_path, f"Shot {number}") for number in range(4)], context_for(double, tmp_path))
-    drained(runner, lambda: len(double.state()["runs"]) == 4)
-    renders = [tuple(map(float, line.split())) for line in (tmp_path / "work" / "diary.txt").read_text().splitlines()]
+    drain_until(runner, lambda: len(double.state()["runs"]) == 4)
+    renders = [tuple(map(float, line.split())) for line in (tmp_path / "work" / "log.txt").read_text().splitlines()]
     assert EXPORTS_MAX == 1
     assert [later for (_, end), later in pairwise(renders) if later[0] < end] == []
-    assert len(renders) == double.state()["most_under_way"] == 4
+    assert len(renders) == double.state()["peak_concurrent"] == 4
     assert all(upload["live"] for upload in double.state()["uploads"])
 
 
-def test_what_is_cancelled_is_ended_at_the_service(runner: Runner, double: Double, tmp_path: Path) -> None:
+def test_a_cancelled_run_is_cancelled_at_the_service(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
     runner.add([new_job(tmp_path)], context_for(double, tmp_path))
-    drained(runner, lambda: only(runner.jobs[0]).prediction_id is not None)
+    drain_until(runner, lambda: only(runner.jobs[0]).prediction_id is not None)
     cancel_all(runner)
     assert runner.jobs[0].stage is Stage.CANCELLED
-    drained(runner, lambda: not runner.busy)
+    drain_until(runner, lambda: not runner.busy)
     assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
-    assert nothing_left(double, tmp_path)
+    assert no_clip_left(double, tmp_path)
 
 
-def test_closing_blender_cancels_nothing_but_what_was_cancelled(runner: Runner, double: Double, tmp_path: Path) -> None:
+def test_closing_blender_cancels_no_other_jobs(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
     runner.add([new_job(tmp_path, "wanted"), new_job(tmp_path, "unwanted")], context_for(double, tmp_path))
-    drained(runner, lambda: all(only(job).prediction_id for job in runner.jobs))
+    drain_until(runner, lambda: all(only(job).prediction_id for job in runner.jobs))
     wanted, unwanted = (only(job).prediction_id for job in runner.jobs)
     runner.cancel(runner.jobs[1].id)
     runner.close(20)
@@ -325,11 +331,9 @@ def test_closing_blender_cancels_nothing_but_what_was_cancelled(runner: Runner, 
     assert (left.request.strip, left.stage, only(left).prediction_id) == ("wanted", Stage.PREDICTING, wanted)
 
 
-def test_what_is_cancelled_stays_so_whatever_its_thread_has_said_before(
-    runner: Runner, double: Double, tmp_path: Path
-) -> None:
+def test_a_cancelled_job_stays_cancelled_despite_earlier_messages(runner: Runner, double: Double, tmp_path: Path) -> None:
     runner.add([new_job(tmp_path)], context_for(double, tmp_path, "hang"))
-    until((tmp_path / "work" / "diary.txt").exists)
+    wait_until((tmp_path / "work" / "log.txt").exists)
     runner.cancel(runner.jobs[0].id)
     assert {version.stage for version in runner.drain()} == {Stage.CANCELLED}
     assert runner.jobs[0].stage is Stage.CANCELLED
@@ -344,23 +348,23 @@ def test_jobs_beyond_the_services_cap_wait_and_a_waiting_one_can_be_cancelled(
     assert [job.request.strip for job in jobs if f"mmaudio {job.id[:8]}" not in started] == ["Shot 10", "Shot 11"]
     runner.cancel(jobs[-1].id)
     runner.cancel(jobs[0].id)
-    drained(runner, lambda: f"mmaudio {jobs[10].id[:8]}" in {thread.name for thread in threading.enumerate()})
+    drain_until(runner, lambda: f"mmaudio {jobs[10].id[:8]}" in {thread.name for thread in threading.enumerate()})
     assert f"mmaudio {jobs[11].id[:8]}" not in {thread.name for thread in threading.enumerate()}
     runner.forget(jobs[-1].id)
     assert runner.job(jobs[-1].id) is None
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_what_the_render_says_of_a_clip_stands_with_each_take_once(double: Double, tmp_path: Path) -> None:
-    end = go(new_job(tmp_path, takes=2), context_for(double, tmp_path, "note"))[-1]
+def test_a_note_of_the_render_is_added_to_each_take_once(double: Double, tmp_path: Path) -> None:
+    end = run_job(new_job(tmp_path, takes=2), context_for(double, tmp_path, "note"))[-1]
     assert [take.note for take in end.takes] == ["2 images of “Shot 1” were missing."] * 2
     assert end.note == "2 images of “Shot 1” were missing."
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_it_stands_there_too_where_blender_was_closed_after_the_render(double: Double, tmp_path: Path) -> None:
-    states = go(new_job(tmp_path), context_for(double, tmp_path, "note"))
+def test_a_note_of_the_render_survives_a_restart_of_blender(double: Double, tmp_path: Path) -> None:
+    states = run_job(new_job(tmp_path), context_for(double, tmp_path, "note"))
     rendered = next(state for state in states if state.notes)
     kept = job_json.from_bytes(job_json.to_bytes(rendered), rendered.id)
-    end = go(replace(kept, stage=Stage.QUEUED), context_for(double, tmp_path))[-1]
+    end = run_job(replace(kept, stage=Stage.QUEUED), context_for(double, tmp_path))[-1]
     assert [take.note for take in end.takes] == ["2 images of “Shot 1” were missing."]

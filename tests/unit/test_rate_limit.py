@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is read from a 429's words."""
+"""Tests of the text of a 429."""
 
 import time
 
@@ -33,7 +33,7 @@ from addon.jobs.rate_limit import RateLimit
         ("x" * 500 + " limit 2", True, None),
     ],
 )
-def test_what_a_refusal_says_is_read_with_care(said: str, of_concurrency: bool, cap: int | None) -> None:
+def test_the_text_of_a_429_is_parsed(said: str, of_concurrency: bool, cap: int | None) -> None:
     assert RateLimit.read(said) == RateLimit(of_concurrency, cap)
 
 
@@ -42,12 +42,12 @@ def test_what_a_refusal_says_is_read_with_care(said: str, of_concurrency: bool, 
     | st.lists(st.sampled_from(["limit", "max", "2", " ", "$", "10", "in flight", "a", "minute", ";"])).map("".join)
 )
 @settings(deadline=None)
-def test_whatever_it_says_can_be_read(said: str) -> None:
+def test_any_text_can_be_parsed(said: str) -> None:
     cap = RateLimit.read(said).cap
     assert cap is None or 1 <= cap <= 99
 
 
-def test_reading_it_takes_no_time_whatever_it_says() -> None:
+def test_parsing_is_fast_for_any_text() -> None:
     began = time.process_time()
     for said in ("limit " * 10**6, "max" + " " * 10**6 + "1", "1 a a a " * 10**6, "1" * 10**6):
         RateLimit.read(said)

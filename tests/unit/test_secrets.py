@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The key reaches the API and nothing else; no key, no signature and no address of a clip is ever written down."""
+"""Tests that only the API gets the key, and that no key, signature or clip URL is ever logged or shown."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ from addon.service.eachlabs.client import KeyAuth, check_base_url
 from addon.service.net.addresses import check_url, redact
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .parts import Double, Quick, Service, context_for, fields, finished, go, new_job, unheard
+from .helpers import Double, InstantTransport, Service, context_for, fields, new_job, no_callbacks, run_job, wait_for_success
 
 KEY = "k3y-0123456789"
 
@@ -36,41 +36,41 @@ KEY = "k3y-0123456789"
         ("nothing to hide: 3/4 of it", "nothing to hide: 3/4 of it"),
     ],
 )
-def test_what_is_shown_holds_no_secret(text: str, kept: str) -> None:
+def test_redacted_text_has_no_secret(text: str, kept: str) -> None:
     assert redact(text, KEY) == kept
 
 
-def test_a_key_with_signs_is_hidden_as_an_address_has_it_too() -> None:
+def test_a_key_is_redacted_in_its_escaped_form_too() -> None:
     assert redact("k/e y, k%2Fe%20y, k/e%20y", "k/e y") == "[key], [key], [key]"
 
 
-def test_an_empty_secret_hides_nothing() -> None:
+def test_an_empty_secret_redacts_nothing() -> None:
     assert redact("abc", "") == "abc"
 
 
-def test_a_service_that_repeats_the_key_does_not_get_it_shown(service: Service, double: Double) -> None:
+def test_a_key_in_a_response_is_not_shown(service: Service, double: Double) -> None:
     said = f"no such key {double.key}, see https://cdn.example/a?X-Amz-Signature=1"
-    double.answer("get", {"error": said}, 401)
-    with pytest.raises(Failure) as told:
+    double.respond("get", {"error": said}, 401)
+    with pytest.raises(Failure) as raised:
         service.poll("run")
-    assert "no such key [key], see https://cdn.example/…" in told.value.message
-    double.answer("get", {"status": "error", "message": said})
+    assert "no such key [key], see https://cdn.example/…" in raised.value.message
+    double.respond("get", {"status": "error", "message": said})
     assert service.poll("run").reason == "no such key [key], see https://cdn.example/…"
 
 
 @pytest.mark.parametrize("before", range(460, 501, 8))
-def test_of_a_key_where_an_answer_is_cut_not_even_a_part_is_shown(before: int, service: Service, double: Double) -> None:
-    double.answer("get", {"error": "x" * before + double.key}, 401)
-    with pytest.raises(Failure) as told:
+def test_not_even_a_part_of_a_key_in_a_shortened_response_is_shown(before: int, service: Service, double: Double) -> None:
+    double.respond("get", {"error": "x" * before + double.key}, 401)
+    with pytest.raises(Failure) as raised:
         service.poll("run")
-    double.answer("get", {"status": "error", "message": double.key + "x" * before})
-    shown = told.value.message + service.poll("run").reason
+    double.respond("get", {"status": "error", "message": double.key + "x" * before})
+    shown = raised.value.message + service.poll("run").reason
     assert double.key[:4] not in shown
     assert double.key[-4:] not in shown
 
 
 def secrets_in(text: str, double: Double) -> list[str]:
-    """The key, signatures, and whatever would let others read a clip or a result."""
+    """Return the key, the signatures and all URLs with which others could read a clip or a result."""
     state = double.state()
     ids = [upload["id"] for upload in state["uploads"]]
     found = [secret for secret in (double.key, *ids, "/outputs/") if secret in text]
@@ -78,7 +78,7 @@ def secrets_in(text: str, double: Double) -> list[str]:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> str:
-    """Every record as a log file would hold it, and its raw parts."""
+    """Return every log record, formatted and as its parts."""
     form = logging.Formatter("%(name)s %(message)s")
     return "\n".join(f"{form.format(record)} {record.msg!r} {record.args!r}" for record in caplog.records)
 
@@ -96,15 +96,15 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
     ],
     ids=["well", "shaky", "refused", "led astray", "not cleared", "slow"],
 )
-def test_no_record_of_a_whole_run_holds_a_secret(
+def test_no_log_record_of_a_job_has_a_secret(
     faults: list[tuple[str, dict[str, Any]]], stage: Stage, double: Double, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for name in ("urllib3", "urllib3.connectionpool", "requests", "addon"):
         caplog.set_level(logging.DEBUG, name)
     for at, fault in faults:
-        double.order(at, **fault)
-    states = go(new_job(tmp_path), context_for(double, tmp_path))
+        double.inject(at, **fault)
+    states = run_job(new_job(tmp_path), context_for(double, tmp_path))
     assert states[-1].stage is stage
     shown = " ".join(f"{state.error} {state.note} {state.as_json()}" for state in states)
     assert secrets_in(logged(caplog) + shown, double) == []
@@ -112,34 +112,34 @@ def test_no_record_of_a_whole_run_holds_a_secret(
 
 
 @pytest.mark.parametrize("at", ["put", "output"])
-def test_no_warning_of_malformed_headers_holds_a_secret(
+def test_no_warning_of_malformed_headers_has_a_secret(
     *,
     at: str,
     service: Service,
     storage: EachlabsStorage,
-    transport: Quick,
+    transport: InstantTransport,
     double: Double,
     clip: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # A line without a colon among the headers: urllib3 warns of it and spells out the whole address.
+    # urllib3 warns about a header without a colon, and logs the whole URL.
     broken = {"X-A": "b\r\nno header at all"}
-    double.order("put", "status", status=200, carried_out=True, headers=broken if at == "put" else {})
-    video = storage.publish(clip, *unheard).url
+    double.inject("put", "status", status=200, carried_out=True, headers=broken if at == "put" else {})
+    video = storage.publish(clip, *no_callbacks).url
     if at == "output":
-        url = finished(service, service.start_run(fields(video))).output_url
+        url = wait_for_success(service, service.start_run(fields(video))).output_url
         assert url is not None
-        double.order("output", "status", status=200, headers=broken)
+        double.inject("output", "status", status=200, headers=broken)
         transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
     assert secrets_in(logged(caplog), double) == []
 
 
 def test_nothing_that_is_printed_shows_the_key(double: Double, tmp_path: Path) -> None:
     job_context = context_for(double, tmp_path)
-    states = go(new_job(tmp_path), job_context, cancel_when=lambda job: job.runs[0].prediction_id is not None)
-    service = Service(double.key, double.base_url, Quick())
+    states = run_job(new_job(tmp_path), job_context, cancel_when=lambda job: job.runs[0].prediction_id is not None)
+    service = Service(double.key, double.base_url, InstantTransport())
     assert double.base_url in repr(job_context)
     for thing in (job_context, service, KeyAuth(double.key), *states):
         assert double.key not in f"{thing!r} {thing}"
@@ -147,8 +147,8 @@ def test_nothing_that_is_printed_shows_the_key(double: Double, tmp_path: Path) -
     assert [path for path in tmp_path.rglob("*") if path.is_file() and double.key.encode() in path.read_bytes()] == []
 
 
-def files_url(storage: EachlabsStorage, double: Double, transport: Quick) -> str:
-    """The double's other host, where no key belongs."""
+def files_url(storage: EachlabsStorage, double: Double, transport: InstantTransport) -> str:
+    """URL of the double's other host, which must not get the key."""
     auth = KeyAuth(double.key)
     answer = transport.send("POST", f"{double.base_url}/v1/upload/presign", auth=auth, json={"content_type": "video/mp4"})
     found = re.search(rb"http://localhost:\d+", answer.body)
@@ -158,13 +158,13 @@ def files_url(storage: EachlabsStorage, double: Double, transport: Quick) -> str
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_the_key_does_not_follow_a_redirect_of_the_api(
-    status: int, service: Service, storage: EachlabsStorage, transport: Quick, double: Double
+    status: int, service: Service, storage: EachlabsStorage, transport: InstantTransport, double: Double
 ) -> None:
     elsewhere = files_url(storage, double, transport) + "/v1/prediction/run"
-    double.order("get", "status", status=status, headers={"Location": elsewhere}, times=99)
-    with pytest.raises(Failure) as told:
+    double.inject("get", "status", status=status, headers={"Location": elsewhere}, times=99)
+    with pytest.raises(Failure) as raised:
         service.poll("run")
-    assert told.value.code == "bad_answer"
+    assert raised.value.code == "bad_answer"
     assert double.state()["violations"] == []
     assert [request for request in double.requests() if request["host"] == "files"] == []
 
@@ -175,7 +175,7 @@ def keys_seen(double: Double, host: str) -> set[tuple[str | None, str | None]]:
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_the_key_goes_to_the_api_alone_whatever_the_users_netrc_says(
+def test_only_the_api_gets_the_key_despite_the_netrc(
     double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -183,20 +183,20 @@ def test_the_key_goes_to_the_api_alone_whatever_the_users_netrc_says(
     netrc.write_text("".join(lines) + "default login other password other\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    assert go(new_job(tmp_path), context_for(double, tmp_path))[-1].stage is Stage.PLACING
+    assert run_job(new_job(tmp_path), context_for(double, tmp_path))[-1].stage is Stage.PLACING
     assert keys_seen(double, "api") == {(double.key, f"Bearer {double.key}")}
     assert keys_seen(double, "files") == {(None, None)}
 
 
-# The API's own host is no place for the key either, when a result's address leads there.
+# A result's URL does not get the key either, even if it is at the API's own host.
 @pytest.mark.parametrize("host", ["files", "api"])
 def test_a_redirected_result_is_fetched_without_the_key(
-    *, host: str, service: Service, video: str, transport: Quick, double: Double, tmp_path: Path
+    *, host: str, service: Service, video: str, transport: InstantTransport, double: Double, tmp_path: Path
 ) -> None:
-    url = finished(service, service.start_run(fields(video))).output_url
+    url = wait_for_success(service, service.start_run(fields(video))).output_url
     assert url is not None
     location = url[url.index("/outputs/") :] if host == "files" else f"{double.base_url}/v1/model"
-    double.order("output", "status", status=302, headers={"Location": location})
+    double.inject("output", "status", status=302, headers={"Location": location})
     transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
     asked = [request for request in double.requests() if request["path"] in (location, "/v1/model")]
     assert [request["host"] for request in asked] == (["files", "files"] if host == "files" else ["api"])
@@ -214,24 +214,31 @@ def test_a_redirected_result_is_fetched_without_the_key(
         ("https://[bad/", {"unsafe_url", "bad_answer"}),
     ],
 )
-def test_a_result_is_not_fetched_from_where_nothing_public_is(
-    *, target: str, codes: set[str], service: Service, video: str, transport: Quick, double: Double, tmp_path: Path
+def test_a_result_is_not_fetched_from_a_private_address(
+    *,
+    target: str,
+    codes: set[str],
+    service: Service,
+    video: str,
+    transport: InstantTransport,
+    double: Double,
+    tmp_path: Path,
 ) -> None:
-    url = finished(service, service.start_run(fields(video))).output_url
+    url = wait_for_success(service, service.start_run(fields(video))).output_url
     assert url is not None
-    double.order("output", "status", status=302, headers={"Location": target})
-    with pytest.raises(Failure) as told:
+    double.inject("output", "status", status=302, headers={"Location": target})
+    with pytest.raises(Failure) as raised:
         transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
-    assert told.value.code in codes
+    assert raised.value.code in codes
     assert list(tmp_path.iterdir()) == []
 
 
-def test_redirects_without_end_are_given_up(
-    service: Service, video: str, transport: Quick, double: Double, tmp_path: Path
+def test_endless_redirects_are_given_up(
+    service: Service, video: str, transport: InstantTransport, double: Double, tmp_path: Path
 ) -> None:
-    url = finished(service, service.start_run(fields(video))).output_url
+    url = wait_for_success(service, service.start_run(fields(video))).output_url
     assert url is not None
-    double.order("output", "status", status=302, headers={"Location": url}, times=99)
+    double.inject("output", "status", status=302, headers={"Location": url}, times=99)
     with pytest.raises(Failure, match="Too many redirects"):
         transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
     assert 2 <= len(double.requests("GET", "/outputs/")) <= 10
@@ -275,10 +282,10 @@ def test_only_public_https_addresses_are_used(url: str, public: bool, local: boo
         try:
             check_url(url, loopback_allowed=loopback_allowed)
             seen = True
-        except Failure as told:
-            assert told.code == "unsafe_url"
-            assert told.hint
-            assert "word" not in told.message
+        except Failure as failure:
+            assert failure.code == "unsafe_url"
+            assert failure.hint
+            assert "word" not in failure.message
             seen = False
         assert seen is allowed, f"loopback_allowed={loopback_allowed}"
 
@@ -287,6 +294,6 @@ def test_a_base_url_that_is_plain_http_to_others_gets_no_request(double: Double,
     with pytest.raises(Failure):
         check_base_url("http://api.eachlabs.ai")
     job_context = JobContext(double.key, "http://api.eachlabs.ai", ("true",), tmp_path / "work")
-    error = go(new_job(tmp_path), job_context)[-1].error
+    error = run_job(new_job(tmp_path), job_context)[-1].error
     assert error is not None
     assert error.code == "unsafe_url"

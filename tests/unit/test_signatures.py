@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Signed addresses are the ones that AWS's own library makes, and arrive as they were signed."""
+"""Tests that presigned URLs are those of AWS's own library, and are sent as they were signed."""
 
 import datetime
 import random
@@ -19,7 +19,7 @@ from addon.service.storage.presign import Credentials, object_url, presigned
 NOW = datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
 CASES = 500
 LETTERS = string.ascii_letters + string.digits
-# What keys of objects, secrets and tokens may hold, and what escaping easily gets wrong.
+# Characters that may be in object keys, secrets and tokens, and that are easily escaped wrongly.
 IN_NAMES = LETTERS + "-_.~/!*'() +&=?#%:@$,;[]|\\\"<>^`{}äöéß€日本𝄞"
 IN_SECRETS = LETTERS + "/+="
 ENDPOINTS = [
@@ -45,7 +45,7 @@ def some_address(chance: random.Random, bucket: str, name: str) -> str:
 
 
 def botocore_query(method: str, address: str, key: Credentials, lifetime: int, headers: dict[str, str]) -> dict[str, str]:
-    """The query that botocore makes of it; ours says in it, as AWS's newer libraries do, that the payload is unsigned."""
+    """Return botocore's query. Ours also says that the payload is unsigned, as AWS's newer libraries do."""
     request = AWSRequest(method, address + "?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD", headers)
     credentials = BotocoreCredentials(key.access_key, key.secret_key, key.session_token or None)
     botocore.auth.S3SigV4QueryAuth(credentials, "s3", key.region, lifetime).add_auth(request)
@@ -82,11 +82,11 @@ def test_signatures_are_those_of_botocore() -> None:
         assert query == botocore_query(method, address, key, lifetime, headers), f"case {number}: {method} {address}"
 
 
-def test_an_address_is_sent_as_it_was_signed() -> None:
+def test_a_url_is_sent_as_it_was_signed() -> None:
     chance = random.Random(7)
     key = Credentials("us-east-1", "AKID", "secret", "token/+=")
     for _ in range(CASES):
-        # A step to the folder above is resolved on the way; the settings refuse it.
+        # Clients resolve `..`; the settings reject it.
         name = "a" + some(chance, IN_NAMES.replace(".", ""), 1, 80)
         signed = presigned("PUT", some_address(chance, "media", name), key, 60)
         prepared = requests.Request("PUT", signed).prepare()
@@ -105,7 +105,7 @@ def test_an_address_is_sent_as_it_was_signed() -> None:
         ("https://bücher.example", False, "https://xn--bcher-kva.example/media/a%20b/%C3%A4~.mp4"),
     ],
 )
-def test_an_object_lies_where_clients_look_for_it(endpoint: str, virtual_host: bool, address: str) -> None:
+def test_object_urls_are_those_of_other_clients(endpoint: str, virtual_host: bool, address: str) -> None:
     assert object_url(endpoint, "media", "a b/ä~.mp4", virtual_host=virtual_host) == address
 
 
@@ -124,13 +124,13 @@ def test_an_object_lies_where_clients_look_for_it(endpoint: str, virtual_host: b
         "https://a..b",
     ],
 )
-def test_what_is_no_endpoint_is_not_signed_for(endpoint: str) -> None:
+def test_an_invalid_endpoint_is_rejected(endpoint: str) -> None:
     with pytest.raises(ValueError):
         object_url(endpoint, "media", "a.mp4", virtual_host=False)
 
 
 @pytest.mark.parametrize("endpoint", NUMBERS)
-def test_a_bucket_is_no_part_of_a_number(endpoint: str) -> None:
+def test_an_ip_address_has_no_bucket_in_its_host(endpoint: str) -> None:
     with pytest.raises(ValueError):
         object_url(endpoint, "media", "a.mp4", virtual_host=True)
 

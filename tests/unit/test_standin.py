@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The double is as strict as the service it stands for: what eachlabs-api.md says is refused, it refuses."""
+"""Tests that the double is as strict as the service: it rejects what eachlabs-api.md says is rejected."""
 
 import http.client
 import socket
@@ -14,7 +14,7 @@ import requests
 
 from tests.standin.server import openapi_file
 
-from .parts import Double, until
+from .helpers import Double, wait_until
 
 Call = Callable[..., requests.Response]
 PRESIGN = {"content_type": "video/mp4", "file_type": "video", "expires_in_seconds": 3600}
@@ -22,7 +22,7 @@ PRESIGN = {"content_type": "video/mp4", "file_type": "video", "expires_in_second
 
 @pytest.fixture
 def api(double: Double) -> Call:
-    """One call with the key, in both headers."""
+    """Send a request with the key in both headers."""
 
     def call(method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> requests.Response:
         key = {"X-API-Key": double.key, "Authorization": f"Bearer {double.key}"}
@@ -34,7 +34,7 @@ def api(double: Double) -> Call:
 
 @pytest.fixture
 def ticket(api: Call) -> dict[str, Any]:
-    """An address for one upload."""
+    """Request an upload URL."""
     return api("POST", "/v1/upload/presign", PRESIGN).json()
 
 
@@ -43,7 +43,7 @@ def required(ticket: dict[str, Any]) -> dict[str, str]:
 
 
 def put(ticket: dict[str, Any], data: object, **changes: str | None) -> requests.Response:
-    """Uploads; `changes` replace headers by name, with _ for -, or take them away."""
+    """Upload. `changes` replace headers by name, with _ for -, or remove them."""
     headers = {name.lower(): value for name, value in required(ticket).items()}
     headers |= {name.replace("_", "-"): value for name, value in changes.items()}  # type: ignore[dict-item]
     kept = {name: value for name, value in headers.items() if value is not None}
@@ -52,7 +52,7 @@ def put(ticket: dict[str, Any], data: object, **changes: str | None) -> requests
 
 @pytest.fixture
 def stored(ticket: dict[str, Any], clip: Path) -> str:
-    """The public address of a clip in storage."""
+    """Public URL of a clip in storage."""
     assert put(ticket, clip.read_bytes()).status_code == 200
     return ticket["public_url"]
 
@@ -73,7 +73,7 @@ def requested_at(video: object, **fields: object) -> dict[str, Any]:
         ("GET", "/v1/executions"),
     ],
 )
-def test_without_the_key_nothing_is_answered(missing: str, method: str, path: str, api: Call, double: Double) -> None:
+def test_requests_without_the_key_are_rejected(missing: str, method: str, path: str, api: Call, double: Double) -> None:
     headers = {"X-API-Key": double.key, "Authorization": f"Bearer {double.key}"}
     headers.pop(missing, None)
     match missing:
@@ -195,7 +195,7 @@ def test_an_upload_of_unknown_length_is_refused(ticket: dict[str, Any]) -> None:
     parts = urlsplit(ticket["presigned_url"])
     connection = http.client.HTTPConnection(parts.netloc, timeout=10)
     headers = {**required(ticket), "Transfer-Encoding": "chunked"}
-    # Only the head is sent: the answer comes before the body, and its end would meet a closed connection.
+    # Only the headers are sent: the response comes before the body, and the connection is then closed.
     connection.putrequest("PUT", f"{parts.path}?{parts.query}")
     for name, value in headers.items():
         connection.putheader(name, value)
@@ -218,7 +218,7 @@ def test_an_upload_that_broke_off_is_not_live(ticket: dict[str, Any], double: Do
     connection = http.client.HTTPConnection(parts.netloc, timeout=10)
     connection.request("PUT", f"{parts.path}?{parts.query}", b"half", {**required(ticket), "Content-Length": "1000"})
     assert connection.sock is not None
-    # Nothing more will come; by the time the other end hangs up too, the double has made up its mind.
+    # No more bytes follow; when the double has closed the connection too, it has processed the upload.
     connection.sock.shutdown(socket.SHUT_WR)
     while connection.sock.recv(4096):
         pass
@@ -227,7 +227,7 @@ def test_an_upload_that_broke_off_is_not_live(ticket: dict[str, Any], double: Do
 
 
 @pytest.mark.parametrize("credential", ["X-API-Key", "Authorization", "query"])
-def test_a_key_that_goes_astray_is_noted(credential: str, ticket: dict[str, Any], double: Double) -> None:
+def test_a_key_at_another_host_is_recorded(credential: str, ticket: dict[str, Any], double: Double) -> None:
     url = ticket["presigned_url"] + (f"&key={double.key}" if credential == "query" else "")
     headers = {} if credential == "query" else {credential: double.key}
     answer = requests.put(url, data=b"clip", headers={**required(ticket), **headers}, timeout=10)
@@ -244,7 +244,7 @@ def test_a_file_may_be_deleted_twice(api: Call, stored: str, ticket: dict[str, A
 
 def test_an_eleventh_run_at_a_time_is_refused_until_one_has_ended(api: Call, stored: str, double: Double) -> None:
     double.set(run_seconds=10)
-    double.order("run", "fail", times=11)
+    double.inject("run", "fail", times=11)
     runs = [api("POST", "/v1/prediction/", requested_at(stored)).json()["predictionID"] for _ in range(10)]
     refused = api("POST", "/v1/prediction/", requested_at(stored))
     assert refused.status_code == 429
@@ -253,13 +253,13 @@ def test_an_eleventh_run_at_a_time_is_refused_until_one_has_ended(api: Call, sto
     assert api("GET", f"/v1/prediction/{runs[0]}").json()["status"] == "cancelled"
     assert api("POST", "/v1/prediction/", requested_at(stored)).status_code == 200
     assert len(double.state()["runs"]) == 11
-    assert double.state()["most_under_way"] == 10
+    assert double.state()["peak_concurrent"] == 10
 
 
 def test_more_than_a_hundred_creates_a_minute_are_refused(api: Call, stored: str, double: Double) -> None:
     double.set(concurrent=1000)
-    # They are only counted: none of them has to make a sound.
-    double.order("run", "fail", times=101)
+    # They are only counted, so no sound is made.
+    double.inject("run", "fail", times=101)
     statuses = [api("POST", "/v1/prediction/", requested_at(stored)).status_code for _ in range(101)]
     assert statuses == [200] * 100 + [429]
 
@@ -267,7 +267,7 @@ def test_more_than_a_hundred_creates_a_minute_are_refused(api: Call, stored: str
 @pytest.mark.parametrize(("form", "right", "wrong"), [("slash", "/", ""), ("no slash", "", "/")])
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 404, 405])
 @pytest.mark.parametrize("location", ["absolute", "relative"])
-def test_of_the_create_url_one_form_is_known(
+def test_only_one_form_of_the_create_url_is_accepted(
     *, form: str, right: str, wrong: str, status: int, location: str, api: Call, stored: str, double: Double
 ) -> None:
     double.set(create_form=form, other_form=status, location=location)
@@ -294,7 +294,7 @@ def test_a_run_goes_through_its_states_to_its_result(api: Call, stored: str, dou
         seen.append(api("GET", f"/v1/prediction/{run}").json())
         return seen[-1]["status"] in ("success", "error")
 
-    until(ended)
+    wait_until(ended)
     assert list(dict.fromkeys(body["status"] for body in seen)) == ["created", "starting", "processing", "success"]
     assert {body["output"] for body in seen[:-1]} == {""}
     assert seen[-1]["input"]["video"] == stored

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A clip on a server that takes files by PUT: a real WebDAV with a login, and one that writes down what it is sent."""
+"""Tests of the storage HTTP PUT: with a real WebDAV server with a login, and with a scripted server."""
 
 import base64
 import re
@@ -17,14 +17,14 @@ from addon.service.net.transport import Progress, Transport
 from addon.service.storage import Published, Storage, check
 from addon.service.storage.http_put import HttpPutConfig, parse_headers
 
-from .parts import Quick, Service, check_storage, unheard
+from .helpers import InstantTransport, Service, check_storage, no_callbacks
 from .servers import Reply, Scripted, Seen, files_for_anyone, rclone
 
 pytestmark = pytest.mark.usefixtures("direct")
 
 NAME = re.compile(r"[0-9a-f]{32}\.mp4")
 USER, PASSWORD = "jülia", "pa:ss wörd"
-# As Azure writes them: escapes, colons and equals signs that must arrive as they are.
+# Azure's escapes, colons and equals signs must be sent unchanged.
 SAS = "sv=2025-05-05&se=2026-12-01T00%3A00%3A00Z&sr=c&sp=rcwd&sig=a%2Fb%2Bc%3D"
 
 
@@ -55,7 +55,7 @@ def dav(_dav: Dav) -> Iterator[Dav]:
 
 
 @pytest.fixture
-def opened(any_service: Service, transport: Quick) -> Callable[[HttpPutConfig], Storage]:
+def opened(any_service: Service, transport: InstantTransport) -> Callable[[HttpPutConfig], Storage]:
     return lambda config: config.open(any_service, transport)
 
 
@@ -64,20 +64,20 @@ def at(scripted: Scripted, path: str = "/{name}") -> HttpPutConfig:
 
 
 def failure_of(act: Callable[[], object]) -> Failure:
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         act()
-    assert told.value.hint.endswith(".")
-    return told.value
+    assert raised.value.hint.endswith(".")
+    return raised.value
 
 
-def test_a_clip_goes_to_a_webdav_and_is_read_by_anyone(
-    dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick, clip: Path
+def test_a_clip_is_uploaded_to_a_webdav_and_read_publicly(
+    dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: InstantTransport, clip: Path
 ) -> None:
     storage = opened(dav.config)
-    begun: list[Published] = []
+    uploads: list[Published] = []
     seen: list[tuple[float, float]] = []
-    published = storage.publish(clip, lambda done, total: seen.append((done, total)), begun.append)
-    assert begun == [published]
+    published = storage.publish(clip, lambda done, total: seen.append((done, total)), uploads.append)
+    assert uploads == [published]
     assert NAME.fullmatch(published.id)
     assert published.expires == 0
     assert seen[-1] == (clip.stat().st_size, clip.stat().st_size)
@@ -92,50 +92,52 @@ def test_a_clip_goes_to_a_webdav_and_is_read_by_anyone(
 @pytest.mark.parametrize(
     "change", [{"password": "wr0ng-w0rd"}, {"user": "", "password": ""}, {"user": "", "password": "", "token": "t0ken"}]
 )
-def test_a_wrong_login_is_told_so(
-    *, change: dict[str, str], dav: Dav, opened: Callable[[HttpPutConfig], Storage], clip: Path, transport: Quick
+def test_a_wrong_login_is_reported(
+    *, change: dict[str, str], dav: Dav, opened: Callable[[HttpPutConfig], Storage], clip: Path, transport: InstantTransport
 ) -> None:
-    told = failure_of(lambda: opened(replace(dav.config, **change)).publish(clip, *unheard))
-    assert told.code == "storage_login"
-    assert told.message == "127.0.0.1 refused the upload: the login is missing or wrong (HTTP 401)."
+    failure = failure_of(lambda: opened(replace(dav.config, **change)).publish(clip, *no_callbacks))
+    assert failure.code == "storage_login"
+    assert failure.message == "127.0.0.1 refused the upload: the login is missing or wrong (HTTP 401)."
     assert transport.waited == []
 
 
-def test_a_wrong_folder_is_told_so(dav: Dav, opened: Callable[[HttpPutConfig], Storage], clip: Path) -> None:
+def test_a_wrong_folder_is_reported(dav: Dav, opened: Callable[[HttpPutConfig], Storage], clip: Path) -> None:
     upload = dav.config.upload.replace("Julia", "Ida")
-    told = failure_of(lambda: opened(replace(dav.config, upload=upload)).publish(clip, *unheard))
-    assert told.code == "no_folder"
-    assert told.message == "127.0.0.1 refused the upload: the folder in that URL does not exist (HTTP 409)."
+    failure = failure_of(lambda: opened(replace(dav.config, upload=upload)).publish(clip, *no_callbacks))
+    assert failure.code == "no_folder"
+    assert failure.message == "127.0.0.1 refused the upload: the folder in that URL does not exist (HTTP 409)."
 
 
 def test_an_upload_that_is_cancelled_leaves_nothing(dav: Dav, any_service: Service, tmp_path: Path) -> None:
     clip = tmp_path / "big.mp4"
     clip.write_bytes(bytes(8_000_000))
     cancel = threading.Event()
-    begun: list[Published] = []
-    transport = Quick(cancel)
+    uploads: list[Published] = []
+    transport = InstantTransport(cancel)
 
     def progress(done: float, total: float) -> None:
-        # More than the buffers on the way hold: the server has begun to write.
+        # More than network buffers hold, so the server has begun to write.
         if done > total / 2:
             cancel.set()
 
     with pytest.raises(Cancelled):
-        dav.config.open(any_service, transport).publish(clip, progress, begun.append)
+        dav.config.open(any_service, transport).publish(clip, progress, uploads.append)
     transport.close()
-    # What the server has kept of it goes the way of every clip; at first it may still hold on to it.
+    # The incomplete file is deleted like every clip; the server may lock it at first.
     other = Transport(threading.Event(), loopback_allowed=True)
-    dav.config.open(any_service, other).delete(begun[0])
-    assert other.read(begun[0].url, 1).status == 404
+    dav.config.open(any_service, other).delete(uploads[0])
+    assert other.read(uploads[0].url, 1).status == 404
     other.close()
 
 
-def test_test_connection_goes_the_whole_way(dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick) -> None:
+def test_test_connection_uploads_reads_and_deletes(
+    dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: InstantTransport
+) -> None:
     assert check_storage(opened(dav.config), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
 
 
 def test_test_connection_says_that_a_file_stays(
-    dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+    dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: InstantTransport
 ) -> None:
     said = check_storage(opened(replace(dav.config, delete=False)), transport)
     assert "The file stays there, since deletion is off" in said
@@ -146,12 +148,12 @@ def test_test_connection_says_that_a_file_stays(
 @pytest.mark.parametrize(
     ("public", "code", "words"),
     [
-        ("{private}", "not_public", "refused the reading: it requires a login"),
+        ("{private}", "not_public", "refused the download: it requires a login"),
         ("{scripted}", "not_the_clip", "not with the file that was uploaded"),
         ("{nowhere}", "not_found", "there is no file at that URL"),
     ],
 )
-def test_a_public_address_that_shows_something_else_fails_the_reading(
+def test_a_public_url_with_another_file_fails_the_read_back(
     *,
     public: str,
     code: str,
@@ -159,15 +161,15 @@ def test_a_public_address_that_shows_something_else_fails_the_reading(
     dav: Dav,
     scripted: Scripted,
     opened: Callable[[HttpPutConfig], Storage],
-    transport: Quick,
+    transport: InstantTransport,
 ) -> None:
     scripted.replies = [Reply(200, b"<html>Sign in</html>")]
     nowhere = dav.config.public.replace("Julia", "Ida")
     address = {"{private}": dav.config.upload, "{scripted}": scripted.address + "/{name}", "{nowhere}": nowhere}[public]
-    told = failure_of(lambda: check_storage(opened(replace(dav.config, public=address)), transport))
-    assert told.code == code
-    assert told.message.startswith("Read back: 127.0.0.1 ")
-    assert words in told.message
+    failure = failure_of(lambda: check_storage(opened(replace(dav.config, public=address)), transport))
+    assert failure.code == code
+    assert failure.message.startswith("Read back: 127.0.0.1 ")
+    assert words in failure.message
 
 
 def azure(code: str) -> bytes:
@@ -206,41 +208,41 @@ def test_test_connection_names_the_step(
     code: str,
     scripted: Scripted,
     opened: Callable[[HttpPutConfig], Storage],
-    transport: Quick,
+    transport: InstantTransport,
 ) -> None:
     scripted.instead[method] = reply
-    told = failure_of(lambda: check_storage(opened(at(scripted)), transport))
-    assert (told.code, told.message.partition(": ")[0]) == (code, step)
-    # What was uploaded is taken away again, whatever went wrong with it.
+    failure = failure_of(lambda: check_storage(opened(at(scripted)), transport))
+    assert (failure.code, failure.message.partition(": ")[0]) == (code, step)
+    # The upload is deleted after every failure.
     last = scripted.seen[-1]
     assert last.method == "DELETE"
     assert last.target == scripted.seen[0].target
 
 
-def test_what_a_cache_still_hands_out_is_said(
-    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+def test_a_file_that_a_cache_still_sends_is_reported(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: InstantTransport
 ) -> None:
     scripted.instead["DELETE"] = Reply(204)
     assert "still sends the file" in check_storage(opened(at(scripted)), transport)
 
 
-def test_a_deletion_that_goes_astray_is_a_failure(
-    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+def test_a_deletion_at_the_wrong_url_is_a_failure(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: InstantTransport
 ) -> None:
     config = at(scripted)
     scripted.instead["DELETE"] = Reply(404)
-    told = failure_of(lambda: check_storage(opened(config), transport))
-    assert told.code == "not_found"
-    assert told.message == (
+    failure = failure_of(lambda: check_storage(opened(config), transport))
+    assert failure.code == "not_found"
+    assert failure.message == (
         "Delete: 127.0.0.1 refused the deletion: there is no file at that URL (HTTP 404). The file is still there."
     )
-    assert "check the Upload URL" in told.hint
+    assert "check the Upload URL" in failure.hint
     scripted.instead["DELETE"] = Reply(410)
     assert "(HTTP 410)" in failure_of(lambda: check_storage(opened(config), transport)).message
 
 
-def test_a_file_that_has_gone_by_itself_is_deleted(
-    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+def test_a_file_that_the_server_deleted_itself_is_no_failure(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: InstantTransport
 ) -> None:
     def gone_before_it_is_deleted(seen: Seen) -> Reply:
         return Reply(404) if seen.method == "DELETE" or len(scripted.seen) > 2 else Reply(200, scripted.seen[0].body)
@@ -250,16 +252,16 @@ def test_a_file_that_has_gone_by_itself_is_deleted(
 
 
 @pytest.mark.parametrize(("deletion", "readings", "code"), [(204, 2, ""), (204, 9, ""), (404, 2, ""), (404, 9, "not_found")])
-def test_trouble_with_the_reading_is_no_trouble_with_the_deletion(
+def test_read_errors_after_the_deletion_are_retried(
     *,
     deletion: int,
     readings: int,
     code: str,
     scripted: Scripted,
     opened: Callable[[HttpPutConfig], Storage],
-    transport: Quick,
+    transport: InstantTransport,
 ) -> None:
-    """After a deletion so many readings fail. Where the deletion found nothing, there has to be one that does not."""
+    """`readings` reads fail after the deletion. If the deletion found no file, one read has to succeed."""
 
     def answer(seen: Seen) -> Reply:
         asked = [seen.method for seen in scripted.seen]
@@ -280,7 +282,7 @@ def test_trouble_with_the_reading_is_no_trouble_with_the_deletion(
 @pytest.mark.parametrize("step", ["PUT", "GET", "DELETE"])
 def test_a_cancelled_test_leaves_nothing(step: str, scripted: Scripted, any_service: Service) -> None:
     cancel = threading.Event()
-    transport, other = Quick(cancel), Quick()
+    transport, other = InstantTransport(cancel), InstantTransport()
 
     def cancel_meanwhile(seen: Seen) -> Reply | None:
         if seen.method != step or cancel.is_set():
@@ -301,21 +303,21 @@ def test_a_cancelled_test_leaves_nothing(step: str, scripted: Scripted, any_serv
     other.close()
 
 
-def test_a_cdn_may_need_a_moment_to_know_of_a_clip(
-    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+def test_a_cdn_may_need_a_moment_to_have_a_clip(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: InstantTransport
 ) -> None:
     scripted.late = 2
     assert check_storage(opened(at(scripted)), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
     assert [seen.method for seen in scripted.seen] == ["PUT", "GET", "GET", "GET", "DELETE", "GET"]
 
 
-def test_a_public_address_may_redirect(
-    scripted: Scripted, dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+def test_a_public_url_may_redirect(
+    scripted: Scripted, dav: Dav, opened: Callable[[HttpPutConfig], Storage], transport: InstantTransport
 ) -> None:
     storage = opened(dav.config)
 
-    class Behind:
-        """The real one, whose clips are read through another address."""
+    class RedirectedStorage:
+        """Storage whose clips are read at another URL."""
 
         needs_export = private_allowed = can_delete = True
         real: Published
@@ -328,7 +330,7 @@ def test_a_public_address_may_redirect(
         def delete(self, published: Published, *, missing_ok: bool = True) -> None:
             storage.delete(self.real, missing_ok=missing_ok)
 
-    assert check_storage(Behind(), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
+    assert check_storage(RedirectedStorage(), transport) == "Uploaded, read back from 127.0.0.1 and deleted."
 
 
 def test_a_query_and_extra_headers_arrive_as_they_are(
@@ -337,7 +339,7 @@ def test_a_query_and_extra_headers_arrive_as_they_are(
     headers = " x-ms-blob-type: BlockBlob | X-Note: a:b; c "
     config = replace(at(scripted, f"/clips/{{name}}?{SAS}"), headers=headers)
     storage = opened(config)
-    published = storage.publish(clip, *unheard)
+    published = storage.publish(clip, *no_callbacks)
     storage.delete(published)
     put, delete = scripted.seen
     target = f"/clips/{published.id}?{SAS}"
@@ -358,13 +360,13 @@ def test_a_query_and_extra_headers_arrive_as_they_are(
         ({"headers": "AccessKey: b-unny"}, None),
     ],
 )
-def test_a_login_goes_to_the_upload_address_alone(
+def test_only_the_upload_url_gets_the_login(
     *,
     login: dict[str, Any],
     sent: str | None,
     scripted: Scripted,
     opened: Callable[[HttpPutConfig], Storage],
-    transport: Quick,
+    transport: InstantTransport,
 ) -> None:
     check_storage(opened(replace(at(scripted), **login)), transport)
     heard = [(seen.method, seen.headers.get("authorization"), seen.headers.get("accesskey")) for seen in scripted.seen]
@@ -372,18 +374,18 @@ def test_a_login_goes_to_the_upload_address_alone(
     assert heard == [("PUT", sent, key), ("GET", None, None), ("DELETE", sent, key), ("GET", None, None)]
 
 
-def test_a_header_of_ones_own_goes_before_ours(
+def test_an_extra_header_replaces_a_default_one(
     scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
 ) -> None:
-    opened(replace(at(scripted), headers="content-type: application/mp4")).publish(clip, *unheard)
+    opened(replace(at(scripted), headers="content-type: application/mp4")).publish(clip, *no_callbacks)
     assert scripted.seen[0].headers["content-type"] == "application/mp4"
 
 
-def test_trouble_that_passes_is_waited_out(
-    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path, transport: Quick
+def test_a_temporary_error_is_retried(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path, transport: InstantTransport
 ) -> None:
     scripted.replies = [Reply(503, headers={"Retry-After": "9"}), Reply(429), Reply(201)]
-    opened(at(scripted)).publish(clip, *unheard)
+    opened(at(scripted)).publish(clip, *no_callbacks)
     assert [seen.body for seen in scripted.seen] == [clip.read_bytes()] * 3
     assert len({seen.target for seen in scripted.seen}) == 1
     assert transport.waited[0] >= 9
@@ -393,12 +395,12 @@ def test_a_file_that_is_not_to_be_deleted_stays(
     scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
 ) -> None:
     storage = opened(replace(at(scripted), delete=False))
-    storage.delete(storage.publish(clip, *unheard))
+    storage.delete(storage.publish(clip, *no_callbacks))
     assert [seen.method for seen in scripted.seen] == ["PUT"]
 
 
-def test_what_appears_only_after_it_was_deleted_is_deleted_once_more(
-    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: Quick
+def test_a_file_that_appears_after_its_deletion_is_deleted_again(
+    scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], transport: InstantTransport
 ) -> None:
     published = Published("a.mp4", scripted.address + "/a.mp4")
     scripted.replies = [Reply(404), Reply(204)]
@@ -412,28 +414,28 @@ def test_what_appears_only_after_it_was_deleted_is_deleted_once_more(
 def test_a_clip_of_other_settings_is_not_deleted(
     scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
 ) -> None:
-    published = opened(at(scripted)).publish(clip, *unheard)
-    told = failure_of(lambda: opened(at(scripted, "/other/{name}")).delete(published))
-    assert told.code == "storage_changed"
+    published = opened(at(scripted)).publish(clip, *no_callbacks)
+    failure = failure_of(lambda: opened(at(scripted, "/other/{name}")).delete(published))
+    assert failure.code == "storage_changed"
     assert [seen.method for seen in scripted.seen] == ["PUT"]
 
 
 def test_a_clip_is_deleted_with_a_signature_that_was_renewed_since(
     scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
 ) -> None:
-    published = opened(at(scripted, "/clips/{name}?sig=old")).publish(clip, *unheard)
+    published = opened(at(scripted, "/clips/{name}?sig=old")).publish(clip, *no_callbacks)
     opened(at(scripted, "/clips/{name}?sig=new")).delete(published)
     assert scripted.seen[-1].method == "DELETE"
     assert scripted.seen[-1].target == f"/clips/{published.id}?sig=new"
 
 
-def test_a_query_that_names_the_clip_tells_storages_apart(
+def test_a_query_with_the_clips_name_distinguishes_storages(
     scripted: Scripted, opened: Callable[[HttpPutConfig], Storage], clip: Path
 ) -> None:
     def reading_at(path: str) -> HttpPutConfig:
         return replace(at(scripted), public=f"{scripted.address}/download?path={path}&files={{name}}")
 
-    published = opened(reading_at("one")).publish(clip, *unheard)
+    published = opened(reading_at("one")).publish(clip, *no_callbacks)
     assert failure_of(lambda: opened(reading_at("two")).delete(published)).code == "storage_changed"
     opened(reading_at("one")).delete(published)
     assert [seen.method for seen in scripted.seen] == ["PUT", "DELETE"]
@@ -458,13 +460,13 @@ GOOD = "https://cdn.example/{name}"
     ],
 )
 @pytest.mark.parametrize("which", ["upload", "public"])
-def test_a_template_that_cannot_be_right_is_refused_before_anything_is_sent(
+def test_an_invalid_template_is_rejected_before_anything_is_sent(
     which: str, template: str, opened: Callable[[HttpPutConfig], Storage]
 ) -> None:
-    told = failure_of(lambda: opened(replace(HttpPutConfig(GOOD, GOOD), **{which: template})))
-    assert told.code == "storage_setup"
-    assert f"The {which.capitalize()} URL of the storage" in told.message
-    assert "{name}" in told.hint
+    failure = failure_of(lambda: opened(replace(HttpPutConfig(GOOD, GOOD), **{which: template})))
+    assert failure.code == "storage_setup"
+    assert f"The {which.capitalize()} URL of the storage" in failure.message
+    assert "{name}" in failure.hint
 
 
 @pytest.mark.parametrize(
@@ -479,19 +481,19 @@ def test_a_template_that_cannot_be_right_is_refused_before_anything_is_sent(
     ],
 )
 @pytest.mark.parametrize("which", ["upload", "public"])
-def test_only_https_addresses_are_used(which: str, template: str, any_service: Service) -> None:
+def test_only_https_urls_are_used(which: str, template: str, any_service: Service) -> None:
     config = replace(HttpPutConfig(GOOD, GOOD), **{which: template})
-    told = failure_of(lambda: config.open(any_service, Transport(threading.Event())))
-    assert (told.code, f"Check the {which.capitalize()} URL" in told.hint) == ("unsafe_url", True)
-    assert "word" not in told.message
+    failure = failure_of(lambda: config.open(any_service, Transport(threading.Event())))
+    assert (failure.code, f"Check the {which.capitalize()} URL" in failure.hint) == ("unsafe_url", True)
+    assert "word" not in failure.message
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "172.31.0.1", "192.168.1.5", "[fd12::5]"])
-def test_the_upload_may_go_to_the_local_network_and_the_public_address_not(host: str, any_service: Service) -> None:
+def test_the_upload_url_may_be_in_the_local_network_but_not_the_public_url(host: str, any_service: Service) -> None:
     private = f"https://{host}/{{name}}"
     HttpPutConfig(private, GOOD).open(any_service, Transport(threading.Event()))
-    told = failure_of(lambda: HttpPutConfig(GOOD, private).open(any_service, Transport(threading.Event())))
-    assert (told.code, "Eachlabs must be able to reach it" in told.hint) == ("unsafe_url", True)
+    failure = failure_of(lambda: HttpPutConfig(GOOD, private).open(any_service, Transport(threading.Event())))
+    assert (failure.code, "Eachlabs must be able to reach it" in failure.hint) == ("unsafe_url", True)
 
 
 @pytest.mark.parametrize(
@@ -510,7 +512,7 @@ def test_the_upload_may_go_to_the_local_network_and_the_public_address_not(host:
     ],
     ids=str,
 )
-def test_what_cannot_be_sent_is_refused_before_anything_is_sent(
+def test_invalid_headers_and_logins_are_rejected_before_anything_is_sent(
     change: dict[str, Any], opened: Callable[[HttpPutConfig], Storage]
 ) -> None:
     assert failure_of(lambda: opened(replace(HttpPutConfig(GOOD, GOOD), **change))).code == "storage_setup"
@@ -529,5 +531,5 @@ def test_headers_are_written_in_one_line(text: str, headers: tuple[tuple[str, st
     assert parse_headers(text) == headers
 
 
-def test_a_line_that_is_no_header_is_told_so() -> None:
+def test_a_header_without_a_colon_is_reported() -> None:
     assert failure_of(lambda: parse_headers("X-A: b | BlockBlob")).code == "storage_setup"

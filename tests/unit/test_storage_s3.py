@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A clip in an S3 bucket, with servers that check signatures: rclone and SeaweedFS."""
+"""Tests of the storage S3, with servers that check signatures: rclone and SeaweedFS."""
 
 import datetime
 import re
@@ -20,14 +20,14 @@ from addon.service.storage import Published, Storage, error_responses, s3
 from addon.service.storage.error_responses import storage_error
 from addon.service.storage.s3 import S3Config
 
-from .parts import Quick, Service, check_storage, unheard, until
+from .helpers import InstantTransport, Service, check_storage, no_callbacks, wait_until
 from .servers import OTHER_BUCKET, VIRTUAL_HOST, Reply, S3Server, Scripted, with_session_token
 
 pytestmark = pytest.mark.usefixtures("direct")
 
 NAME = re.compile(r"[0-9a-f]{32}\.mp4")
 BIG = 8_000_000
-"""Bytes; more than the buffers between here and a server hold."""
+"""Bytes, more than network buffers hold."""
 
 
 @pytest.fixture(params=["rclone_server", "seaweed_server"])
@@ -36,7 +36,7 @@ def server(request: pytest.FixtureRequest) -> S3Server:
 
 
 @pytest.fixture
-def opened(any_service: Service, transport: Quick) -> Callable[[S3Config], Storage]:
+def opened(any_service: Service, transport: InstantTransport) -> Callable[[S3Config], Storage]:
     return lambda config: config.open(any_service, transport)
 
 
@@ -52,15 +52,15 @@ def read(transport: Transport, url: str) -> Response:
 
 
 def failure_of(act: Callable[[], object]) -> Failure:
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         act()
-    assert told.value.message.endswith(").")
-    assert told.value.hint.endswith(".")
-    return told.value
+    assert raised.value.message.endswith(").")
+    assert raised.value.hint.endswith(".")
+    return raised.value
 
 
 def signing_at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """The signer's clock goes wrong by so many seconds."""
+    """Set the signer's clock off by so many seconds."""
 
     def utcnow() -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(seconds=seconds)
@@ -69,13 +69,13 @@ def signing_at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 def test_a_clip_is_published_read_by_anyone_and_deleted(
-    server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, clip: Path
+    server: S3Server, opened: Callable[[S3Config], Storage], transport: InstantTransport, clip: Path
 ) -> None:
     storage = opened(replace(server.config, lifetime=600))
-    begun: list[Published] = []
+    uploads: list[Published] = []
     seen: list[tuple[float, float]] = []
-    published = storage.publish(clip, lambda done, total: seen.append((done, total)), begun.append)
-    assert begun == [published]
+    published = storage.publish(clip, lambda done, total: seen.append((done, total)), uploads.append)
+    assert uploads == [published]
     assert NAME.fullmatch(published.id)
     assert 590 < published.expires - time.time() <= 600
     size = clip.stat().st_size
@@ -92,11 +92,11 @@ def test_a_clip_is_published_read_by_anyone_and_deleted(
 
 
 @pytest.mark.parametrize("prefix", ["clips", "/a//b/", "für Julia/clips & cuts", "日本/x+y=z?#%&.", "it's (new)!*~"])
-def test_a_prefix_may_hold_whatever_folders_are_called(
-    *, prefix: str, server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, clip: Path
+def test_a_prefix_may_have_any_folder_names(
+    *, prefix: str, server: S3Server, opened: Callable[[S3Config], Storage], transport: InstantTransport, clip: Path
 ) -> None:
     storage = opened(replace(server.config, prefix=prefix))
-    published = storage.publish(clip, *unheard)
+    published = storage.publish(clip, *no_callbacks)
     folders, _, name = published.id.rpartition("/")
     assert folders == prefix.strip("/").replace("//", "/")
     assert NAME.fullmatch(name)
@@ -108,11 +108,11 @@ def test_a_prefix_may_hold_whatever_folders_are_called(
 def test_a_bucket_may_be_part_of_the_host(
     seaweed_server: S3Server,
     any_service: Service,
-    transport: Quick,
+    transport: InstantTransport,
     clip: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Nobody resolves such names, so the server itself is the way to them: it takes requests as a proxy does.
+    # These names can't be resolved, so the server is used as a proxy for them, whose requests it accepts.
     by_number = seaweed_server.config.endpoint
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, by_number)
@@ -120,21 +120,21 @@ def test_a_bucket_may_be_part_of_the_host(
         monkeypatch.setenv(name, "127.0.0.1")
     endpoint = by_number.replace("127.0.0.1", VIRTUAL_HOST)
     storage = replace(seaweed_server.config, endpoint=endpoint, virtual_host=True).open(any_service, transport)
-    published = storage.publish(clip, *unheard)
+    published = storage.publish(clip, *no_callbacks)
     assert published.url.startswith(endpoint.replace("//", "//media.") + "/" + published.id + "?")
     assert read(transport, published.url).body == clip.read_bytes()
     elsewhere = read(transport, published.url.replace("//media.", "//other."))
-    assert storage_error(elsewhere, "the reading", endpoint).code in ("storage_key", "no_bucket")
+    assert storage_error(elsewhere, "the download", endpoint).code in ("storage_key", "no_bucket")
     storage.delete(published)
     assert read(transport, published.url).status == 404
 
 
 def test_temporary_credentials_come_with_their_token(
-    seaweed_server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, clip: Path
+    seaweed_server: S3Server, opened: Callable[[S3Config], Storage], transport: InstantTransport, clip: Path
 ) -> None:
     config = with_session_token(seaweed_server.config)
     storage = opened(config)
-    published = storage.publish(clip, *unheard)
+    published = storage.publish(clip, *no_callbacks)
     assert read(transport, published.url).body == clip.read_bytes()
     without = re.sub(r"X-Amz-Security-Token=[^&]*&", "", published.url)
     assert without != published.url
@@ -142,15 +142,15 @@ def test_temporary_credentials_come_with_their_token(
     storage.delete(published)
     assert read(transport, published.url).status == 404
     for token in ("", config.session_token[:-6] + "AAAAAA"):
-        told = failure_of(lambda token=token: opened(replace(config, session_token=token)).publish(clip, *unheard))
-        assert told.code == "storage_key"
+        failure = failure_of(lambda token=token: opened(replace(config, session_token=token)).publish(clip, *no_callbacks))
+        assert failure.code == "storage_key"
 
 
 def test_a_token_is_signed_too(
-    rclone_server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, clip: Path
+    rclone_server: S3Server, opened: Callable[[S3Config], Storage], transport: InstantTransport, clip: Path
 ) -> None:
     storage = opened(replace(rclone_server.config, session_token="t/o+k=e n"))
-    published = storage.publish(clip, *unheard)
+    published = storage.publish(clip, *no_callbacks)
     assert read(transport, published.url).status == 200
     assert "t%2Fo%2Bk%3De%20n" in published.url
     assert read(transport, published.url.replace("t%2Fo", "t%2Fp")).status == 403
@@ -165,40 +165,40 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("change", "code", "words"), WRONG)
-def test_what_is_set_wrongly_is_said_in_plain_words(
+def test_wrong_settings_are_reported_in_plain_words(
     *,
     change: dict[str, str],
     code: str,
     words: str,
     server: S3Server,
     opened: Callable[[S3Config], Storage],
-    transport: Quick,
+    transport: InstantTransport,
     clip: Path,
 ) -> None:
     config = replace(server.config, **change)
-    told = failure_of(lambda: opened(config).publish(clip, *unheard))
-    assert told.code == code
-    assert told.message.startswith("127.0.0.1 refused the upload: ")
-    assert words in told.message
-    assert [secret for secret in secrets_of(config) if secret in told.message + told.hint] == []
+    failure = failure_of(lambda: opened(config).publish(clip, *no_callbacks))
+    assert failure.code == code
+    assert failure.message.startswith("127.0.0.1 refused the upload: ")
+    assert words in failure.message
+    assert [secret for secret in secrets_of(config) if secret in failure.message + failure.hint] == []
     assert transport.waited == []
 
 
-def test_a_key_of_another_bucket_is_told_so(
+def test_a_key_of_another_bucket_is_reported(
     seaweed_server: S3Server, opened: Callable[[S3Config], Storage], clip: Path
 ) -> None:
     assert seaweed_server.limited is not None
     assert seaweed_server.limited.bucket == OTHER_BUCKET
-    told = failure_of(lambda: opened(seaweed_server.limited or S3Config()).publish(clip, *unheard))
-    assert (told.code, "credentials don't permit it" in told.message) == ("storage_denied", True)
+    failure = failure_of(lambda: opened(seaweed_server.limited or S3Config()).publish(clip, *no_callbacks))
+    assert (failure.code, "credentials don't permit it" in failure.message) == ("storage_denied", True)
 
 
 @pytest.mark.parametrize("change", [change for change, _, _ in WRONG])
-def test_a_large_upload_that_is_refused_early_is_told_of_the_same(
+def test_a_large_upload_that_is_refused_early_is_reported_in_the_same_way(
     *, change: dict[str, str], server: S3Server, opened: Callable[[S3Config], Storage], big: Path
 ) -> None:
-    told = failure_of(lambda: opened(replace(server.config, **change)).publish(big, *unheard))
-    assert told.code in ("storage_key", "no_bucket")
+    failure = failure_of(lambda: opened(replace(server.config, **change)).publish(big, *no_callbacks))
+    assert failure.code in ("storage_key", "no_bucket")
 
 
 ALTERED = [
@@ -211,44 +211,46 @@ ALTERED = [
 
 
 @pytest.mark.parametrize(("what", "into"), ALTERED)
-def test_an_altered_address_opens_nothing(
-    *, what: str, into: str, server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, clip: Path
+def test_a_modified_url_is_rejected(
+    *, what: str, into: str, server: S3Server, opened: Callable[[S3Config], Storage], transport: InstantTransport, clip: Path
 ) -> None:
     storage = opened(server.config)
-    published = storage.publish(clip, *unheard)
+    published = storage.publish(clip, *no_callbacks)
     altered = re.sub(what, into, published.url)
     assert altered != published.url
     answer = read(transport, altered)
     assert answer.status in (400, 403)
-    told = storage_error(answer, "the reading", altered)
-    assert (told.code, "a proxy changed the request" in told.message) == ("storage_key", True)
+    failure = storage_error(answer, "the download", altered)
+    assert (failure.code, "a proxy changed the request" in failure.message) == ("storage_key", True)
     storage.delete(published)
 
 
-def test_an_address_lapses(server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, clip: Path) -> None:
+def test_a_url_expires(
+    server: S3Server, opened: Callable[[S3Config], Storage], transport: InstantTransport, clip: Path
+) -> None:
     storage = opened(replace(server.config, lifetime=1))
-    published = storage.publish(clip, *unheard)
-    until(lambda: read(transport, published.url).status != 200, 5)
+    published = storage.publish(clip, *no_callbacks)
+    wait_until(lambda: read(transport, published.url).status != 200, 5)
     assert published.expires <= time.time()
-    told = storage_error(read(transport, published.url), "the reading", published.url)
-    assert (told.code, "has expired" in told.message) == ("lapsed", True)
+    failure = storage_error(read(transport, published.url), "the download", published.url)
+    assert (failure.code, "has expired" in failure.message) == ("lapsed", True)
     storage.delete(published)
 
 
-def test_a_clock_that_is_slow_is_noticed(
+def test_a_slow_clock_is_reported(
     server: S3Server, opened: Callable[[S3Config], Storage], clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signing_at(monkeypatch, -3600)
-    assert failure_of(lambda: opened(server.config).publish(clip, *unheard)).code == "lapsed"
+    assert failure_of(lambda: opened(server.config).publish(clip, *no_callbacks)).code == "lapsed"
     monkeypatch.setattr(error_responses, "time", SimpleNamespace(time=lambda: time.time() - 3600))
-    told = failure_of(lambda: opened(server.config).publish(clip, *unheard))
-    assert (told.code, "clock is 60 minutes behind" in told.message) == ("clock", True)
+    failure = failure_of(lambda: opened(server.config).publish(clip, *no_callbacks))
+    assert (failure.code, "clock is 60 minutes behind" in failure.message) == ("clock", True)
 
 
 def test_an_upload_that_is_cancelled_leaves_nothing(server: S3Server, any_service: Service, big: Path) -> None:
     cancel = threading.Event()
-    transport = Quick(cancel)
-    begun: list[Published] = []
+    transport = InstantTransport(cancel)
+    uploads: list[Published] = []
     seen: list[float] = []
 
     def progress(done: float, total: float) -> None:
@@ -257,40 +259,43 @@ def test_an_upload_that_is_cancelled_leaves_nothing(server: S3Server, any_servic
             cancel.set()
 
     with pytest.raises(Cancelled):
-        server.config.open(any_service, transport).publish(big, progress, begun.append)
+        server.config.open(any_service, transport).publish(big, progress, uploads.append)
     assert BIG / 2 < seen[-1] < BIG
     transport.close()
-    other = Quick()
-    assert read(other, begun[0].url).status == 404
-    server.config.open(any_service, other).delete(begun[0])
+    other = InstantTransport()
+    assert read(other, uploads[0].url).status == 404
+    server.config.open(any_service, other).delete(uploads[0])
     other.close()
 
 
-def test_test_connection_goes_the_whole_way(
-    server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick
+def test_test_connection_uploads_reads_and_deletes(
+    server: S3Server, opened: Callable[[S3Config], Storage], transport: InstantTransport
 ) -> None:
     said = check_storage(opened(replace(server.config, prefix="clips")), transport)
     assert said == "Uploaded, read back from 127.0.0.1 and deleted."
 
 
 def test_test_connection_names_the_step(
-    seaweed_server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, monkeypatch: pytest.MonkeyPatch
+    seaweed_server: S3Server,
+    opened: Callable[[S3Config], Storage],
+    transport: InstantTransport,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = seaweed_server.config
-    told = failure_of(lambda: check_storage(opened(replace(config, secret_key="wrong")), transport))
-    assert (told.code, told.message.startswith("Upload: 127.0.0.1 refused")) == ("storage_key", True)
+    failure = failure_of(lambda: check_storage(opened(replace(config, secret_key="wrong")), transport))
+    assert (failure.code, failure.message.startswith("Upload: 127.0.0.1 refused")) == ("storage_key", True)
     real = s3.presigned
     for method, step in (("GET", "Read back"), ("DELETE", "Delete")):
-        # The permission for one step alone goes wrong.
+        # The signature of one step is wrong.
         monkeypatch.setattr(
             s3, "presigned", lambda asked, *rest, method=method: real("HEAD" if asked == method else asked, *rest)
         )
-        told = failure_of(lambda: check_storage(opened(config), transport))
-        assert (told.code, told.message.startswith(f"{step}: 127.0.0.1 refused")) == ("storage_key", True)
+        failure = failure_of(lambda: check_storage(opened(config), transport))
+        assert (failure.code, failure.message.startswith(f"{step}: 127.0.0.1 refused")) == ("storage_key", True)
 
 
-def test_a_deletion_that_finds_nothing_of_what_is_there_is_a_failure(
-    scripted: Scripted, opened: Callable[[S3Config], Storage], transport: Quick
+def test_a_deletion_that_finds_no_file_is_a_failure(
+    scripted: Scripted, opened: Callable[[S3Config], Storage], transport: InstantTransport
 ) -> None:
     scripted.instead["DELETE"] = Reply(404, xml("NoSuchKey"))
     with pytest.raises(Failure, match=r"^Delete: .* \(HTTP 404, NoSuchKey\)\. The file is still there\.$"):
@@ -306,7 +311,7 @@ HOUR_AGO = {"Date": formatdate(time.time() - 3600)}
 HOUR_AHEAD = {"Date": formatdate(time.time() + 3600)}
 
 
-# Answers that neither server gives, as AWS, R2, B2 and Azure document them.
+# Responses that neither server sends, as AWS, R2, B2 and Azure document them.
 @pytest.mark.parametrize(
     ("reply", "code", "words"),
     [
@@ -342,29 +347,29 @@ HOUR_AHEAD = {"Date": formatdate(time.time() + 3600)}
         (Reply(507), "storage_full", "no space"),
     ],
 )
-def test_what_a_bucket_may_say_is_understood(
+def test_error_responses_of_buckets_are_understood(
     *, reply: Reply, code: str, words: str, scripted: Scripted, opened: Callable[[S3Config], Storage], clip: Path
 ) -> None:
     scripted.replies = [reply]
-    told = failure_of(lambda: opened(at(scripted)).publish(clip, *unheard))
-    assert told.code == code
-    assert words in told.message
-    assert f"(HTTP {reply.status}" in told.message
+    failure = failure_of(lambda: opened(at(scripted)).publish(clip, *no_callbacks))
+    assert failure.code == code
+    assert words in failure.message
+    assert f"(HTTP {reply.status}" in failure.message
     assert len(scripted.seen) == 1
 
 
 @pytest.mark.parametrize(
     "reply", [Reply(503, xml("SlowDown")), Reply(500, xml("InternalError")), Reply(400, xml("RequestTimeout")), Reply(429)]
 )
-def test_trouble_that_passes_is_waited_out_with_the_same_object(
-    reply: Reply, scripted: Scripted, opened: Callable[[S3Config], Storage], clip: Path, transport: Quick
+def test_a_temporary_error_is_retried_with_the_same_object(
+    reply: Reply, scripted: Scripted, opened: Callable[[S3Config], Storage], clip: Path, transport: InstantTransport
 ) -> None:
     scripted.replies = [replace(reply, headers={"Retry-After": "7"}), reply, Reply()]
-    begun: list[Published] = []
-    opened(at(scripted)).publish(clip, unheard[0], begun.append)
+    uploads: list[Published] = []
+    opened(at(scripted)).publish(clip, no_callbacks[0], uploads.append)
     assert [(seen.method, seen.body) for seen in scripted.seen] == [("PUT", clip.read_bytes())] * 3
-    assert {seen.target.partition("?")[0] for seen in scripted.seen} == {f"/media/{begun[0].id}"}
-    assert len(begun) == 1
+    assert {seen.target.partition("?")[0] for seen in scripted.seen} == {f"/media/{uploads[0].id}"}
+    assert len(uploads) == 1
     assert transport.waited[0] >= 7
 
 
@@ -386,8 +391,10 @@ def test_whatever_the_body_the_message_is_a_short_sentence(
     body: bytes, scripted: Scripted, opened: Callable[[S3Config], Storage], clip: Path
 ) -> None:
     scripted.replies = [Reply(403, body)]
-    told = failure_of(lambda: opened(at(scripted)).publish(clip, *unheard))
-    assert re.fullmatch(r"127\.0\.0\.1 refused the upload: [a-z ,]+ \(HTTP 403(, SignatureDoesNotMatch)?\)\.", told.message)
+    failure = failure_of(lambda: opened(at(scripted)).publish(clip, *no_callbacks))
+    assert re.fullmatch(
+        r"127\.0\.0\.1 refused the upload: [a-z ,]+ \(HTTP 403(, SignatureDoesNotMatch)?\)\.", failure.message
+    )
 
 
 def at(scripted: Scripted) -> S3Config:
@@ -412,21 +419,21 @@ NO_KEY = {"access_key": "", "secret_key": ""}
         ({}, ALL_OF_IT, "us-west-2", OF_SETTINGS),
         ({"session_token": ""}, ALL_OF_IT, "us-west-2", ("AKIDSET", "set", "")),
         (NO_KEY, ALL_OF_IT, "us-west-2", ("AKIDENV", "env-secret", "env-tok")),
-        # A token belongs to its key.
+        # A token is used with its own key only.
         (NO_KEY, ENVIRONMENT, "us-west-2", ("AKIDENV", "env-secret", "")),
         ({**NO_KEY, "region": " "}, ALL_OF_IT, "eu-north-1", ("AKIDENV", "env-secret", "env-tok")),
         ({"region": ""}, {"AWS_REGION": "eu-north-1"}, "eu-north-1", OF_SETTINGS),
         ({"region": ""}, {"AWS_REGION": ""}, "us-east-1", OF_SETTINGS),
         ({"region": ""}, {}, "us-east-1", OF_SETTINGS),
-        # Half a key is none: the other half of another key makes no signature.
+        # Half a key is not used: it makes no signature with the other half of another key.
         (NO_KEY, {"AWS_ACCESS_KEY_ID": "AKIDENV", "AWS_SESSION_TOKEN": "x"}, "us-west-2", ("", "", "tok")),
         (NO_KEY, {"AWS_SECRET_ACCESS_KEY": "env-secret"}, "us-west-2", ("", "", "tok")),
-        # Of a key that was begun the rest is asked for, rather than another one used.
+        # An incomplete key in the settings is an error, and not replaced.
         ({"secret_key": ""}, ALL_OF_IT, "us-west-2", ("AKIDSET", "", "tok")),
         ({"access_key": ""}, ALL_OF_IT, "us-west-2", ("", "set", "tok")),
     ],
 )
-def test_the_environment_has_what_the_settings_leave_empty(
+def test_empty_settings_are_completed_from_the_environment(
     *, change: dict[str, str], environment: dict[str, str], region: str, key: tuple[str, str, str]
 ) -> None:
     config = replace(SET, **change).with_environment(environment)
@@ -434,12 +441,12 @@ def test_the_environment_has_what_the_settings_leave_empty(
     assert config.key_from_environment is (key[0] == "AKIDENV")
 
 
-def test_a_wrong_key_of_the_environment_is_looked_for_there(
+def test_the_hint_for_a_wrong_key_names_the_environment(
     rclone_server: S3Server, opened: Callable[[S3Config], Storage], clip: Path
 ) -> None:
     config = replace(rclone_server.config, **NO_KEY).with_environment(ENVIRONMENT)
-    told = failure_of(lambda: opened(config).publish(clip, *unheard))
-    assert "AWS_ACCESS_KEY_ID in the environment" in told.hint
+    failure = failure_of(lambda: opened(config).publish(clip, *no_callbacks))
+    assert "AWS_ACCESS_KEY_ID in the environment" in failure.hint
 
 
 @pytest.mark.parametrize(
@@ -467,53 +474,51 @@ def test_a_wrong_key_of_the_environment_is_looked_for_there(
     ],
     ids=str,
 )
-def test_settings_that_cannot_be_right_are_refused_before_anything_is_sent(
+def test_invalid_settings_are_rejected_before_anything_is_sent(
     change: dict[str, str | int | bool], opened: Callable[[S3Config], Storage]
 ) -> None:
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         opened(replace(SET, **change))
-    assert told.value.code == "storage_setup"
-    assert told.value.hint
+    assert raised.value.code == "storage_setup"
+    assert raised.value.hint
 
 
 @pytest.mark.parametrize("endpoint", ["http://s3.example", "https://10.0.0.1", "ftp://s3.example", "https://u:p@s3.example"])
 def test_an_endpoint_that_is_not_public_is_refused(endpoint: str, any_service: Service) -> None:
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         replace(SET, endpoint=endpoint).open(any_service, Transport(threading.Event()))
-    assert told.value.code in ("unsafe_url", "storage_setup")
-    assert "endpoint" in told.value.hint or "HOST" in told.value.hint
+    assert raised.value.code in ("unsafe_url", "storage_setup")
+    assert "endpoint" in raised.value.hint or "HOST" in raised.value.hint
 
 
-def test_what_is_pasted_with_blanks_is_understood(
+def test_spaces_around_pasted_settings_are_removed(
     rclone_server: S3Server, opened: Callable[[S3Config], Storage], clip: Path
 ) -> None:
     config = rclone_server.config
     blanks = {name: f"  {getattr(config, name)}\n" for name in ("endpoint", "bucket", "region", "access_key", "secret_key")}
     storage = opened(replace(config, **blanks))
-    storage.delete(storage.publish(clip, *unheard))
+    storage.delete(storage.publish(clip, *no_callbacks))
 
 
 def test_a_clip_of_other_settings_is_not_deleted(
-    rclone_server: S3Server, opened: Callable[[S3Config], Storage], transport: Quick, clip: Path
+    rclone_server: S3Server, opened: Callable[[S3Config], Storage], transport: InstantTransport, clip: Path
 ) -> None:
     storage = opened(rclone_server.config)
-    published = storage.publish(clip, *unheard)
-    with pytest.raises(Failure) as told:
+    published = storage.publish(clip, *no_callbacks)
+    with pytest.raises(Failure) as raised:
         opened(replace(rclone_server.config, bucket="other")).delete(published)
-    assert told.value.code == "storage_changed"
+    assert raised.value.code == "storage_changed"
     assert read(transport, published.url).status == 200
-    # The credentials may have changed since: the id and the address are enough.
+    # The credentials may have changed: the id and the URL are sufficient.
     storage.delete(Published(published.id, published.url))
     assert read(transport, published.url).status == 404
 
 
-def test_names_tell_nothing_and_never_repeat(
-    rclone_server: S3Server, opened: Callable[[S3Config], Storage], tmp_path: Path
-) -> None:
+def test_names_are_random_and_unique(rclone_server: S3Server, opened: Callable[[S3Config], Storage], tmp_path: Path) -> None:
     clip = tmp_path / "Secret Project shot 12.mp4"
     clip.write_bytes(b"clip")
     storage = opened(rclone_server.config)
-    published = [storage.publish(clip, *unheard) for _ in range(8)]
+    published = [storage.publish(clip, *no_callbacks) for _ in range(8)]
     assert len({one.id for one in published}) == 8
     assert [one.id for one in published if not NAME.fullmatch(one.id)] == []
     for one in published:

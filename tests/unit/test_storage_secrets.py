@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What opens a storage, and what opens a clip, is in no repr, no message and no log."""
+"""Tests that credentials of storages and URLs of clips are in no repr, message or log."""
 
 import logging
 import re
@@ -14,7 +14,7 @@ from addon.service.storage.given_url import GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 from addon.service.storage.s3 import S3Config
 
-from .parts import Quick, Service, check_storage
+from .helpers import InstantTransport, Service, check_storage
 from .servers import Reply, Scripted
 
 SECRET = re.compile(r"(?i)s3cret|X-Amz-|[0-9a-f]{32}")
@@ -48,8 +48,8 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
 
 
 @ALL
-def test_no_repr_shows_what_opens_a_storage(
-    config_at: Callable[[str], StorageConfig], any_service: Service, transport: Quick
+def test_no_repr_has_credentials(
+    config_at: Callable[[str], StorageConfig], any_service: Service, transport: InstantTransport
 ) -> None:
     config = config_at("https://storage.example")
     published = Published("name", "https://storage.example/clip.mp4?X-Amz-Signature=s3cret", 7.0)
@@ -67,17 +67,17 @@ def test_no_repr_shows_what_opens_a_storage(
         *(Reply(status, ECHO) for status in (301, 400, 401, 403, 404, 500)),
         Reply(302, ECHO, {"Location": "https://10.0.0.1/?X-Amz-Signature=s3cret"}),
         Reply(302, ECHO, {"Location": "https://julia:words3cret@cdn.example/clip.mp4"}),
-        # A line without a colon among the headers: urllib3 warns of it and spells out the whole address.
+        # urllib3 warns about a header without a colon, and logs the whole URL.
         Reply(200, ECHO, {"X-A": "b\r\nno header at all"}),
         Reply(403, ECHO, {"X-Request-Id": "s3cret", "x-amz-bucket-region": "S3cret", "Retry-After": "s3cret"}),
     ],
 )
-def test_neither_messages_nor_logs_do(
+def test_no_message_or_log_has_credentials(
     *,
     config_at: Callable[[str], StorageConfig],
     reply: Reply | None,
     any_service: Service,
-    transport: Quick,
+    transport: InstantTransport,
     scripted: Scripted,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -95,38 +95,41 @@ def test_neither_messages_nor_logs_do(
 
 
 @ALL
-def test_a_server_that_is_gone_is_told_of_by_its_name_alone(
-    config_at: Callable[[str], StorageConfig], any_service: Service, transport: Quick, caplog: pytest.LogCaptureFixture
+def test_of_an_unreachable_server_only_the_name_is_shown(
+    config_at: Callable[[str], StorageConfig],
+    any_service: Service,
+    transport: InstantTransport,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         check_storage(config_at("http://127.0.0.1:9").open(any_service, transport), transport)
-    assert told.value.code == "connection"
-    assert SECRET.findall(told.value.message + told.value.hint + logged(caplog)) == []
+    assert raised.value.code == "connection"
+    assert SECRET.findall(raised.value.message + raised.value.hint + logged(caplog)) == []
 
 
 @ALL
 @pytest.mark.parametrize(
     "login", ["julia:words3cret", "words3cret", "julia:word/s3cret", "julia:word?s3cret", "julia:[s3cret"]
 )
-def test_an_address_with_a_login_is_refused_without_telling_it(
+def test_a_url_with_a_login_is_rejected_without_showing_it(
     *,
     config_at: Callable[[str], StorageConfig],
     login: str,
     any_service: Service,
-    transport: Quick,
+    transport: InstantTransport,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     config = config_at(f"https://{login}@storage.example")
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         config.open(any_service, transport)
-    assert told.value.code in ("unsafe_url", "storage_setup")
-    assert SECRET.findall(f"{told.value!r} {told.value.message} {told.value.hint} {config!r} {logged(caplog)}") == []
+    assert raised.value.code in ("unsafe_url", "storage_setup")
+    assert SECRET.findall(f"{raised.value!r} {raised.value.message} {raised.value.hint} {config!r} {logged(caplog)}") == []
 
 
-def test_what_is_asked_for_is_as_secret_as_it_looks(scripted: Scripted, any_service: Service, transport: Quick) -> None:
-    # The test above looks for the right thing: what is sent does hold all of it.
+def test_requests_contain_all_the_secrets(scripted: Scripted, any_service: Service, transport: InstantTransport) -> None:
+    # Proves that the tests above look for the right secrets: the requests contain all of them.
     for config in (s3_config, azure_config, dav_config):
         check_storage(config(scripted.address).open(any_service, transport), transport)
     sent = "\n".join(f"{seen.target} {seen.headers}" for seen in scripted.seen)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several takes come of one render and one upload; a long strip of several windows; each run is ordered once.
+"""Tests of takes and windows: takes share one render and upload, a long strip has several windows, each run is created once.
 
-The background Blender is stood in for by background.py here; tests/blender runs the real one.
+render_double.py replaces the background Blender here; tests/blender uses the real one.
 """
 
 import threading
@@ -20,16 +20,16 @@ from addon.jobs.model.run import Stage
 from addon.jobs.work import model_run
 from addon.service.eachlabs.mmaudio import LONGEST_SECONDS, Settings, clip_frames, windows
 
-from .parts import Double, context_for, go, new_job
+from .helpers import Double, context_for, new_job, run_job
 
 RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(50), Fraction(60)]
 LONG = 24 * 20
-"""Frames at 24 a second: 20 s, which take three windows."""
+"""Frames of 20 s at 24 a second, which have three windows."""
 
 
 @pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs end sooner here than the real ones, so they are asked about more often."""
+def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poll more frequently, since runs are shorter here than real ones."""
     monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
@@ -49,7 +49,7 @@ def test_windows_cover_a_strip_from_its_first_frame_to_its_last_and_overlap_by_a
 @pytest.mark.parametrize(
     ("seconds", "count"), [(1, 1), (8, 1), (Fraction(8) + Fraction(1, 24), 2), (15, 2), (16, 3), (600, 86)]
 )
-def test_a_strip_of_more_than_eight_seconds_has_as_few_windows_as_can_be(seconds: Fraction, count: int) -> None:
+def test_a_strip_of_more_than_eight_seconds_has_as_few_windows_as_possible(seconds: Fraction, count: int) -> None:
     assert len(windows(int(seconds * 24), Fraction(24), split=True)) == count
     assert len(windows(int(seconds * 24), Fraction(24), split=False)) == 1
 
@@ -60,13 +60,13 @@ def test_takes_have_the_given_seed_and_the_next_ones() -> None:
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_takes_come_of_one_render_and_one_upload(double: Double, tmp_path: Path) -> None:
-    end = go(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
+def test_takes_share_one_render_and_one_upload(double: Double, tmp_path: Path) -> None:
+    end = run_job(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
     assert end.stage is Stage.PLACING
     runs = double.state()["runs"]
     assert sorted(run["input"]["seed"] for run in runs) == [7, 8, 9]
     assert len({run["input"]["video"] for run in runs}) == len(double.state()["uploads"]) == 1
-    assert len((tmp_path / "work" / "diary.txt").read_text().splitlines()) == 1
+    assert len((tmp_path / "work" / "log.txt").read_text().splitlines()) == 1
     by_seed = {run["input"]["seed"]: run["id"] for run in runs}
     assert [(take.settings.seed, take.prediction_ids) for take in end.takes] == [
         (seed, [by_seed[seed]]) for seed in (7, 8, 9)
@@ -76,16 +76,16 @@ def test_takes_come_of_one_render_and_one_upload(double: Double, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_a_long_strip_is_done_in_windows_side_by_side_with_one_seed(double: Double, tmp_path: Path) -> None:
+def test_a_long_strip_has_concurrent_windows_with_one_seed(double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=1.5)
-    states = go(new_job(tmp_path, frames=LONG), context_for(double, tmp_path))
+    states = run_job(new_job(tmp_path, frames=LONG), context_for(double, tmp_path))
     runs, plan = double.state()["runs"], states[-1].request.windows
     assert len(runs) == len(plan) == 3
     assert {run["input"]["seed"] for run in runs} == {7}
     assert {run["input"]["duration"] for run in runs} == {float(plan[0].duration)}
     assert {run["clip"]["frames"] for run in runs} == {clip_frames(plan[0].duration, Fraction(24))}
     assert len({run["input"]["video"] for run in runs}) == 3
-    assert double.state()["most_under_way"] == 3
+    assert double.state()["peak_concurrent"] == 3
     (take,) = states[-1].takes
     assert len(take.prediction_ids) == 3
     done = [state.progress.done for state in states if state.progress is not None and state.progress.unit == "runs"]
@@ -94,28 +94,28 @@ def test_a_long_strip_is_done_in_windows_side_by_side_with_one_seed(double: Doub
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_one_run_is_a_choice(double: Double, tmp_path: Path) -> None:
+def test_a_single_run_can_be_chosen(double: Double, tmp_path: Path) -> None:
     job = new_job(tmp_path, frames=LONG)
     job = Job.new(replace(job.request, options=Options(split=False)))
-    assert go(job, context_for(double, tmp_path))[-1].stage is Stage.PLACING
+    assert run_job(job, context_for(double, tmp_path))[-1].stage is Stage.PLACING
     (run,) = double.state()["runs"]
     assert run["input"]["duration"] == 20.16
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_more_runs_than_the_service_takes_at_once_wait(double: Double, tmp_path: Path) -> None:
+def test_runs_beyond_the_cap_wait(double: Double, tmp_path: Path) -> None:
     job = new_job(tmp_path, frames=24 * 9, takes=6)
-    assert go(job, context_for(double, tmp_path))[-1].stage is Stage.PLACING
+    assert run_job(job, context_for(double, tmp_path))[-1].stage is Stage.PLACING
     state = double.state()
     assert len(state["runs"]) == 12
-    assert state["most_under_way"] <= SLOTS_MAX
+    assert state["peak_concurrent"] <= SLOTS_MAX
     assert len(double.requests("POST", "/v1/prediction")) == 12
 
 
 @pytest.mark.usefixtures("without_aud")
 def test_one_failed_window_is_run_again_by_itself(double: Double, tmp_path: Path) -> None:
-    double.order("run", "fail")
-    end = go(new_job(tmp_path, frames=LONG), context_for(double, tmp_path))[-1]
+    double.inject("run", "fail")
+    end = run_job(new_job(tmp_path, frames=LONG), context_for(double, tmp_path))[-1]
     assert (end.stage, end.error) == (Stage.PLACING, None)
     statuses = [run["status"] for run in double.state()["runs"]]
     assert sorted(statuses) == ["error", "success", "success", "success"]
@@ -123,17 +123,17 @@ def test_one_failed_window_is_run_again_by_itself(double: Double, tmp_path: Path
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_a_window_that_keeps_failing_is_named_and_a_retry_orders_it_alone(double: Double, tmp_path: Path) -> None:
-    # Both of the two fail once, and one of them again.
-    double.order("run", "fail", times=3, reason="out of memory")
-    failed = go(new_job(tmp_path, frames=24 * 15), context_for(double, tmp_path))[-1]
+def test_a_window_that_keeps_failing_is_named_and_only_it_is_retried(double: Double, tmp_path: Path) -> None:
+    # Both fail once, and one of them again.
+    double.inject("run", "fail", times=3, reason="out of memory")
+    failed = run_job(new_job(tmp_path, frames=24 * 15), context_for(double, tmp_path))[-1]
     assert failed.stage is Stage.FAILED
     assert failed.error is not None
     assert failed.error.code == "run_failed"
     assert "“Shot 1” (" in failed.error.message
     assert " s): " in failed.error.message
     assert len(double.state()["runs"]) == 4
-    again = go(replace(failed, stage=Stage.QUEUED, error=None), context_for(double, tmp_path, "refuse"))[-1]
+    again = run_job(replace(failed, stage=Stage.QUEUED, error=None), context_for(double, tmp_path, "refuse"))[-1]
     assert (again.stage, again.error) == (Stage.PLACING, None)
     assert len(double.state()["runs"]) == 5
     assert [path for path in (tmp_path / "work").iterdir() if path.is_dir()] == []
@@ -142,8 +142,8 @@ def test_a_window_that_keeps_failing_is_named_and_a_retry_orders_it_alone(double
 
 @pytest.mark.usefixtures("without_aud")
 def test_the_takes_that_went_well_are_placed_beside_one_that_failed(double: Double, tmp_path: Path) -> None:
-    double.order("run", "fail", times=2, where={"seed": 8})
-    end = go(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
+    double.inject("run", "fail", times=2, where={"seed": 8})
+    end = run_job(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
     assert end.stage is Stage.PLACING
     assert end.to_place == [0, 2]
     assert end.first_error is not None
@@ -151,23 +151,23 @@ def test_the_takes_that_went_well_are_placed_beside_one_that_failed(double: Doub
 
 
 @pytest.mark.parametrize(("status", "code"), [(402, "balance"), (401, "bad_key")])
-def test_what_the_next_run_would_meet_too_ends_the_ordering(status: int, code: str, double: Double, tmp_path: Path) -> None:
+def test_after_an_error_of_the_key_no_more_runs_are_created(status: int, code: str, double: Double, tmp_path: Path) -> None:
     job = new_job(tmp_path, frames=24 * 120)
     assert len(job.runs) == 17
-    double.order("create", "status", status=status, times=99)
-    end = go(job, context_for(double, tmp_path))[-1]
+    double.inject("create", "status", status=status, times=99)
+    end = run_job(job, context_for(double, tmp_path))[-1]
     assert end.error is not None
     assert end.error.code == code
-    # Ten threads may have asked before the first had its answer.
+    # Ten threads may have sent a create call before the first response.
     assert len(double.requests("POST", "/v1/prediction")) <= SLOTS_MAX
     assert not end.paid
     assert all(upload["deleted"] for upload in double.state()["uploads"])
 
 
 @pytest.mark.usefixtures("without_aud")
-def test_a_lost_answer_is_settled_among_takes_of_one_video(double: Double, tmp_path: Path) -> None:
-    double.order("create", "drop", carried_out=True, times=2)
-    end = go(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
+def test_a_lost_response_is_settled_among_takes_of_one_video(double: Double, tmp_path: Path) -> None:
+    double.inject("create", "drop", carried_out=True, times=2)
+    end = run_job(new_job(tmp_path, takes=3), context_for(double, tmp_path))[-1]
     assert end.stage is Stage.PLACING
     runs = double.state()["runs"]
     assert sorted(run["input"]["seed"] for run in runs) == [7, 8, 9]
@@ -184,7 +184,7 @@ def test_a_cancelled_long_job_ends_all_its_runs(double: Double, tmp_path: Path) 
             requested_at.set()
         return requested_at.is_set()
 
-    end = go(new_job(tmp_path, frames=LONG), context_for(double, tmp_path), cancel_when=all_ordered)[-1]
+    end = run_job(new_job(tmp_path, frames=LONG), context_for(double, tmp_path), cancel_when=all_ordered)[-1]
     assert end.stage is Stage.CANCELLED
     state: dict[str, Any] = double.state()
     assert sorted(state["cancelled"]) == sorted(run["id"] for run in state["runs"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call of the service ends a wait early; whatever else comes to the port is refused and changes nothing."""
+"""Tests of the webhook: a call ends a wait early, and any other request is rejected and changes nothing."""
 
 import http.client
 import json
@@ -15,13 +15,13 @@ from addon.failure import Cancelled, Failure
 from addon.service.eachlabs import webhook
 from addon.service.eachlabs.webhook import BODY_BYTES_MAX, CONNECTIONS_MAX, Call, Webhook, WebhookConfig
 
-from .parts import Double, Service, fields, finished, until
+from .helpers import Double, Service, fields, wait_for_success, wait_until
 
 HOST = "hook.studio.example"
 PUBLIC = f"https://{HOST}/mmaudio"
 RUN = "run-1"
 SOON = 10.0
-"""Seconds that nobody waits out: what is waited for comes at once."""
+"""Timeout in seconds for what happens at once."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def hook() -> Iterator[Webhook]:
 
 
 def expected(hook: Webhook) -> Call:
-    """The call for a run, of a webhook that goes on."""
+    """Return the expected call of an active webhook."""
     call = hook.expect()
     assert call is not None
     return call
@@ -53,8 +53,8 @@ def post(port: int, secret: str | None, body: bytes, method: str = "POST", path:
         connection.close()
 
 
-def said_to(port: int, request: bytes) -> bytes:
-    """Everything that is answered to a raw request."""
+def responses_to(port: int, request: bytes) -> bytes:
+    """Return the whole response to a raw request."""
     with socket.create_connection(("127.0.0.1", port), SOON) as connection:
         connection.sendall(request)
         return _rest(connection)
@@ -70,7 +70,7 @@ def _rest(connection: socket.socket) -> bytes:
     return answer
 
 
-def woken(call: Call, seconds: float = SOON) -> bool:
+def wait_ends(call: Call, seconds: float = SOON) -> bool:
     return call.wait(seconds, threading.Event())
 
 
@@ -80,35 +80,35 @@ def test_a_call_ends_the_wait_at_once(hook: Webhook) -> None:
         began = time.monotonic()
         caller = threading.Thread(target=lambda: post(hook.port, call.secret, body_for(RUN)))
         caller.start()
-        assert woken(call)
+        assert wait_ends(call)
         assert time.monotonic() - began < SOON / 2
         caller.join()
-        assert not woken(call, 0)
+        assert not wait_ends(call, 0)
 
 
 @pytest.mark.parametrize("name", ["exec_id", "execution_id", "predictionID", "id", "flow_id"])
-def test_the_run_is_known_by_any_of_its_names(name: str, hook: Webhook) -> None:
+def test_the_run_id_may_be_in_any_of_its_fields(name: str, hook: Webhook) -> None:
     with expected(hook) as call:
         call.expect_run(RUN)
         body = json.dumps({name: RUN, "status": "failed", "output": [{"error": "no"}]}).encode()
         assert post(hook.port, call.secret, body) == 204
-        assert woken(call, 0)
+        assert wait_ends(call, 0)
 
 
 def test_a_call_before_the_run_is_known_counts(hook: Webhook) -> None:
     with expected(hook) as call:
         for run in ("other", RUN):
             assert post(hook.port, call.secret, body_for(run)) == 204
-        assert not woken(call, 0)
+        assert not wait_ends(call, 0)
         call.expect_run(RUN)
-        assert woken(call, 0)
+        assert wait_ends(call, 0)
 
 
 def test_a_call_for_another_run_before_ours_is_known_does_not(hook: Webhook) -> None:
     with expected(hook) as call:
         assert post(hook.port, call.secret, body_for("other")) == 204
         call.expect_run(RUN)
-        assert not woken(call, 0)
+        assert not wait_ends(call, 0)
 
 
 def test_the_same_call_may_come_again(hook: Webhook) -> None:
@@ -116,21 +116,21 @@ def test_the_same_call_may_come_again(hook: Webhook) -> None:
         call.expect_run(RUN)
         for _ in range(2):
             assert post(hook.port, call.secret, body_for(RUN)) == 204
-        assert woken(call, 0)
-        assert not woken(call, 0)
+        assert wait_ends(call, 0)
+        assert not wait_ends(call, 0)
         assert post(hook.port, call.secret, body_for(RUN)) == 204
-        assert woken(call, 0)
+        assert wait_ends(call, 0)
 
 
-def test_each_job_is_woken_by_its_own_call(hook: Webhook) -> None:
+def test_each_jobs_wait_is_ended_by_its_own_call(hook: Webhook) -> None:
     calls = [expected(hook) for _ in range(4)]
     assert len({call.secret for call in calls}) == 4
     for number, call in enumerate(calls):
         call.expect_run(f"run-{number}")
-    # The right run with another job's secret is no call for it.
+    # A call for the right run with another job's secret is rejected.
     assert post(hook.port, calls[1].secret, body_for("run-2")) == 404
     assert post(hook.port, calls[2].secret, body_for("run-2")) == 204
-    assert [woken(call, 0) for call in calls] == [False, False, True, False]
+    assert [wait_ends(call, 0) for call in calls] == [False, False, True, False]
 
 
 def test_a_wait_ends_when_it_is_cancelled(hook: Webhook) -> None:
@@ -146,12 +146,12 @@ def test_a_wait_ends_when_it_is_cancelled(hook: Webhook) -> None:
 def test_without_a_call_the_wait_lasts_as_long_as_it_should(hook: Webhook) -> None:
     with expected(hook) as call:
         began = time.monotonic()
-        assert not woken(call, 0.25)
+        assert not wait_ends(call, 0.25)
         assert 0.25 <= time.monotonic() - began < SOON / 2
 
 
 def wrong(**changes: object) -> Callable[[int, str], int]:
-    """A request that is right but for what is given."""
+    """Return a valid call with these changes."""
 
     def send(port: int, secret: str) -> int:
         right: dict[str, object] = {"secret": secret, "body": body_for(RUN), "method": "POST"}
@@ -161,11 +161,11 @@ def wrong(**changes: object) -> Callable[[int, str], int]:
 
 
 def raw(head: str, body: bytes = b"") -> Callable[[int, str], int]:
-    """A request with lines of its own; `{secret}` and `{length}` are filled in."""
+    """Return a request with these header lines; `{secret}` and `{length}` are filled in."""
 
     def send(port: int, secret: str) -> int:
         lines = head.format(secret=secret, length=len(body_for(RUN))).replace("\n", "\r\n")
-        answer = said_to(port, f"POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n".encode() + (body or body_for(RUN)))
+        answer = responses_to(port, f"POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n".encode() + (body or body_for(RUN)))
         return int(answer.split()[1])
 
     return send
@@ -200,33 +200,33 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("send", "status"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_whatever_is_no_call_is_refused_and_nothing_changes(
+def test_every_other_request_is_rejected_and_changes_nothing(
     *, send: Callable[[int, str], int], status: int, hook: Webhook
 ) -> None:
     with expected(hook) as call:
         call.expect_run(RUN)
         assert send(hook.port, call.secret) == status
-        assert not woken(call, 0)
+        assert not wait_ends(call, 0)
         assert post(hook.port, call.secret, body_for(RUN)) == 204
-        assert woken(call, 0)
+        assert wait_ends(call, 0)
 
 
-def test_a_refusal_repeats_nothing(hook: Webhook) -> None:
+def test_an_error_response_repeats_nothing(hook: Webhook) -> None:
     with expected(hook):
-        answer = said_to(hook.port, b"FOO /<script> HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = responses_to(hook.port, b"FOO /<script> HTTP/1.1\r\nHost: a\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 405 ")
     assert b"script" not in answer
     assert b"Python" not in answer
 
 
-def test_the_largest_body_is_taken(hook: Webhook) -> None:
+def test_the_largest_body_is_accepted(hook: Webhook) -> None:
     body = body_for(RUN, padding="")
     body = body_for(RUN, padding="x" * (BODY_BYTES_MAX - len(body)))
     assert len(body) == BODY_BYTES_MAX
     with expected(hook) as call:
         call.expect_run(RUN)
         assert post(hook.port, call.secret, body) == 204
-        assert woken(call, 0)
+        assert wait_ends(call, 0)
 
 
 @pytest.mark.parametrize(
@@ -234,15 +234,15 @@ def test_the_largest_body_is_taken(hook: Webhook) -> None:
     [b"", b"POST / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"],
     ids=["nothing", "half a head", "half a body"],
 )
-def test_who_says_nothing_more_is_hung_up_on(start: bytes, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_disconnected(start: bytes, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "READ_SECONDS", 0.1)
     with expected(hook):
         began = time.monotonic()
-        assert b"204" not in said_to(hook.port, start)
+        assert b"204" not in responses_to(hook.port, start)
         assert time.monotonic() - began < SOON / 2
 
 
-def test_who_drips_is_hung_up_on(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_client_is_disconnected(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "REQUEST_SECONDS", 0.3)
     with expected(hook), socket.create_connection(("127.0.0.1", hook.port), SOON) as connection:
         began = time.monotonic()
@@ -260,7 +260,7 @@ def test_who_drips_is_hung_up_on(hook: Webhook, monkeypatch: pytest.MonkeyPatch)
         assert 0.2 < time.monotonic() - began < SOON / 2
 
 
-def test_only_so_many_are_heard_at_a_time(hook: Webhook) -> None:
+def test_the_number_of_connections_is_limited(hook: Webhook) -> None:
     with expected(hook) as call:
         call.expect_run(RUN)
         others = set(threading.enumerate())
@@ -270,12 +270,12 @@ def test_only_so_many_are_heard_at_a_time(hook: Webhook) -> None:
             return sum("process_request_thread" in thread.name for thread in fresh)
 
         crowd = [socket.create_connection(("127.0.0.1", hook.port), SOON) for _ in range(CONNECTIONS_MAX)]
-        until(lambda: hearing() == CONNECTIONS_MAX)
-        assert said_to(hook.port, b"") == b""
+        wait_until(lambda: hearing() == CONNECTIONS_MAX)
+        assert responses_to(hook.port, b"") == b""
         assert hearing() == CONNECTIONS_MAX
         for one in crowd:
             one.close()
-        until(lambda: hearing() == 0)
+        wait_until(lambda: hearing() == 0)
         assert post(hook.port, call.secret, body_for(RUN)) == 204
 
 
@@ -300,7 +300,7 @@ def test_it_listens_from_the_first_job_to_the_last(hook: Webhook) -> None:
     assert not hook.listening
     assert not heard(port)
     with expected(hook) as third:
-        # The same port as before, since that is where the tunnel leads.
+        # The same port as before, since the tunnel forwards to it.
         assert hook.port == port
         third.expect_run(RUN)
         assert post(port, first.secret, body_for(RUN)) == 403
@@ -315,11 +315,11 @@ def test_it_stops_with_the_addon(hook: Webhook) -> None:
         assert not heard(hook.port)
         assert hook.expect() is None
         assert not heard(hook.port)
-    assert woken(call), "nobody waits for a call that will not come"
+    assert wait_ends(call), "nobody waits for a call that will not come"
     call.close()
 
 
-def test_one_that_is_stopped_tells_of_nothing() -> None:
+def test_a_stopped_webhook_expects_no_call() -> None:
     hook = Webhook(WebhookConfig("http://10.0.0.1/a", -1))
     hook.stop()
     assert hook.expect() is None
@@ -327,7 +327,7 @@ def test_one_that_is_stopped_tells_of_nothing() -> None:
 
 @pytest.mark.parametrize("_round", range(10))
 def test_no_job_opens_the_port_after_the_stop(_round: int, hook: Webhook) -> None:
-    """Runs are ordered at the very moment that it is stopped; those would keep it open."""
+    """Runs that are created while the webhook is stopped must not open its port again."""
     ordering, stopping = [threading.Event() for _ in range(8)], threading.Event()
 
     def job(begun: threading.Event) -> None:
@@ -351,8 +351,8 @@ def test_no_job_opens_the_port_after_the_stop(_round: int, hook: Webhook) -> Non
     assert not heard(hook.port)
 
 
-def test_the_next_one_has_the_port_at_once(hook: Webhook) -> None:
-    """A new public address at the same port, while calls are open, one is being said and one has just been answered."""
+def test_the_next_webhook_can_use_the_port_at_once(hook: Webhook) -> None:
+    """A new public URL with the same port, while calls are expected, one is being received and one was just answered."""
     waiting, answered = expected(hook), expected(hook)
     answered.expect_run(RUN)
     with socket.create_connection(("127.0.0.1", hook.port), SOON) as speaking:
@@ -366,7 +366,7 @@ def test_the_next_one_has_the_port_at_once(hook: Webhook) -> None:
             answered.close()
             assert post(other.port, answered.secret, body_for(RUN)) == 403
             assert post(other.port, call.secret, body_for(RUN)) == 204
-            assert woken(call)
+            assert wait_ends(call)
 
 
 def test_jobs_may_come_and_go_at_the_same_time(hook: Webhook) -> None:
@@ -378,7 +378,7 @@ def test_jobs_may_come_and_go_at_the_same_time(hook: Webhook) -> None:
                 run = f"run-{number}-{round_}"
                 call.expect_run(run)
                 statuses.append(post(hook.port, call.secret, body_for(run)))
-                assert woken(call)
+                assert wait_ends(call)
                 statuses.append(0)
 
     jobs = [threading.Thread(target=job, args=(number,)) for number in range(6)]
@@ -391,59 +391,57 @@ def test_jobs_may_come_and_go_at_the_same_time(hook: Webhook) -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="only Linux hears all of 127.0.0.0/8 on a wildcard address")
-def test_it_is_heard_on_this_machine_alone(hook: Webhook) -> None:
+def test_it_listens_on_loopback_only(hook: Webhook) -> None:
     with expected(hook):
         assert heard(hook.port)
         assert not heard(hook.port, "127.0.0.2")
 
 
-def test_a_port_that_is_taken_is_told_of(hook: Webhook) -> None:
+def test_a_port_in_use_is_reported(hook: Webhook) -> None:
     with expected(hook):
         other = Webhook(WebhookConfig(PUBLIC, hook.port))
-        with pytest.raises(Failure) as told:
+        with pytest.raises(Failure) as raised:
             expected(other)
-        assert told.value.code == "webhook_port"
-        assert str(hook.port) in told.value.message
-        assert "another port" in told.value.hint
+        assert raised.value.code == "webhook_port"
+        assert str(hook.port) in raised.value.message
+        assert "another port" in raised.value.hint
         assert not other.listening
     with expected(other):
         assert other.listening
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none_is_refused(port: int) -> None:
+def test_an_invalid_port_is_rejected(port: int) -> None:
     with pytest.raises(Failure, match=f"The port {port} is invalid"):
         Webhook(WebhookConfig(PUBLIC, port)).expect()
 
 
 @pytest.mark.parametrize("url", ["", "http://hook.example", "https://localhost/a", "https://127.0.0.1:8787", "hook.example"])
-def test_the_public_address_must_be_public(url: str) -> None:
-    with pytest.raises(Failure) as told:
+def test_the_public_url_must_be_public(url: str) -> None:
+    with pytest.raises(Failure) as raised:
         Webhook(WebhookConfig(url, 0)).expect()
-    assert (told.value.code, "webhook" in told.value.hint) == ("unsafe_url", True)
+    assert (raised.value.code, "webhook" in raised.value.hint) == ("unsafe_url", True)
 
 
 @pytest.fixture
-def tunnelled(hook: Webhook, double: Double) -> Iterator[Call]:
-    """A call that the double can reach, as through the user's tunnel."""
+def reachable_call(hook: Webhook, double: Double) -> Iterator[Call]:
+    """Expected call that the double can send, as through the user's tunnel."""
     with expected(hook) as call:
-        double.outside(tunnels={HOST: hook.port})
+        double.set_outbound(tunnels={HOST: hook.port})
         yield call
 
 
 def calls_of(double: Double) -> list[int]:
-    return [call["status"] for call in double.state()["calls"]]
+    return [call["status"] for call in double.state()["webhook_calls"]]
 
 
-def test_the_service_calls_and_the_poll_tells_the_rest(
-    tunnelled: Call, service: Service, double: Double, video: str
-) -> None:
-    run = service.start_run(fields(video), webhook=tunnelled.fields)
-    tunnelled.expect_run(run)
-    assert woken(tunnelled)
+def test_a_call_is_followed_by_a_poll(reachable_call: Call, service: Service, double: Double, video: str) -> None:
+    run = service.start_run(fields(video), webhook=reachable_call.fields)
+    reachable_call.expect_run(run)
+    assert wait_ends(reachable_call)
     seen = service.poll(run)
     assert (seen.status, seen.output_url is not None) == ("success", True)
-    until(lambda: calls_of(double) == [204])
+    wait_until(lambda: calls_of(double) == [204])
     assert double.state()["violations"] == []
 
 
@@ -460,67 +458,69 @@ def test_the_service_calls_and_the_poll_tells_the_rest(
     ],
     ids=lambda value: value["do"] if isinstance(value, dict) else "",
 )
-def test_however_the_service_calls_the_run_is_fetched(
+def test_the_run_is_fetched_after_every_form_of_call(
     *,
     order: dict[str, object],
     wakes: bool,
     statuses: list[int],
-    tunnelled: Call,
+    reachable_call: Call,
     service: Service,
     double: Double,
     video: str,
 ) -> None:
-    double.order("webhook", **order)  # pyright: ignore[reportArgumentType]  # as given
-    run = service.start_run(fields(video), webhook=tunnelled.fields)
-    tunnelled.expect_run(run)
-    assert finished(service, run).output_url is not None
-    until(lambda: len(calls_of(double)) == len(statuses))
+    double.inject("webhook", **order)  # pyright: ignore[reportArgumentType]  # as given
+    run = service.start_run(fields(video), webhook=reachable_call.fields)
+    reachable_call.expect_run(run)
+    assert wait_for_success(service, run).output_url is not None
+    wait_until(lambda: len(calls_of(double)) == len(statuses))
     assert calls_of(double) == statuses
-    assert woken(tunnelled, SOON if wakes else 0) is wakes
+    assert wait_ends(reachable_call, SOON if wakes else 0) is wakes
 
 
 def test_a_failed_run_calls_too_and_a_cancelled_one_does_not(
-    tunnelled: Call, service: Service, double: Double, video: str
+    reachable_call: Call, service: Service, double: Double, video: str
 ) -> None:
     double.set(run_seconds=0.4)
-    run = service.start_run(fields(video), webhook=tunnelled.fields)
+    run = service.start_run(fields(video), webhook=reachable_call.fields)
     service.cancel(run)
     double.set(run_seconds=0.05)
-    double.order("run", "fail", reason="out of memory")
-    failed = service.start_run(fields(video), webhook=tunnelled.fields)
-    tunnelled.expect_run(failed)
-    assert woken(tunnelled)
+    double.inject("run", "fail", reason="out of memory")
+    failed = service.start_run(fields(video), webhook=reachable_call.fields)
+    reachable_call.expect_run(failed)
+    assert wait_ends(reachable_call)
     assert service.poll(failed).status == "error"
-    assert {call["run"] for call in double.state()["calls"]} == {failed}
+    assert {call["run"] for call in double.state()["webhook_calls"]} == {failed}
 
 
-def test_a_call_that_nobody_hears_is_tried_three_times(hook: Webhook, service: Service, double: Double, video: str) -> None:
+def test_a_call_that_is_not_received_is_sent_three_times(
+    hook: Webhook, service: Service, double: Double, video: str
+) -> None:
     with expected(hook) as call:
-        double.outside(tunnels={HOST: hook.port})
+        double.set_outbound(tunnels={HOST: hook.port})
     assert not hook.listening
     run = service.start_run(fields(video), webhook=call.fields)
-    assert finished(service, run).output_url is not None
-    until(lambda: calls_of(double) == [0, 0, 0])
+    assert wait_for_success(service, run).output_url is not None
+    wait_until(lambda: calls_of(double) == [0, 0, 0])
 
 
 @pytest.mark.parametrize("url", ["http://hook.studio.example", "https://localhost:8787/a", "https://127.0.0.1", "nowhere"])
-def test_the_double_refuses_what_the_service_could_not_call(url: str, service: Service, video: str) -> None:
-    with pytest.raises(Failure) as told:
+def test_the_double_rejects_urls_that_the_service_could_not_call(url: str, service: Service, video: str) -> None:
+    with pytest.raises(Failure) as raised:
         service.start_run(fields(video), webhook={"webhook_url": url, "webhook_secret": "s"})
-    assert (told.value.code, "webhook_url" in told.value.message) == ("invalid_input", True)
+    assert (raised.value.code, "webhook_url" in raised.value.message) == ("invalid_input", True)
 
 
-def test_the_secret_is_nowhere_to_be_read(
-    *, tunnelled: Call, hook: Webhook, service: Service, double: Double, video: str, caplog: pytest.LogCaptureFixture
+def test_the_secret_is_never_shown(
+    *, reachable_call: Call, hook: Webhook, service: Service, double: Double, video: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    double.answer("create", {"error": f"no webhook with {tunnelled.secret}"}, 400)
-    with pytest.raises(Failure) as told:
-        service.start_run(fields(video), webhook=tunnelled.fields)
-    assert "no webhook with [key]" in told.value.message
-    run = service.start_run(fields(video), webhook=tunnelled.fields)
-    tunnelled.expect_run(run)
-    assert woken(tunnelled)
+    double.respond("create", {"error": f"no webhook with {reachable_call.secret}"}, 400)
+    with pytest.raises(Failure) as raised:
+        service.start_run(fields(video), webhook=reachable_call.fields)
+    assert "no webhook with [key]" in raised.value.message
+    run = service.start_run(fields(video), webhook=reachable_call.fields)
+    reachable_call.expect_run(run)
+    assert wait_ends(reachable_call)
     logs = "\n".join(f"{record.getMessage()} {record.args!r}" for record in caplog.records)
-    assert tunnelled.secret not in f"{hook!r} {tunnelled!r} {service!r} {told.value!r} {logs}"
+    assert reachable_call.secret not in f"{hook!r} {reachable_call!r} {service!r} {raised.value!r} {logs}"
     assert double.requests("POST", "/v1/prediction")

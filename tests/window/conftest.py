@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 # The storage servers of the unit tests import the add-on's settings classes from its source.
-import tests.bare  # noqa: F401  # pyright: ignore[reportUnusedImport]
+import tests.addon_package  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from tests.standin.client import StandIn
 
 ROOT = Path(__file__).parents[2]

@@ -59,7 +59,7 @@ def test_next_take_is_one_undo_step_and_settings_can_be_reused(window: Window, s
 def test_a_failed_run_reports_the_reason_and_leaves_the_edit_and_the_button_usable(
     window: Window, standin: StandIn, tmp_path: Path
 ) -> None:
-    standin.order("run", "fail", reason="CUDA out of memory")
+    standin.inject("run", "fail", reason="CUDA out of memory")
 
     seen = window.run("failed_job", tmp_path, standin.environment)
 

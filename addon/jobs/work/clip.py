@@ -28,10 +28,11 @@ class Clip:
         self._lock = threading.Lock()
 
     @property
-    def is_rendered(self) -> bool:
-        """Whether it needs no render: it is in storage, or on this disk."""
+    def needs_render(self) -> bool:
+        """Whether it is neither in storage nor on this disk."""
         upload = self._state.job.clips[self.window]
-        return (upload is not None and upload.is_live(time.time())) or self.file.is_file()
+        in_storage = upload is not None and upload.is_live(time.time())
+        return not in_storage and not self.file.is_file()
 
     def upload(self, connections: Connections, indexes: Sequence[RunIndex]) -> None:
         """Upload the clip for these runs unless it is in storage. Raises Failure, Cancelled."""

@@ -37,7 +37,7 @@ class CreateRetries:
         self._failure, self._delay = failure, max(failure.retry_after, backoff(self._rate_limits))
 
     def expired(self, failure: ClipExpired) -> None:
-        """Start anew with a new upload. Raises the failure when there were enough of them."""
+        """Start over with a new upload. Raises the failure when there were enough of them."""
         if self._uploads == UPLOADS_MAX:
             raise failure
         self._uploads += 1

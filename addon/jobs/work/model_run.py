@@ -12,6 +12,7 @@ from ...service.eachlabs.errors import RateLimited
 from ...service.eachlabs.responses import Prediction
 from ...service.eachlabs.webhook import Call
 from ...service.net.errors import NotFound, NotFoundYet, ResultGone, TemporaryFailure
+from ...service.storage import Published
 from ..limits import Slot
 from ..model.run import Run, RunIndex, Stage
 from . import unknown_runs
@@ -55,73 +56,90 @@ class ModelRun:
         response was lost, and one whose clip expired while it waited.
         """
         retries = CreateRetries(self._connections.transport)
-        prediction_id = self._run.prediction_id
-        while prediction_id is None:
-            self._state.change_run(self._index, stage=Stage.PREDICTING)
-            self._state.report_run(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
-            # A create call whose response was lost may have created the run.
-            prediction_id = self._settle()
-            if prediction_id is None:
+        prediction_id, unanswered = self._run.prediction_id, self._run.requested_at is not None
+        try:
+            while prediction_id is None:
+                self._state.change_run(self._index, stage=Stage.PREDICTING)
+                self._state.report_run(0, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+                if unanswered:
+                    prediction_id, unanswered = self._find(), False
+                    continue
                 retries.wait()
-                self._state.check_may_create()
+                upload = self._prepare()
                 try:
-                    prediction_id = self._request(slot, call)
+                    prediction_id = self._request(upload, slot, call)
                 except RateLimited as failure:
                     slot.rate_limited(failure.details, failure.retry_after)
                     retries.rate_limited(failure)
                 except TemporaryFailure as failure:
+                    unanswered = failure.may_be_done
                     retries.failed(failure)
                 except ClipExpired as failure:
                     retries.expired(failure)
-                    self._clip.upload(self._connections, [self._index])
+                    self._upload()
+        except (Failure, Cancelled):
+            if not unanswered:
+                # It is certain that nothing was created.
+                self._state.change_run(self._index, requested_at=None, account="", video="")
+            raise
         self._state.change_run(self._index, stage=Stage.PREDICTING, prediction_id=prediction_id, video="")
         if call:
             call.expect_run(prediction_id)
 
-    def _settle(self) -> str | None:
-        """Return the id of the run whose create call was sent, but not answered. None if certainly nothing was created."""
-        run = self._run
-        if run.requested_at is None:
-            return None
+    def _find(self) -> str | None:
+        """Return the id of the run whose create call was not answered. None if certainly nothing was created."""
+        run, connections = self._run, self._connections
+        assert run.requested_at is not None  # it was sent
         settings = self._state.job.takes[self._index.take].settings
         run_input = mmaudio.run_input(run.video, mmaudio.LONGEST_SECONDS, settings)
-        client, transport = self._connections.client, self._connections.transport
-        found = executions.find_run(client, transport, run_input, run.requested_at, run.superseded_ids)
+        found = executions.find_run(
+            connections.client, connections.transport, run_input, run.requested_at, run.superseded_ids
+        )
         if found is None:
-            unknown_runs.check_account(run, self._connections.account)
-            self._state.change_run(self._index, requested_at=None, account="", video="")
+            unknown_runs.check_account(run, connections.account)
         return found
 
-    def _request(self, slot: Slot, call: Call | None) -> str:
+    def _prepare(self) -> Published:
+        """Record that the run is requested, and return the upload of its clip. Raises what prevents the run."""
+        self._state.check_may_create()
+        upload = self._state.job.clips[self._index.window]
+        if upload is None:
+            # Another take found that it had expired.
+            upload = self._upload()
+        self._state.change_run(
+            self._index,
+            stage=Stage.PREDICTING,
+            # The time of the first call: a run that it created may be listed late.
+            requested_at=self._run.requested_at or time.time(),
+            account=self._connections.account,
+            video=upload.url,
+        )
+        # Otherwise a crash would lose a run that is paid for.
+        self._state.check_saved()
+        return upload
+
+    def _upload(self) -> Published:
+        self._clip.upload(self._connections, [self._index])
+        upload = self._state.job.clips[self._index.window]
+        assert upload is not None  # it is there now
+        return upload
+
+    def _request(self, upload: Published, slot: Slot, call: Call | None) -> str:
         """Send the create call, and once more to the other form of its URL if the service knows only that."""
         job, unknown_path = self._state.job, None
-        upload = job.clips[self._index.window]
-        if upload is None:
-            # Another take found that it had expired, and uploads it again.
-            raise ClipExpired
         settings, window = job.takes[self._index.take].settings, job.request.windows[self._index.window]
         run_input = mmaudio.run_input(upload.url, window.duration, settings)
-        account = self._connections.account
-        self._state.change_run(self._index, requested_at=time.time(), account=account, video=upload.url)
-        try:
-            # Otherwise a crash would lose a run that is paid for.
-            self._state.check_saved()
-            for path in self._connections.client.create_paths:
-                try:
-                    with slot.creating():
-                        if not upload.is_live(time.time()):
-                            raise ClipExpired
-                        return self._connections.client.create(path, run_input, call.fields if call else None)
-                except UnknownCreatePath as unknown:
-                    if unknown_path is None or unknown_path.redirects:
-                        unknown_path = unknown
-            assert unknown_path is not None  # both paths are unknown
-            raise unknown_path.failure
-        except (Failure, Cancelled) as failure:
-            if not (isinstance(failure, TemporaryFailure) and failure.may_be_done):
-                # It is certain that nothing was created.
-                self._state.change_run(self._index, requested_at=None, account="", video="")
-            raise
+        for path in self._connections.client.create_paths:
+            try:
+                with slot.creating():
+                    if not upload.is_live(time.time()):
+                        raise ClipExpired
+                    return self._connections.client.create(path, run_input, call.fields if call else None)
+            except UnknownCreatePath as unknown:
+                if unknown_path is None or unknown_path.redirects:
+                    unknown_path = unknown
+        assert unknown_path is not None  # both paths are unknown
+        raise unknown_path.failure
 
     def wait(self, call: Call | None = None) -> str:
         """Wait for the end of the run and return the URL of its result. Polls less often while a `call` is expected."""
@@ -205,7 +223,9 @@ class ModelRun:
     def cancel(self) -> None:
         """Cancel the run where possible, also one whose create call was not answered. Raises nothing but Cancelled."""
         try:
-            prediction_id = self._run.prediction_id or self._settle()
+            prediction_id = self._run.prediction_id
+            if prediction_id is None and self._run.requested_at is not None:
+                prediction_id = self._find()
             if prediction_id is not None:
                 self._connections.transport.retry(lambda: self._connections.client.cancel(prediction_id))
         except Failure as failure:

@@ -68,7 +68,7 @@ class Pipeline:
 
     def run(self) -> None:
         """Take the job to PLACING, FAILED or CANCELLED, then clean up. Raises nothing."""
-        self.state.begin()
+        self.state.begin(self._stop)
         try:
             check_base_url(self._job_context.base_url)
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -84,13 +84,13 @@ class Pipeline:
             failure = as_failure(fault, f"job {self.job.id}")
             self.state.end(Stage.FAILED, JobError.of(failure, self.job.request.strip))
         finally:
-            self.clean_up(cancelled=self._stop.is_set())
+            self.clean_up()
 
     def _generate(self, missing: Sequence[RunIndex]) -> None:
         """Render and upload what these runs still need, and run them."""
         windows = {window: [index for index in missing if index.window == window] for window, _ in sorted(missing)}
         unrendered = [
-            window for window, indexes in windows.items() if self._need_clip(indexes) and not self._clips[window].is_rendered
+            window for window, indexes in windows.items() if self._need_clip(indexes) and self._clips[window].needs_render
         ]
         for index in missing:
             self.state.change_run(index, stage=Stage.QUEUED, result=None, error=None)
@@ -238,8 +238,8 @@ class Pipeline:
         notes = (*self.job.notes, short if missing >= _MISSING_NOTED_SECONDS else "", length, self._webhook_note)
         return " ".join(filter(None, notes))
 
-    def clean_up(self, *, cancelled: bool = False, forgotten: bool = False) -> None:
-        """Cancel runs that nobody waits for, delete uploads, and remove files that no retry needs.
+    def clean_up(self, *, forgotten: bool = False) -> None:
+        """Cancel the runs of a cancelled job, delete uploads, and remove files that no retry needs.
 
         The sound is being placed meanwhile, so that a slow storage doesn't delay it. An upload that a run may still read
         stays, unless the job is `forgotten`.
@@ -248,12 +248,12 @@ class Pipeline:
             return
         if self.job.uploads:
             with self._connect(threading.Event()) as connections:
-                if cancelled:
+                if self._stop.is_set() or self.job.stage is Stage.CANCELLED:
                     for index in self.job.run_indexes:
                         if self.job.run(index).stage is Stage.PREDICTING:
                             ModelRun(self.state, index, connections, self._clips[index.window]).cancel()
-                retained = self.job.deletable_before_retry if self._stop.retrying else self.job.deletable_uploads
-                delete_uploads(self.state, connections, self.job.uploads if forgotten else retained)
+                deletable = self.job.deletable_before_retry if self._stop.retrying else self.job.deletable_uploads
+                delete_uploads(self.state, connections, self.job.uploads if forgotten else deletable)
         complete = self.job.stage in (Stage.PLACING, Stage.DONE) and self.job.error is None
         # A retry that waits uploads the clip from there: the edit that it was rendered from may be gone.
         if complete or not (self.job.paid or self._stop.retrying):

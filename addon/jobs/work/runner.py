@@ -110,23 +110,32 @@ class Runner:
     def update(
         self, job_id: str, change: Callable[[Job], Job], *, save: bool = True, placed_unsaved: bool | None = None
     ) -> Job:
-        """Change a job's state and return it; see `JobState.update`. With `save=False` the caller saves it."""
-        return self._states[job_id].update(change, save=save, placed_unsaved=placed_unsaved)
+        """Change a job's state and return it; see `JobState.update`. With `save=False` the caller saves it.
+
+        A job with a worker is saved in the background, since it would have to wait for what the worker saves.
+        """
+        state = self._states[job_id]
+        in_background = job_id in self._workers
+        job = state.update(change, save=save and not in_background, placed_unsaved=placed_unsaved)
+        if save and in_background:
+            _save_in_background([state])
+        return job
 
     def claimed(self, job: Job) -> Job:
         """Return the job as it is by now, after another Blender may have had it, and make it this Blender's.
 
         Raises OwnedByOtherBlender if another Blender still has it.
         """
+        listed = self.job(job.id) or job
         if self._services is None:
-            return job
+            return listed
         try:
-            current = self._services.journal.claim_job(job)
+            current = self._services.journal.claim_job(listed)
         except DiskFailure as failure:
             # What has been paid for can be fetched nevertheless; nothing is created without the journal.
             log.warning("%s", failure.message)
-            return job
-        if current != job and job.id in self._states:
+            return listed
+        if current is not listed and job.id in self._states:
             self.update(job.id, lambda _: current, save=False)
         return current
 
@@ -136,6 +145,7 @@ class Runner:
         if state.job.stage.ended:
             return
         state.cancel()
+        _save_in_background([state])
         if job_id in self._waiting:
             self._waiting.remove(job_id)
         if worker := self._workers.get(job_id):
@@ -229,14 +239,8 @@ class Runner:
     def _start_soon(self, job_ids: Sequence[str]) -> None:
         self._waiting += job_ids
         self._start_waiting()
-        # Each save waits for the disk, and a click may ask for hundreds of sounds. What has a worker is saved by that.
-        waiting = [self._states[job_id] for job_id in job_ids if job_id in self._waiting]
-
-        def save() -> None:
-            for state in waiting:
-                state.save()
-
-        threading.Thread(target=save, name="mmaudio journal", daemon=True).start()
+        # A click may ask for hundreds of sounds. A job that has started is saved by its worker.
+        _save_in_background([self._states[job_id] for job_id in job_ids if job_id in self._waiting])
 
     def _start_waiting(self) -> None:
         # The worker of a job that is retried may still be cleaning up.
@@ -253,3 +257,13 @@ class Runner:
         thread = threading.Thread(target=work, args=(pipeline,), name=f"mmaudio {state.job.id[:8]}", daemon=True)
         self._workers[state.job.id] = _Worker(thread, stop)
         thread.start()
+
+
+def _save_in_background(states: Sequence[JobState]) -> None:
+    """Save the current versions in a thread of their own, since each save waits for the disk."""
+
+    def save() -> None:
+        for state in states:
+            state.save()
+
+    threading.Thread(target=save, name="mmaudio journal", daemon=True).start()

@@ -28,62 +28,71 @@ class JobState:
     """
 
     def __init__(self, job: Job, publish: Callable[[Job], None], save: Callable[[Job], None]) -> None:
-        """`publish` gets each version in order. `save` writes it to disk, and may raise Failure."""
+        """`publish` gets each version in order. `save` writes one to disk, and may raise Failure."""
         self.job = job
         self.placed_unsaved = False
-        """Whether sounds were placed in the edit since its file was saved. On disk the job is then still to be placed."""
+        """Whether sounds were placed in the edit since its file was saved. On disk they are then still to be placed."""
         self._publish = publish
         self._save = save
-        self._lock = threading.RLock()
+        # Two locks, so that whoever changes the job without saving it never waits for the disk.
+        self._lock = threading.Lock()
+        self._save_lock = threading.Lock()
         self._active = False
         self._save_failure: Failure | None = None
         self._stopped_by: Failure | None = None
         self._reported = 0.0
 
-    def begin(self) -> None:
-        """Start a worker's activity, with no failure from before. A job that was cancelled by now stays so."""
+    def begin(self, stop: threading.Event) -> None:
+        """Start a worker's activity, with no failure from before. It has none if it is stopped or the job has ended."""
         with self._lock:
-            self._active = not self.job.stage.ended
+            self._active = not stop.is_set() and not self.job.stage.ended
             self._save_failure = self._stopped_by = None
 
     def end(self, stage: Stage, error: JobError | None = None) -> None:
         """End the worker's activity at `stage`, unless the job was cancelled in the meantime."""
         with self._lock:
-            if self._active:
-                self._active = False
-                self.change(stage=stage, progress=None, error=error)
+            if not self._active:
+                return
+            self._active = False
+            self._set(replace(self.job, stage=stage, progress=None, error=error))
+        self.save()
 
     def cancel(self) -> None:
-        """End the job at once for everyone who watches it; its worker stops as soon as it can."""
+        """End the job at once for everyone who watches it. The caller saves it."""
         with self._lock:
             self._active = False
-            self.change(stage=Stage.CANCELLED, progress=None)
+            self._set(replace(self.job, stage=Stage.CANCELLED, progress=None))
 
     def update(self, change: Callable[[Job], Job], *, save: bool = True, placed_unsaved: bool | None = None) -> Job:
         """Replace the job by what `change` makes of its current version, and return that."""
         with self._lock:
-            self.job = change(self.job)
             if placed_unsaved is not None:
                 self.placed_unsaved = placed_unsaved
-            self._publish(self.job)
-            if save:
-                self.save()
-            return self.job
+            job = self._set(change(self.job))
+        if save:
+            self.save()
+        return job
 
     def change(self, **changes: Any) -> None:
         self.update(lambda job: replace(job, **changes))
 
     def save(self) -> None:
         """Save the current version. A failure is logged, and raised by the next `check_saved`."""
-        with self._lock:
+        with self._save_lock:
+            with self._lock:
+                job = _without_placed(self.job) if self.placed_unsaved else self.job
             try:
-                placed = self.placed_unsaved and self.job.stage in (Stage.DONE, Stage.FAILED)
-                self._save(_as_to_be_placed(self.job) if placed else self.job)
+                self._save(job)
                 self._save_failure = None
             except Failure as failure:
-                # What is under way goes on: only what costs waits for the disk.
-                log.warning("could not save job %s: %s", self.job.id, failure.message)
+                # What is under way continues: only what costs waits for the disk.
+                log.warning("job %s is not on disk: %s", job.id, failure.message)
                 self._save_failure = failure
+
+    def _set(self, job: Job) -> Job:
+        self.job = job
+        self._publish(job)
+        return job
 
     def run(self, index: RunIndex) -> Run:
         return self.job.run(index)
@@ -155,7 +164,7 @@ class JobState:
         self._reported = now
         with self._lock:
             if self._active:
-                self.change(progress=Progress(done, total, unit))
+                self._set(replace(self.job, progress=Progress(done, total, unit)))
 
     def report_run(self, done: float, total: float, unit: str) -> None:
         """Show the progress of a run, if it is the job's only one. Of several, their number is shown."""
@@ -190,7 +199,8 @@ class JobState:
             raise failure
 
 
-def _as_to_be_placed(job: Job) -> Job:
+def _without_placed(job: Job) -> Job:
     """Return the job as it is on disk until the .blend is saved: a crash would take its sound strips away."""
     takes = tuple(replace(take, sound=None) for take in job.takes)
-    return replace(job, stage=Stage.PLACING, takes=takes, error=job.first_error)
+    ended = job.stage in (Stage.DONE, Stage.FAILED)
+    return replace(job, stage=Stage.PLACING if ended else job.stage, takes=takes)

@@ -46,7 +46,7 @@ class UnknownCreatePath(Exception):
 
 
 class KeyAuth(AuthBase):
-    """Sends the API key in both headers that the service has asked for. For the host of the API only."""
+    """Authentication with the API key, in both headers that the service has used. For the host of the API only."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -89,7 +89,7 @@ class EachlabsClient:
     def create(self, path: str, run_input: Mapping[str, Any], webhook: Mapping[str, str] | None = None) -> str:
         """Create a run by a POST request to one of the `create_paths`, and return its id. A cancel doesn't interrupt it.
 
-        `webhook` has the fields of a `Call`. Raises UnknownCreatePath for a redirect by the trailing slash, a 404 and a
+        `webhook` has the fields of a `Call`. Raise UnknownCreatePath for a redirect by the trailing slash, a 404 and a
         405, which create nothing.
         """
         body = {"model": mmaudio.MODEL, "version": mmaudio.VERSION, "input": dict(run_input), **(webhook or {})}

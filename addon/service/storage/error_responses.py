@@ -60,7 +60,7 @@ _SAS_EXPIRED: _Meaning = (LinkExpired, "the signature in the URL has expired", _
 _UNKNOWN_KEY: _Meaning = (StorageKeyRejected, "the access key is unknown", None)
 _NOT_PUBLIC: _Meaning = (NotPublic, "it requires a login", None)
 
-READING = "the reading"
+READING = "the download"
 """`action` of `storage_error` for a read through the public URL, as by the service."""
 
 # From the error tables of Amazon S3 and of Azure Blob Storage.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A clip that the artist has published by hand; and what all ways to a public address have in common."""
+"""Tests of the storage Clip URL, and of what all storages have in common."""
 
 import socket
 import threading
@@ -17,20 +17,22 @@ from addon.service.storage.given_url import GivenUrlConfig
 from addon.service.storage.http_put import HttpPutConfig
 from addon.service.storage.s3 import S3Config
 
-from .parts import Double, Quick, Service, check_storage, unheard
+from .helpers import Double, InstantTransport, Service, check_storage, no_callbacks
 from .servers import Reply, Scripted
 
 NOWHERE = Path("no/such/clip.mp4")
 FILMS = "https://films.example/shot.mp4?sig=a%2Fb"
 
 
-def test_the_address_is_used_as_it_is_and_nothing_is_read_or_sent(any_service: Service, transport: Quick) -> None:
+def test_the_clip_url_is_used_unchanged_and_nothing_is_read_or_sent(
+    any_service: Service, transport: InstantTransport
+) -> None:
     storage = GivenUrlConfig(f" {FILMS}\n").open(any_service, transport)
     assert not storage.needs_export
     assert not storage.can_delete
-    begun: list[Published] = []
-    published = storage.publish(NOWHERE, unheard[0], begun.append)
-    assert begun == [published]
+    uploads: list[Published] = []
+    published = storage.publish(NOWHERE, no_callbacks[0], uploads.append)
+    assert uploads == [published]
     assert (published.url, published.expires) == (FILMS, 0)
     storage.delete(published)
 
@@ -46,31 +48,29 @@ def test_the_address_is_used_as_it_is_and_nothing_is_read_or_sent(any_service: S
         "shot.mp4",
     ],
 )
-def test_an_address_that_the_service_cannot_read_is_refused(url: str, any_service: Service) -> None:
-    with pytest.raises(Failure) as told:
+def test_a_clip_url_that_is_not_public_is_rejected(url: str, any_service: Service) -> None:
+    with pytest.raises(Failure) as raised:
         GivenUrlConfig(url).open(any_service, Transport(threading.Event()))
-    assert told.value.code == "unsafe_url"
-    assert told.value.hint == "Set the public https URL of the clip's mp4, in the sidebar or with --clip-url."
-    assert "word" not in told.value.message
+    assert raised.value.code == "unsafe_url"
+    assert raised.value.hint == "Set the public https URL of the clip's mp4, in the sidebar or with --clip-url."
+    assert "word" not in raised.value.message
 
 
-def test_what_has_gone_already_counts_as_deleted_unless_that_matters(
-    storage: EachlabsStorage, double: Double, clip: Path
-) -> None:
-    published = storage.publish(clip, *unheard)
-    double.answer("delete", {"error": "no such file"}, 404, times=2)
+def test_a_missing_clip_counts_as_deleted_unless_it_must_exist(storage: EachlabsStorage, double: Double, clip: Path) -> None:
+    published = storage.publish(clip, *no_callbacks)
+    double.respond("delete", {"error": "no such file"}, 404, times=2)
     storage.delete(published)
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         storage.delete(published, missing_ok=False)
-    assert told.value.code == "not_found"
+    assert raised.value.code == "not_found"
 
 
 def test_test_connection_reads_the_start_of_an_mp4(
-    any_service: Service, transport: Quick, scripted: Scripted, clip: Path
+    any_service: Service, transport: InstantTransport, scripted: Scripted, clip: Path
 ) -> None:
     storage = GivenUrlConfig(scripted.address + "/shot.mp4?sig=1").open(any_service, transport)
     for status in (200, 206):
-        # A server without ranges sends the whole file, of which only the start is taken.
+        # A server without range requests sends the whole file, of which only the start is read.
         scripted.replies = [Reply(status, clip.read_bytes() + bytes(3_000_000))]
         assert check_storage(storage, transport) == "127.0.0.1 responds with an mp4 video."
     assert [(seen.method, seen.target, seen.headers["range"]) for seen in scripted.seen] == [
@@ -90,20 +90,20 @@ def test_test_connection_reads_the_start_of_an_mp4(
         (Reply(503), "storage_down", "can't process it at the moment"),
     ],
 )
-def test_an_address_that_leads_to_no_mp4_is_told_so(
-    *, reply: Reply, code: str, words: str, any_service: Service, transport: Quick, scripted: Scripted
+def test_a_clip_url_without_an_mp4_is_reported(
+    *, reply: Reply, code: str, words: str, any_service: Service, transport: InstantTransport, scripted: Scripted
 ) -> None:
     scripted.replies = [reply]
     storage = GivenUrlConfig(scripted.address + "/shot.mp4").open(any_service, transport)
-    with pytest.raises(Failure) as told:
+    with pytest.raises(Failure) as raised:
         check_storage(storage, transport)
-    assert told.value.code == code
-    assert told.value.message.startswith("Read: ")
-    assert words in told.value.message
+    assert raised.value.code == code
+    assert raised.value.message.startswith("Read: ")
+    assert words in raised.value.message
 
 
 @pytest.mark.usefixtures("direct")
-def test_no_more_is_read_than_is_needed(any_service: Service, transport: Quick) -> None:
+def test_no_more_is_read_than_is_needed(any_service: Service, transport: InstantTransport) -> None:
     sent: list[int] = []
     megabytes = 200
 
@@ -126,32 +126,34 @@ def test_no_more_is_read_than_is_needed(any_service: Service, transport: Quick) 
 
 
 @pytest.mark.parametrize("life", [60, 3600, 365 * 24 * 3600])
-def test_the_services_own_storage_keeps_a_clip_as_long_as_is_set(
-    *, life: int, service: Service, transport: Quick, double: Double, clip: Path
+def test_each_storage_keeps_a_clip_for_the_configured_lifetime(
+    *, life: int, service: Service, transport: InstantTransport, double: Double, clip: Path
 ) -> None:
-    published = EachlabsConfig(life).open(service, transport).publish(clip, *unheard)
-    assert [upload["life"] for upload in double.state()["uploads"]] == [life]
+    published = EachlabsConfig(life).open(service, transport).publish(clip, *no_callbacks)
+    assert [upload["lifetime"] for upload in double.state()["uploads"]] == [life]
     assert life - 30 < published.expires - time.time() <= life
 
 
 @pytest.mark.parametrize("life", [0, 59, 365 * 24 * 3600 + 1])
-def test_a_life_beyond_the_services_limits_is_refused(life: int, service: Service, transport: Quick, double: Double) -> None:
-    with pytest.raises(Failure) as told:
+def test_a_lifetime_beyond_the_limits_is_rejected(
+    life: int, service: Service, transport: InstantTransport, double: Double
+) -> None:
+    with pytest.raises(Failure) as raised:
         EachlabsConfig(life).open(service, transport)
-    assert (told.value.code, str(life) in told.value.message) == ("storage_setup", True)
+    assert (raised.value.code, str(life) in raised.value.message) == ("storage_setup", True)
     assert double.requests() == []
 
 
-def test_settings_that_nobody_has_filled_in_are_told_of(any_service: Service, transport: Quick) -> None:
+def test_missing_settings_are_reported(any_service: Service, transport: InstantTransport) -> None:
     for config in (S3Config, HttpPutConfig, GivenUrlConfig):
-        with pytest.raises(Failure) as told:
-            config().open(any_service, transport).publish(NOWHERE, *unheard)
-        assert told.value.code == "storage_setup"
+        with pytest.raises(Failure) as raised:
+            config().open(any_service, transport).publish(NOWHERE, *no_callbacks)
+        assert raised.value.code == "storage_setup"
 
 
-def test_a_name_is_as_good_as_a_secret() -> None:
+def test_object_names_are_random() -> None:
     names = {object_name() for _ in range(1000)}
     assert len(names) == 1000
-    # 32 digits of 4 bits; each place takes each digit.
+    # 32 digits of 4 bits; each digit occurs in each position.
     assert {len(name.removesuffix(".mp4")) for name in names} == {32}
     assert {len({name[place] for name in names}) for place in range(32)} == {16}

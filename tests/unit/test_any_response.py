@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever the service answers, it becomes a value that can be trusted, or a failure in words; nothing else is raised."""
+"""Tests that every response becomes a valid value or a Failure, and raises nothing else."""
 
 import json
 import math
@@ -26,10 +26,10 @@ outputs = st.dictionaries(st.sampled_from(["url", "error", "error_message"]), va
 bodies = st.dictionaries(names, st.one_of(values, metrics, outputs, st.lists(outputs, max_size=2)))
 
 
-# The first body takes its time on a busy machine; that says nothing of the answers.
+# No deadline, since the first example may be slow on a busy machine.
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(bodies)
-def test_a_run_is_told_in_values_of_the_right_kind(body: dict[str, Any]) -> None:
+def test_a_run_has_values_of_the_right_type(body: dict[str, Any]) -> None:
     seen = prediction_of("run", body, [KEY])
     assert seen.id == "run"
     assert seen.output_url is None or (isinstance(seen.output_url, str) and seen.output_url)
@@ -46,7 +46,7 @@ def test_a_run_is_told_in_values_of_the_right_kind(body: dict[str, Any]) -> None
         values.map(lambda value: json.dumps(value).encode()),
     )
 )
-def test_any_body_is_an_object_or_a_failure_in_words(body: bytes) -> None:
+def test_any_body_is_an_object_or_a_failure(body: bytes) -> None:
     answer = Response(200, {}, body)
     try:
         assert isinstance(json_object(answer, "/v1/prediction/run"), dict)
@@ -59,13 +59,13 @@ def test_any_body_is_an_object_or_a_failure_in_words(body: bytes) -> None:
 
 
 @given(st.text(max_size=200))
-def test_a_requests_number_is_one_word(value: str) -> None:
+def test_a_request_id_is_one_word(value: str) -> None:
     told = request_id(Response(500, {"X-Request-Id": value}, b""))
     assert told.isprintable()
     assert len(told) <= len(", request ") + 64
 
 
-def test_json_of_ten_thousand_levels_is_a_failure_in_words() -> None:
+def test_json_of_ten_thousand_levels_is_a_failure() -> None:
     deep = Response(200, {}, b"[" * 10_000 + b"]" * 10_000)
     assert error_text(deep) == ""
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A clock for tests that plays hours of several threads in no time."""
+"""Virtual clock, on which several threads can wait for hours without taking any time."""
 
 import heapq
 import threading
@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 
 class Clock:
-    """Hours in no time: whoever waits sleeps until nobody is awake, and the next to wake sets the clock.
+    """Clock that advances when all threads wait: then the thread that waits for the earliest time continues.
 
-    One thread is awake at a time, so each play of the same piece is the same.
+    Only one thread runs at a time, so each test has the same sequence of events.
     """
 
     def __init__(self) -> None:
@@ -30,21 +30,21 @@ class Clock:
             self._sleep()
         assert alarm.wait(60)
 
-    def play(self, parts: Sequence[Callable[[], None]]) -> None:
-        """Plays the parts side by side to their end; raises what the first of them raised."""
+    def run(self, functions: Sequence[Callable[[], None]]) -> None:
+        """Run the functions in one thread each until all have ended. Raise the first exception of any."""
         faults: list[BaseException] = []
 
-        def at_once(part: Callable[[], None]) -> None:
+        def call(function: Callable[[], None]) -> None:
             try:
                 self.wait(0.0)
-                part()
+                function()
             except BaseException as fault:
                 faults.append(fault)
             finally:
                 with self._lock:
                     self._sleep()
 
-        threads = [threading.Thread(target=at_once, args=(part,), daemon=True) for part in parts]
+        threads = [threading.Thread(target=call, args=(function,), daemon=True) for function in functions]
         self._awake += len(threads)
         for thread in threads:
             thread.start()

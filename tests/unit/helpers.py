@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What unit tests are made of: the double from where a test began, a transport without its clock, jobs, clips."""
+"""Helpers for unit tests: the service double, a transport that does not wait, jobs and clips."""
 
 import json
 import sys
@@ -39,12 +39,12 @@ from addon.service.storage import Published, Storage, check
 from addon.service.storage.eachlabs import EachlabsConfig
 from tests.standin.client import StandIn
 
-BACKGROUND = Path(__file__).with_name("background.py")
+RENDER_DOUBLE = Path(__file__).with_name("render_double.py")
 RUN_SECONDS = 0.05
 
 
 class FreeSlot:
-    """A slot without limits, for runs that are created one by one."""
+    """Slot without limits, for runs that are created one by one."""
 
     @contextmanager
     def creating(self) -> Generator[None]:
@@ -55,7 +55,7 @@ class FreeSlot:
 
 
 class Service(EachlabsClient):
-    """The client, with what a `ModelRun` does with it: here runs need no job that was rendered and uploaded."""
+    """Client that also creates runs as `ModelRun` does, without a job that was rendered and uploaded."""
 
     def __init__(self, key: str, base_url: str, transport: Transport, create_paths: CreatePaths | None = None) -> None:
         super().__init__(key, base_url, transport, create_paths)
@@ -73,57 +73,57 @@ class Service(EachlabsClient):
         """Create a run with these fields, see `fields`, and return its id."""
         settings = Settings(fields["prompt"], fields["negative_prompt"], fields["seed"])
         upload: Published = clip or Published("clip", fields["video"], complete=True)
-        state = self._state(settings, upload, superseded_ids=tuple(superseded_ids))
+        state = self.state_of(settings, upload, superseded_ids=tuple(superseded_ids))
         call: Any = SimpleNamespace(fields=webhook, expect_run=lambda run: None) if webhook else None
         free: Any = FreeSlot()
-        self._run(state).create(slot or free, call)
+        self.run_of(state).create(slot or free, call)
         prediction_id = state.run(RunIndex(0, 0)).prediction_id
         assert prediction_id is not None
         return prediction_id
 
     def poll(self, prediction_id: str) -> Prediction:
-        """Return the run as it is now; one that is not known yet is polled again."""
-        return self._run(self._state(Settings("", "", 0), None, prediction_id=prediction_id)).poll()
+        """Return the state of the run. A run that is not found yet is polled again."""
+        return self.run_of(self.state_of(Settings("", "", 0), None, prediction_id=prediction_id)).poll()
 
     def find_run(self, fields: Mapping[str, Any], since: float, superseded_ids: Sequence[str] = ()) -> str | None:
         return executions.find_run(self, self.transport, fields, since, superseded_ids)
 
-    def _state(self, settings: Settings, upload: Published | None, **run: Any) -> JobState:
+    def state_of(self, settings: Settings, upload: Published | None, **run: Any) -> JobState:
         folder = Path(tempfile.gettempdir())
         job = replace(new_job(folder, settings=settings), clips=(upload,)).with_run(RunIndex(0, 0), **run)
         return JobState(job, lambda job: None, lambda job: None)
 
-    def _run(self, state: JobState) -> ModelRun:
+    def run_of(self, state: JobState) -> ModelRun:
         connections = Connections(self.transport, self, EachlabsConfig())
         return ModelRun(state, RunIndex(0, 0), connections, Clip(state, 0, Path("no clip")))
 
 
 class Double(StandIn):
-    """The double, which tells only of what has happened since a test began."""
+    """Service double that is shared by the tests and reset before each."""
 
-    def begin(self) -> None:
-        self.clear()
-        self.forget()
-        # What would reach from one test into the next: runs in flight, and the count of creates a minute.
-        self.set(run_seconds=RUN_SECONDS, concurrent=10, runs={}, cancelled=[], most_under_way=0, _creates=[])
+    def reset(self) -> None:
+        self.clear_faults()
+        self.clear_history()
+        # State that would affect the next test: active runs, and the count of create calls a minute.
+        self.set(run_seconds=RUN_SECONDS, concurrent=10, runs={}, cancelled=[], peak_concurrent=0, _creates=[])
         self.set(create_form="slash", other_form=404, location="absolute")
-        self.outside(tunnels={}, storages=[], pause=0.01)
+        self.set_outbound(tunnels={}, storages=[], retry_delay=0.01)
 
-    def answer(self, at: str, body: object, status: int = 200, **details: Any) -> None:
-        """Orders an answer in the place of the double's own."""
-        self.order(at, "status", status=status, body=body if isinstance(body, str) else json.dumps(body), **details)
-
-
-def _unheard(*_: object) -> None:
-    """Nobody listens to progress here."""
+    def respond(self, at: str, body: object, status: int = 200, **details: Any) -> None:
+        """Make the double send this response instead of its own."""
+        self.inject(at, "status", status=status, body=body if isinstance(body, str) else json.dumps(body), **details)
 
 
-unheard = (_unheard, _unheard)
-"""What `Storage.publish` tells of its progress to."""
+def _ignore(*_: object) -> None:
+    """Ignore a callback."""
 
 
-class Quick(Transport):
-    """The real transport; only the clock is left out: a wait ends at once, but is written down and heeds a cancel."""
+no_callbacks = (_ignore, _ignore)
+"""Callbacks of `Storage.publish` that do nothing."""
+
+
+class InstantTransport(Transport):
+    """Transport whose waits end at once. They are recorded, advance `now` and raise Cancelled after a cancel."""
 
     def __init__(self, cancel: threading.Event | None = None, *, loopback_allowed: bool = True) -> None:
         super().__init__(cancel or threading.Event(), loopback_allowed=loopback_allowed)
@@ -139,27 +139,27 @@ class Quick(Transport):
 
 
 def check_storage(storage: Storage, transport: Transport) -> str:
-    """A test of a storage that nobody cancels: it clears up over the line that it has."""
+    """Test a storage, with the same connection for the cleanup."""
     return check.check_storage(storage, transport, lambda: nullcontext(storage))
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for other threads to bring it about; fails after `seconds`."""
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until the condition is true. Fail after `seconds`."""
     end = time.monotonic() + seconds
     pause = threading.Event()
     while not condition():
-        assert time.monotonic() < end, "it did not come about"
+        assert time.monotonic() < end, "the condition did not become true"
         pause.wait(0.01)
 
 
-def drained(runner: Runner, condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for it as the main thread does, which takes the workers' messages."""
+def drain_until(runner: Runner, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Drain the workers' messages, as the main thread does, until the condition is true."""
 
-    def seen() -> bool:
+    def drained() -> bool:
         runner.drain()
         return condition()
 
-    until(seen, seconds)
+    wait_until(drained, seconds)
 
 
 def cancel_all(runner: Runner) -> None:
@@ -171,21 +171,21 @@ def fields(video: str, seed: int = 1) -> dict[str, str | int | float]:
     return run_input(video, Fraction(32, 25), Settings("rain on leaves", "music", seed))
 
 
-def finished(service: Service, run: str) -> Prediction:
-    """The run, once it has succeeded."""
+def wait_for_success(service: Service, run: str) -> Prediction:
+    """Poll the run until it has ended. Fail unless it succeeded."""
     seen: list[Prediction] = []
 
     def ended() -> bool:
         seen.append(service.poll(run))
         return seen[-1].status in ("success", "error")
 
-    until(ended)
+    wait_until(ended)
     assert seen[-1].status == "success"
     return seen[-1]
 
 
 def write_clip(target: Path, *, frames: int, fps: Fraction = Fraction(24), white: int = 6) -> Path:
-    """An mp4 of 64 by 64 pixels, white on one frame."""
+    """Write an mp4 of 64 by 64 pixels, with one white frame."""
     with av.open(str(target), "w") as file:
         stream = file.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
@@ -212,17 +212,17 @@ def new_job(
 
 
 def context_for(double: Double, folder: Path, how: str = "render") -> JobContext:
-    """`how` is told to the stand-in for the background Blender; tests/blender has the real one."""
-    return JobContext(double.key, double.base_url, (sys.executable, str(BACKGROUND), how), folder / "work")
+    """Return a context whose clips are rendered by render_double.py in the mode `how`."""
+    return JobContext(double.key, double.base_url, (sys.executable, str(RENDER_DOUBLE), how), folder / "work")
 
 
 def services_in(folder: Path, exports: int = 1) -> Services:
-    """What jobs share, with its journal in `folder`; to be closed by `journal.close`."""
+    """Return services with their journal in `folder`. Close them with `journal.close`."""
     return Services(Database.open(folder / "jobs.sqlite3"), exports)
 
 
-def go(job: Job, job_context: JobContext, *, cancel_when: Callable[[Job], bool] = lambda job: False) -> list[Job]:
-    """Run one job in this thread, cancelled as soon as it is in a given state; return all its versions."""
+def run_job(job: Job, job_context: JobContext, *, cancel_when: Callable[[Job], bool] = lambda job: False) -> list[Job]:
+    """Run one job in this thread, cancel it when `cancel_when` is true, and return all its versions."""
     stop = Stop()
     versions: list[Job] = []
 

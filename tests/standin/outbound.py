@@ -29,14 +29,14 @@ def is_public(url: object) -> bool:
 
 
 @dataclass
-class Outside:
+class Outbound:
     """Sender of the double's own requests."""
 
     tunnels: dict[str, int] = field(default_factory=dict[str, int])
     """Port on loopback for each public host."""
     storages: list[str] = field(default_factory=list[str])
     """Base URLs on loopback that count as public."""
-    pause: float = 10.0
+    retry_delay: float = 10.0
     """Seconds between two attempts at a webhook call; about 10 at the real service."""
     calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Attempts at webhook calls so far: run, status and time."""
@@ -60,7 +60,7 @@ class Outside:
         """Call a webhook as the real service does: in up to three attempts, until one succeeds."""
         for attempt in range(ATTEMPTS):
             if attempt:
-                time.sleep(self.pause)
+                time.sleep(self.retry_delay)
             if 200 <= self.call(url, secret, run, body) < 300:
                 return
 

@@ -33,7 +33,7 @@ def test_a_missing_file_is_reported_before_anything_is_sent(addon: Any, standin:
 def test_a_result_without_sound_is_reported(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     before = names()
-    standin.order("run", "silent")
+    standin.inject("run", "silent")
 
     (job,) = edits.generate(addon, strip)
 
@@ -44,7 +44,7 @@ def test_a_result_without_sound_is_reported(addon: Any, standin: StandIn, projec
 
 def test_a_failed_job_does_not_stop_the_others_and_can_be_retried(addon: Any, standin: StandIn, project: Path) -> None:
     strips = [edits.movie(project, frames=30, channel=channel) for channel in (2, 4, 6)]
-    standin.order("run", "fail", reason="out of memory")
+    standin.inject("run", "fail", reason="out of memory")
 
     jobs = edits.generate(addon, *strips)
 
@@ -63,7 +63,7 @@ def test_a_result_that_could_not_be_downloaded_is_downloaded_by_a_retry_without_
     strip = edits.movie(project, frames=30)
     runs = len(standin.state()["runs"])
     # Once for the first output URL, and once for the URL from a repeated get call.
-    standin.order("output", "status", status=410, times=2)
+    standin.inject("output", "status", status=410, times=2)
 
     (job,) = edits.generate(addon, strip)
     assert (job.stage, job.error.code) == ("failed", "result_gone")
@@ -180,7 +180,7 @@ def test_a_retry_while_a_run_is_being_cancelled_creates_a_new_run(addon: Any, st
     edits.until(lambda: len(standin.state()["runs"]) == runs + 1)
     standin.set(run_seconds=0.4)
     for route in ("cancel", "delete"):
-        standin.order(route, "stall", seconds=1.0)
+        standin.inject(route, "stall", seconds=1.0)
 
     runner.cancel(job.id)
     retried = addon.generation.retry(runner.job(job.id), addon.page.config(bpy.context))
@@ -192,12 +192,12 @@ def test_a_retry_while_a_run_is_being_cancelled_creates_a_new_run(addon: Any, st
 
 
 def test_a_scene_strip_without_a_camera_is_rejected(addon: Any, standin: StandIn, project: Path) -> None:
-    asked = len(standin.requests())
+    requests_before = len(standin.requests())
     strip = edits.edit().strips.new_scene(name="shot", scene=bpy.data.scenes.new("shot"), channel=2, frame_start=1)
 
     (job,) = edits.generate(addon, strip)
 
-    assert job.error.code == "no_camera" and len(standin.requests()) == asked
+    assert job.error.code == "no_camera" and len(standin.requests()) == requests_before
 
 
 def select(*strips: Any) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A retry while a thread still clears up after the try before: it leads on, and nothing is ordered twice."""
+"""Tests of a retry while the previous attempt still cleans up: it continues, and no run is created twice."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from addon.jobs.work import model_run
 from addon.jobs.work.runner import Runner
 from addon.service.eachlabs import mmaudio
 
-from .parts import Double, context_for, drained, new_job, until
+from .helpers import Double, context_for, drain_until, new_job, wait_until
 
 pytestmark = pytest.mark.usefixtures("without_aud")
 
 SLOW = 0.6
-"""Seconds for which a slow answer is waited for."""
+"""Timeout for a slow response."""
 
 
 @pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
@@ -35,23 +35,23 @@ def run_of(runner: Runner) -> Run:
 
 
 def retry(runner: Runner, double: Double, folder: Path) -> None:
-    """What a click on Retry does, but for the strip: see `generation.retry`."""
+    """Start the job that Retry starts, without the strip: see `generation.retry`."""
     job = runner.claimed(only(runner))
     assert job.paid
     runner.retry(job.id, job.request, context_for(double, folder))
 
 
-def in_flight(runner: Runner, double: Double, folder: Path) -> None:
-    """A job whose run goes on for longer than any test."""
+def active_run(runner: Runner, double: Double, folder: Path) -> None:
+    """Return a job whose run takes longer than any test."""
     double.set(run_seconds=30)
     runner.add([new_job(folder)], context_for(double, folder))
-    drained(runner, lambda: run_of(runner).prediction_id is not None)
+    drain_until(runner, lambda: run_of(runner).prediction_id is not None)
     double.set(run_seconds=0.05)
 
 
 def slow(double: Double, *places: str) -> None:
     for place in places:
-        double.order(place, "stall", seconds=SLOW)
+        double.inject(place, "stall", seconds=SLOW)
 
 
 def placing(runner: Runner) -> bool:
@@ -60,29 +60,29 @@ def placing(runner: Runner) -> bool:
 
 
 def check_nothing_stays(runner: Runner, double: Double) -> None:
-    drained(runner, lambda: not runner.has_worker(only(runner).id))
+    drain_until(runner, lambda: not runner.has_worker(only(runner).id))
     assert [upload["id"] for upload in double.state()["uploads"] if upload["live"]] == []
 
 
 @pytest.mark.parametrize("heard", [False, True], ids=["at once", "when its run is being cancelled"])
-def test_what_is_being_cancelled_is_ordered_anew_once_it_is_over(
+def test_a_run_that_is_being_cancelled_is_created_again_after_its_end(
     heard: bool, runner: Runner, double: Double, tmp_path: Path
 ) -> None:
-    in_flight(runner, double, tmp_path)
+    active_run(runner, double, tmp_path)
     slow(double, "cancel", "delete")
     runner.cancel(only(runner).id)
     if heard:
-        drained(runner, lambda: "cancel" in double.state()["struck"])
+        drain_until(runner, lambda: "cancel" in double.state()["triggered"])
     assert only(runner).retry_cost(cleaning_up=runner.has_worker(only(runner).id)) == mmaudio.EXPECTED_RUN_USD
     retry(runner, double, tmp_path)
-    drained(runner, lambda: placing(runner))
+    drain_until(runner, lambda: placing(runner))
     first, second = double.state()["runs"]
     assert (first["status"], second["status"]) == ("cancelled", "success")
     assert (run_of(runner).prediction_id, run_of(runner).superseded_ids) == (second["id"], (first["id"],))
-    assert double.state()["most_under_way"] == 1
-    # The copy of the edit may be gone by now: its clip is there without another render.
-    assert len((tmp_path / "work" / "diary.txt").read_text().splitlines()) == 1
-    # Its upload was there to be read, and the first one wasn't used.
+    assert double.state()["peak_concurrent"] == 1
+    # The snapshot may be deleted by now: the clip exists without another render.
+    assert len((tmp_path / "work" / "log.txt").read_text().splitlines()) == 1
+    # Its upload could be read, and the first one was not used.
     uploads = [upload["url"] for upload in double.state()["uploads"]]
     assert [run["input"]["video"] for run in (first, second)] == uploads
     check_nothing_stays(runner, double)
@@ -91,63 +91,59 @@ def test_what_is_being_cancelled_is_ordered_anew_once_it_is_over(
 def test_a_run_that_could_not_be_cancelled_is_fetched(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=2 * SLOW)
     runner.add([new_job(tmp_path)], context_for(double, tmp_path))
-    drained(runner, lambda: run_of(runner).prediction_id is not None)
-    double.order("cancel", "stall", seconds=SLOW)
-    double.order("cancel", "status", status=403, body='{"error": "not allowed"}')
+    drain_until(runner, lambda: run_of(runner).prediction_id is not None)
+    double.inject("cancel", "stall", seconds=SLOW)
+    double.inject("cancel", "status", status=403, body='{"error": "not allowed"}')
     runner.cancel(only(runner).id)
     retry(runner, double, tmp_path)
-    drained(runner, lambda: placing(runner))
+    drain_until(runner, lambda: placing(runner))
     assert [run["status"] for run in double.state()["runs"]] == ["success"]
     check_nothing_stays(runner, double)
 
 
-def test_a_run_whose_start_is_not_answered_yet_is_ordered_once_at_a_time(
-    runner: Runner, double: Double, tmp_path: Path
-) -> None:
+def test_a_run_without_a_create_response_is_not_created_concurrently(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
-    double.order("create", "stall", seconds=SLOW)
+    double.inject("create", "stall", seconds=SLOW)
     runner.add([new_job(tmp_path)], context_for(double, tmp_path))
-    until(lambda: double.requests("POST", "/v1/prediction") != [])
+    wait_until(lambda: double.requests("POST", "/v1/prediction") != [])
     assert run_of(runner).prediction_id is None
     runner.cancel(only(runner).id)
     retry(runner, double, tmp_path)
-    drained(runner, lambda: [run["status"] for run in double.state()["runs"]] == ["cancelled"])
+    drain_until(runner, lambda: [run["status"] for run in double.state()["runs"]] == ["cancelled"])
     double.set(run_seconds=0.05)
-    drained(runner, lambda: placing(runner))
+    drain_until(runner, lambda: placing(runner))
     assert [run["status"] for run in double.state()["runs"]] == ["cancelled", "success"]
-    assert double.state()["most_under_way"] == 1
+    assert double.state()["peak_concurrent"] == 1
     check_nothing_stays(runner, double)
 
 
 def test_a_retry_that_waits_can_be_cancelled(runner: Runner, double: Double, tmp_path: Path) -> None:
-    in_flight(runner, double, tmp_path)
+    active_run(runner, double, tmp_path)
     slow(double, "cancel", "delete")
     runner.cancel(only(runner).id)
     retry(runner, double, tmp_path)
     runner.cancel(only(runner).id)
-    drained(runner, lambda: not runner.busy)
+    drain_until(runner, lambda: not runner.busy)
     assert only(runner).stage is Stage.CANCELLED
     assert [run["status"] for run in double.state()["runs"]] == ["cancelled"]
     assert not only(runner).paid
     assert [path for path in (tmp_path / "work").iterdir() if path.is_dir()] == []
 
 
-def test_a_failed_job_that_still_clears_up_is_tried_again(runner: Runner, double: Double, tmp_path: Path) -> None:
-    double.order("output", "status", status=404, body="", times=2)
+def test_a_failed_job_that_still_cleans_up_can_be_retried(runner: Runner, double: Double, tmp_path: Path) -> None:
+    double.inject("output", "status", status=404, body="", times=2)
     slow(double, "delete")
     runner.add([new_job(tmp_path)], context_for(double, tmp_path))
-    drained(runner, lambda: only(runner).stage is Stage.FAILED)
+    drain_until(runner, lambda: only(runner).stage is Stage.FAILED)
     assert runner.has_worker(only(runner).id)
     retry(runner, double, tmp_path)
-    drained(runner, lambda: placing(runner))
+    drain_until(runner, lambda: placing(runner))
     assert len(double.state()["runs"]) == 1
     check_nothing_stays(runner, double)
 
 
-def test_a_retry_that_waits_when_blender_closes_goes_on_when_the_file_is_opened(
-    runner: Runner, double: Double, tmp_path: Path
-) -> None:
-    in_flight(runner, double, tmp_path)
+def test_a_waiting_retry_resumes_when_the_file_is_opened_again(runner: Runner, double: Double, tmp_path: Path) -> None:
+    active_run(runner, double, tmp_path)
     slow(double, "cancel")
     runner.cancel(only(runner).id)
     retry(runner, double, tmp_path)
@@ -156,14 +152,14 @@ def test_a_retry_that_waits_when_blender_closes_goes_on_when_the_file_is_opened(
     (left,) = runner.open(tmp_path).journal.claim("")
     assert (left.stage, left.paid) == (Stage.QUEUED, False)
     runner.add([left], context_for(double, tmp_path))
-    drained(runner, lambda: placing(runner))
+    drain_until(runner, lambda: placing(runner))
 
 
-def test_the_journal_never_forgets_what_a_thread_requests_meanwhile(runner: Runner, double: Double, tmp_path: Path) -> None:
+def test_the_journal_keeps_what_a_thread_requests_meanwhile(runner: Runner, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=30)
-    double.order("create", "stall", seconds=SLOW)
+    double.inject("create", "stall", seconds=SLOW)
     runner.add([new_job(tmp_path)], context_for(double, tmp_path))
-    until(lambda: double.requests("POST", "/v1/prediction") != [])
+    wait_until(lambda: double.requests("POST", "/v1/prediction") != [])
     runner.cancel(only(runner).id)
     retry(runner, double, tmp_path)
     (entry,) = runner.open(tmp_path).journal.all()

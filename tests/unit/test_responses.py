@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run's state means, in all the forms the service has for it; and the way of a result to this disk."""
+"""Tests of the parsing of a run's state in all forms of the service, and of the download of its result."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from addon.service.eachlabs import responses
 from addon.service.net import download
 from addon.service.net import transport as net
 
-from .parts import Double, Quick, Service, fields, finished
+from .helpers import Double, InstantTransport, Service, fields, wait_for_success
 
 URL = "https://cdn-us.eachlabs.ai/out.mp4"
 
@@ -24,17 +24,17 @@ URL = "https://cdn-us.eachlabs.ai/out.mp4"
         (("cancelled", "canceled"), responses.CANCELLED),
     ],
 )
-def test_every_word_for_an_end_is_known(
+def test_all_statuses_of_ended_runs_are_known(
     words: tuple[str, ...], meaning: frozenset[str], service: Service, double: Double
 ) -> None:
     for word in words:
-        double.answer("get", {"status": word})
+        double.respond("get", {"status": word})
         assert service.poll("run").status in meaning
 
 
 @pytest.mark.parametrize("word", ["created", "starting", "processing", "pondering", "", None])
-def test_every_other_word_is_no_end(word: str | None, service: Service, double: Double) -> None:
-    double.answer("get", {"status": word, "output": URL})
+def test_every_other_status_is_of_an_active_run(word: str | None, service: Service, double: Double) -> None:
+    double.respond("get", {"status": word, "output": URL})
     seen = service.poll("run")
     assert seen.status not in responses.SUCCEEDED | responses.FAILED | responses.CANCELLED
     assert seen.output_url is None
@@ -59,7 +59,7 @@ def test_every_other_word_is_no_end(word: str | None, service: Service, double: 
 def test_the_result_is_found_in_every_form_of_output(
     output: object, url: str | None, service: Service, double: Double
 ) -> None:
-    double.answer("get", {"status": "success", "output": output})
+    double.respond("get", {"status": "success", "output": output})
     assert service.poll("run").output_url == url
 
 
@@ -74,8 +74,8 @@ def test_the_result_is_found_in_every_form_of_output(
         {"details": None, "message": "", "output": None, "logs": "out of memory."},
     ],
 )
-def test_the_reason_of_a_failed_run_is_found_wherever_it_is(body: dict[str, Any], service: Service, double: Double) -> None:
-    double.answer("get", {"status": "error", **body})
+def test_the_reason_of_a_failed_run_is_found_in_every_form(body: dict[str, Any], service: Service, double: Double) -> None:
+    double.respond("get", {"status": "error", **body})
     assert service.poll("run").reason.endswith("out of memory")
 
 
@@ -91,20 +91,20 @@ def test_the_reason_of_a_failed_run_is_found_wherever_it_is(body: dict[str, Any]
         ({"cost": None, "predict_time": None}, None),
     ],
 )
-def test_the_cost_is_told_or_reckoned(metrics: object, cost: float | None, service: Service, double: Double) -> None:
-    double.answer("get", {"status": "success", "metrics": metrics})
+def test_the_cost_is_given_or_calculated(metrics: object, cost: float | None, service: Service, double: Double) -> None:
+    double.respond("get", {"status": "success", "metrics": metrics})
     assert service.poll("run").cost == (None if cost is None else pytest.approx(cost))
 
 
 @pytest.fixture
 def result(service: Service, video: str) -> str:
-    """The address of a finished run's result."""
-    url = finished(service, service.start_run(fields(video))).output_url
+    """URL of a finished run's result."""
+    url = wait_for_success(service, service.start_run(fields(video))).output_url
     assert url is not None
     return url
 
 
-def fetch(transport: Quick, url: str, target: Path) -> list[tuple[float, float]]:
+def fetch(transport: InstantTransport, url: str, target: Path) -> list[tuple[float, float]]:
     steps: list[tuple[float, float]] = []
     transport.fetch(url, target, lambda done, total: steps.append((done, total)))
     return steps
@@ -120,11 +120,11 @@ def fetch(transport: Quick, url: str, target: Path) -> list[tuple[float, float]]
         [{"do": "status", "status": 429}, {"do": "truncate", "times": 2}],
     ],
 )
-def test_a_result_arrives_whole(
-    faults: list[dict[str, Any]], result: str, transport: Quick, double: Double, tmp_path: Path
+def test_a_result_is_downloaded_completely(
+    faults: list[dict[str, Any]], result: str, transport: InstantTransport, double: Double, tmp_path: Path
 ) -> None:
     for fault in faults:
-        double.order("output", **fault)
+        double.inject("output", **fault)
     steps = fetch(transport, result, tmp_path / "result.mp4")
     size = (tmp_path / "result.mp4").stat().st_size
     assert steps[-1] == (size, size)
@@ -144,36 +144,36 @@ def test_a_result_arrives_whole(
         ({"do": "drop"}, "connection", net.ATTEMPTS),
     ],
 )
-def test_a_result_that_does_not_come_leaves_no_file_of_its_name(
-    *, fault: dict[str, Any], code: str, tries: int, result: str, transport: Quick, double: Double, tmp_path: Path
+def test_a_failed_download_leaves_no_file(
+    *, fault: dict[str, Any], code: str, tries: int, result: str, transport: InstantTransport, double: Double, tmp_path: Path
 ) -> None:
-    double.order("output", times=99, **fault)
-    with pytest.raises(Failure) as told:
+    double.inject("output", times=99, **fault)
+    with pytest.raises(Failure) as raised:
         fetch(transport, result, tmp_path / "result.mp4")
-    assert told.value.code == code
-    assert "localhost" in told.value.message
-    assert "/outputs/" not in told.value.message
+    assert raised.value.code == code
+    assert "localhost" in raised.value.message
+    assert "/outputs/" not in raised.value.message
     assert len(double.requests("GET", "/outputs/")) == tries
     assert not (tmp_path / "result.mp4").exists()
 
 
-def test_the_host_of_the_result_is_given_the_time_it_asks_for(
-    result: str, transport: Quick, double: Double, tmp_path: Path
+def test_retry_after_of_the_results_host_is_respected(
+    result: str, transport: InstantTransport, double: Double, tmp_path: Path
 ) -> None:
-    double.order("output", "status", status=503, headers={"Retry-After": "40"})
+    double.inject("output", "status", status=503, headers={"Retry-After": "40"})
     fetch(transport, result, tmp_path / "result.mp4")
     assert max(transport.waited) >= 40
 
 
-def test_an_answer_beyond_all_bounds_is_cut_short(service: Service, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_is_too_large_is_rejected(service: Service, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "BODY_BYTES_MAX", 500)
-    double.answer("get", {"status": "success", "logs": "x" * 1000}, times=5)
+    double.respond("get", {"status": "success", "logs": "x" * 1000}, times=5)
     with pytest.raises(Failure, match="more than 500 bytes"):
         service.poll("run")
 
 
-def test_a_result_beyond_all_bounds_is_cut_short(
-    result: str, transport: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_result_that_is_too_large_is_rejected(
+    result: str, transport: InstantTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "FILE_BYTES_MAX", 500)
     with pytest.raises(Failure, match="more than 500 bytes"):

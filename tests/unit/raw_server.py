@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers of bare sockets on loopback, which answer as no library would; a proxy; certificates for them."""
+"""Servers on bare sockets, which misbehave as no library would; a proxy; certificates."""
 
 import select
 import socket
@@ -21,20 +21,20 @@ PATH = f"/clip/secret-name.mp4?X-Amz-Signature={SIGNATURE}"
 PASSWORD = "pr0xy-w0rd"
 KEY = "k3y-0123456789"
 SECRETS = (SIGNATURE, "secret-name", PASSWORD, KEY)
-PATIENCE = 20.0
-"""Seconds after which a server that goes on and on ends all the same, and with it a test that has failed."""
+TIMEOUT_SECONDS = 20.0
+"""Seconds after which an endless server, and so a failed test, ends anyway."""
 
-Act = Callable[[socket.socket, "Wire"], None]
+Behavior = Callable[[socket.socket, "RawServer"], None]
 
 
-class Wire:
-    """What has come to a server: the bytes of all requests' heads, and how many connections."""
+class RawServer:
+    """Record of what a server has received: the heads of all requests and the number of connections."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.heads: list[bytes] = []
         self.connections = 0
-        self.over = threading.Event()
+        self.stopped = threading.Event()
 
     @property
     def url(self) -> str:
@@ -46,10 +46,10 @@ class Wire:
 
 
 @contextmanager
-def wire(act: Act, context: ssl.SSLContext | None = None) -> Generator[Wire, None, None]:
-    """Hands each connection to `act`, on a thread of its own, and hangs up after it."""
+def raw_server(behavior: Behavior, context: ssl.SSLContext | None = None) -> Generator[RawServer, None, None]:
+    """Serve each connection by `behavior`, in a thread of its own, and close it afterwards."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Wire(listener.getsockname()[1])
+    server = RawServer(listener.getsockname()[1])
     open_ones: list[socket.socket] = []
 
     def serve(connection: socket.socket) -> None:
@@ -57,8 +57,8 @@ def wire(act: Act, context: ssl.SSLContext | None = None) -> Generator[Wire, Non
             if context is not None:
                 connection = context.wrap_socket(connection, server_side=True)
             with connection:
-                act(connection, server)
-                # What was sent shall arrive, also where not all was read.
+                behavior(connection, server)
+                # So that what was sent arrives, even if not all of the request was read.
                 connection.shutdown(socket.SHUT_WR)
 
     def accept() -> None:
@@ -73,7 +73,7 @@ def wire(act: Act, context: ssl.SSLContext | None = None) -> Generator[Wire, Non
     try:
         yield server
     finally:
-        server.over.set()
+        server.stopped.set()
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -81,83 +81,83 @@ def wire(act: Act, context: ssl.SSLContext | None = None) -> Generator[Wire, Non
             connection.close()
 
 
-def head(connection: socket.socket, server: Wire) -> bytes:
-    """Reads a request to the end of its headers."""
-    came = b""
-    while b"\r\n\r\n" not in came:
+def read_head(connection: socket.socket, server: RawServer) -> bytes:
+    """Read a request to the end of its headers."""
+    received = b""
+    while b"\r\n\r\n" not in received:
         block = connection.recv(65536)
         if not block:
             break
-        came += block
-    server.heads.append(came)
-    return came
+        received += block
+    server.heads.append(received)
+    return received
 
 
-def says(*parts: bytes) -> Act:
-    def act(connection: socket.socket, server: Wire) -> None:
-        head(connection, server)
+def respond(*parts: bytes) -> Behavior:
+    def act(connection: socket.socket, server: RawServer) -> None:
+        read_head(connection, server)
         for part in parts:
             connection.sendall(part)
 
     return act
 
 
-def goes_on(start: bytes, piece: bytes, pause: float = 0.02) -> Act:
-    """Answers with `start` and then `piece` again and again."""
+def respond_endlessly(start: bytes, piece: bytes, pause: float = 0.02) -> Behavior:
+    """Respond with `start` and then repeat `piece`."""
 
-    def act(connection: socket.socket, server: Wire) -> None:
-        head(connection, server)
+    def act(connection: socket.socket, server: RawServer) -> None:
+        read_head(connection, server)
         connection.sendall(start)
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and not server.over.wait(pause):
+        end = time.monotonic() + TIMEOUT_SECONDS
+        while time.monotonic() < end and not server.stopped.wait(pause):
             connection.sendall(piece)
 
     return act
 
 
-def waits(connection: socket.socket, server: Wire) -> None:
-    """Reads nothing, says nothing."""
-    server.over.wait(PATIENCE)
+def never_respond(connection: socket.socket, server: RawServer) -> None:
+    """Read nothing and send nothing."""
+    server.stopped.wait(TIMEOUT_SECONDS)
 
 
-def resets(connection: socket.socket, server: Wire) -> None:
-    """Hangs up with bytes unread, which makes a reset of it."""
+def reset_connection(connection: socket.socket, server: RawServer) -> None:
+    """Close the connection with unread bytes, which resets it."""
     connection.recv(1)
 
 
-def hangs_up(connection: socket.socket, server: Wire) -> None:
-    """Hangs up before a word."""
+def close_at_once(connection: socket.socket, server: RawServer) -> None:
+    """Close the connection without a response."""
 
 
-def proxy_to(port: int) -> Act:
-    """A proxy that leads to a port of this machine, whatever name it is asked for."""
+def proxy_to(port: int) -> Behavior:
+    """Return a proxy that connects every name to a port of this machine."""
 
     return lambda connection, server: _tunnel(connection, server, lambda _: port)
 
 
-def proxy_by_name(ports: Mapping[str, int]) -> Act:
-    """A proxy that leads names to ports of this machine."""
+def proxy_by_name(ports: Mapping[str, int]) -> Behavior:
+    """Return a proxy that connects names to ports of this machine."""
     return lambda connection, server: _tunnel(connection, server, ports.__getitem__)
 
 
-def _tunnel(connection: socket.socket, server: Wire, port_of: Callable[[str], int]) -> None:
-    asked = head(connection, server).split()[1].decode()
-    with socket.create_connection(("127.0.0.1", port_of(asked.rpartition(":")[0]))) as other:
+def _tunnel(connection: socket.socket, server: RawServer, port_of: Callable[[str], int]) -> None:
+    target = read_head(connection, server).split()[1].decode()
+    with socket.create_connection(("127.0.0.1", port_of(target.rpartition(":")[0]))) as other:
         connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = threading.Thread(target=_pour, args=(other, connection), daemon=True)
+        back = threading.Thread(target=_copy, args=(other, connection), daemon=True)
         back.start()
-        _pour(connection, other)
-        back.join(PATIENCE)
+        _copy(connection, other)
+        back.join(TIMEOUT_SECONDS)
 
 
-def stands_before(port: int) -> Act:
-    """Hands on all that comes, to a port of this machine and back. One thread does it: a TLS connection is not for two."""
+def forward_to(port: int) -> Behavior:
+    """Forward all bytes to a port of this machine and back, in one thread: threads can't share a TLS connection."""
 
-    def act(connection: socket.socket, server: Wire) -> None:
+    def act(connection: socket.socket, server: RawServer) -> None:
         with socket.create_connection(("127.0.0.1", port)) as other:
-            while not server.over.is_set():
+            while not server.stopped.is_set():
                 decrypted = isinstance(connection, ssl.SSLSocket) and connection.pending()
-                ready = [connection] if decrypted else select.select([connection, other], [], [], PATIENCE)[0]
+                ready = [connection] if decrypted else select.select([connection, other], [], [], TIMEOUT_SECONDS)[0]
                 for source, target in ((connection, other), (other, connection)):
                     if source in ready:
                         block = source.recv(65536)
@@ -168,24 +168,24 @@ def stands_before(port: int) -> Act:
     return act
 
 
-def _pour(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while block := source.recv(65536):
             target.sendall(block)
-    # Also after a reset: the other end would wait for ever.
+    # Also after a reset, since the other end would wait forever.
     with suppress(OSError):
         target.shutdown(socket.SHUT_WR)
 
 
-def refusing_port() -> int:
-    """A port at which nobody listens."""
+def closed_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
 
 
 class Authority:
-    """A certificate authority; its file is for REQUESTS_CA_BUNDLE."""
+    """Certificate authority, with a file for REQUESTS_CA_BUNDLE."""
 
     def __init__(self, folder: Path) -> None:
         self._ca = trustme.CA()
@@ -193,7 +193,7 @@ class Authority:
         self._ca.cert_pem.write_to_path(str(self.file))
 
     def server(self, *names: str, from_days: float = -1, to_days: float = 1) -> ssl.SSLContext:
-        """What a server of these names needs, its certificate good within these days of now."""
+        """Return the TLS context of a server with these names. Its certificate is valid between these days from now."""
         now = datetime.now(UTC)
         first, last = now + timedelta(days=from_days), now + timedelta(days=to_days)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -201,7 +201,7 @@ class Authority:
         return context
 
     def own(self) -> ssl.SSLContext:
-        """The authority's own certificate, as if it were a server's."""
+        """Return a TLS context that uses the authority's own certificate as the server's."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         pem = self.file.with_name("own.pem")
         pem.write_bytes(self._ca.private_key_pem.bytes() + self._ca.cert_pem.bytes())
@@ -210,12 +210,12 @@ class Authority:
 
 
 def failure_of(call: Callable[[], object]) -> Failure:
-    """The failure that `call` ends in, which tells no secret."""
+    """Return the failure that `call` raises. Fail if it contains a secret."""
     try:
         call()
-    except Failure as told:
-        shown = f"{told!r} {told} {told.message} {told.hint}"
+    except Failure as failure:
+        shown = f"{failure!r} {failure} {failure.message} {failure.hint}"
         assert [secret for secret in SECRETS if secret in shown] == []
-        assert told.message.endswith(".")
-        return told
-    raise AssertionError("it went well")
+        assert failure.message.endswith(".")
+        return failure
+    raise AssertionError("no failure was raised")
