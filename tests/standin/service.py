@@ -104,6 +104,8 @@ class Service:
         self.uploads: dict[str, Upload] = {}
         self.runs: dict[str, Run] = {}
         self.peak_concurrent = 0
+        self.refused = 0
+        """Create calls that got a 429 for a limit."""
         # Some web frameworks accept only one form of a path: "slash" or "no slash". The other form gets the status
         # `other_form` (404, 405, 301, 302, 307 or 308); the Location of a redirect is "absolute" or "relative".
         self.create_form = "slash"
@@ -186,7 +188,11 @@ class Service:
                 400, {"status": 400, "error": "invalid input", "details": "webhook_url must be a public https URL"}
             )
         with self._lock:
-            self._check_limits()
+            try:
+                self._check_limits()
+            except ErrorResponse:
+                self.refused += 1
+                raise
             run = Run(uuid.uuid4().hex, fields, time.time(), datetime.now(UTC).isoformat(), faults=run_faults)
             run.webhook_url, run.webhook_secret, run.webhook_faults = webhook_url, webhook_secret, webhook_faults or []
             self.runs[run.id] = run
@@ -290,6 +296,7 @@ class Service:
             ],
             "cancelled": self.cancelled,
             "peak_concurrent": self.peak_concurrent,
+            "refused": self.refused,
             "webhook_calls": self.outbound.calls,
         }
 

@@ -5,12 +5,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -48,18 +46,14 @@ class Blender:
 
 
 def _main(path: Path) -> None:
-    # As in conftest.py: the add-on without its Blender half.
-    package = ModuleType("addon")
-    package.__path__ = [str(ROOT / "addon")]
-    sys.modules["addon"] = package
+    import tests.addon_package  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
     from addon.jobs.store.journal import Journal  # noqa: PLC0415
 
     journal = Journal.open(path)
     commands: dict[str, Callable[..., object]] = {
         "claim": lambda project: [job.id for job in journal.claim(project)],
         "note": lambda: journal.note,
-        "create": lambda **details: _create(journal, **details),
-        "hold_slots": lambda **details: _hold_slots(journal, **details),
+        "generate": lambda **details: _generate(path.parent, **details),
         "have_children": _have_children,
         "save": lambda **details: _save(journal, **details),
         "save_on_a_full_disk": lambda **details: _save_on_a_full_disk(journal, path, **details),
@@ -122,45 +116,33 @@ def _have_children() -> list[int]:
     return [started.pid, forked]
 
 
-def _hold_slots(journal: Any, runs: list[str], log: str) -> int:
-    """Hold a slot for each run, each in its own thread. The log gets a line for each begin and each end."""
-    from addon.jobs.limits import Limits  # noqa: PLC0415
+def _generate(folder: Path, key: str, base_url: str, records: dict[str, str], project: str | None) -> dict[str, list[str]]:
+    """Run these jobs, and those of a .blend that a Blender has left; return the stage and the error of each."""
+    from addon.jobs.model.run import Stage  # noqa: PLC0415
+    from addon.jobs.store.job_json import from_bytes  # noqa: PLC0415
+    from addon.jobs.work import pipeline  # noqa: PLC0415
+    from addon.jobs.work.context import JobContext  # noqa: PLC0415
+    from addon.jobs.work.runner import Runner  # noqa: PLC0415
 
-    limits = Limits(journal.database)
+    from .helpers import concatenate  # noqa: PLC0415
 
-    def hold(run: str) -> None:
-        with limits.slot("account", run, time.sleep):
-            _write(log, "+")
-            time.sleep(0.02)
-            _write(log, "-")
-
-    threads = [threading.Thread(target=hold, args=(run,)) for run in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return len(runs)
-
-
-def _create(journal: Any, runs: list[str], log: str) -> None:
-    """Create the runs one after the other. The log gets a line for each create call and for each wait."""
-    from addon.jobs.limits import Limits  # noqa: PLC0415
-
-    limits = Limits(journal.database)
-
-    def wait(seconds: float) -> None:
-        _write(log, f"{os.getpid()} waits")
-        time.sleep(seconds)
-
-    for run in runs:
-        with limits.slot("account", run, wait) as slot, slot.creating():
-            _write(log, "created")
-
-
-def _write(log: str, line: str) -> None:
-    """Append a line in a single write, which is atomic even if others write too."""
-    with Path(log).open("a", buffering=1, encoding="utf-8") as file:
-        file.write(f"{line}\n")
+    pipeline.conform = concatenate
+    # The clips are rendered already.
+    job_context = JobContext(key, base_url, (sys.executable, "-c", "raise SystemExit(1)"), folder / "work")
+    runner = Runner()
+    journal = runner.open(folder).journal
+    runner.add([from_bytes(record.encode(), job_id) for job_id, record in records.items()], job_context)
+    if project is not None:
+        claimed = journal.claim(project)
+        runner.show(claimed, job_context)
+        for job in claimed:
+            runner.retry(job.id, job.request, job_context)
+    while not all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs):
+        runner.drain()
+        time.sleep(0.01)
+    ends = {job.id: [job.stage, job.first_error.message if job.first_error else ""] for job in runner.jobs}
+    runner.close(20)
+    return ends
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures of the unit tests: the add-on without bpy, the service double, storages and a clip."""
 
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,9 @@ import pytest
 import tests.addon_package  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from addon.jobs.work import pipeline
 from addon.jobs.work.runner import Runner
-from addon.media.sound import Conformed, RunResult
 from addon.service.storage.eachlabs import EachlabsStorage
 
-from .helpers import RUN_SECONDS, Double, InstantTransport, Service, cancel_all, no_callbacks, write_clip
+from .helpers import RUN_SECONDS, Double, InstantTransport, Service, cancel_all, concatenate, no_callbacks, write_clip
 from .servers import S3Server, Scripted, answering, rclone_s3, seaweedfs
 
 
@@ -106,12 +104,4 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
 @pytest.fixture
 def without_aud(monkeypatch: pytest.MonkeyPatch) -> None:
     """Concatenate downloaded results instead of decoding and joining them, which needs `aud`."""
-
-    def keep(
-        results: Sequence[RunResult], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
-    ) -> Conformed:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(b"".join(result.file.read_bytes() for result in results))
-        return Conformed(44_100, 0.0)
-
-    monkeypatch.setattr(pipeline, "conform", keep)
+    monkeypatch.setattr(pipeline, "conform", concatenate)

@@ -30,6 +30,7 @@ from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.runner import Runner
 from addon.jobs.work.services import Services
 from addon.jobs.work.state import JobState
+from addon.media.sound import Conformed, RunResult
 from addon.service.eachlabs import executions
 from addon.service.eachlabs.client import CreatePaths, EachlabsClient
 from addon.service.eachlabs.mmaudio import Settings, run_input
@@ -49,9 +50,6 @@ class FreeSlot:
     @contextmanager
     def creating(self) -> Generator[None]:
         yield
-
-    def rate_limited(self, details: str = "", retry_after: float = 0.0) -> None:
-        pass
 
 
 class Service(EachlabsClient):
@@ -105,7 +103,7 @@ class Double(StandIn):
         self.clear_faults()
         self.clear_history()
         # State that would affect the next test: active runs, and the count of create calls a minute.
-        self.set(run_seconds=RUN_SECONDS, concurrent=10, runs={}, cancelled=[], peak_concurrent=0, _creates=[])
+        self.set(run_seconds=RUN_SECONDS, concurrent=10, runs={}, cancelled=[], peak_concurrent=0, refused=0, _creates=[])
         self.set(create_form="slash", other_form=404, location="absolute")
         self.set_outbound(tunnels={}, storages=[], retry_delay=0.01)
 
@@ -214,6 +212,15 @@ def new_job(
 def context_for(double: Double, folder: Path, how: str = "render") -> JobContext:
     """Return a context whose clips are rendered by render_double.py in the mode `how`."""
     return JobContext(double.key, double.base_url, (sys.executable, str(RENDER_DOUBLE), how), folder / "work")
+
+
+def concatenate(
+    results: Sequence[RunResult], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
+) -> Conformed:
+    """Concatenate results, in place of `conform`, which needs `aud`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(b"".join(result.file.read_bytes() for result in results))
+    return Conformed(44_100, 0.0)
 
 
 def services_in(folder: Path, exports: int = 1) -> Services:

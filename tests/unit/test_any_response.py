@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from addon.failure import Failure
 from addon.service.eachlabs.responses import error_text, json_object, prediction_of, request_id
-from addon.service.net.transport import Response
+from addon.service.net.response import Response
 
 KEY = "the-key-of-the-artist"
 

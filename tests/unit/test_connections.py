@@ -13,9 +13,12 @@ import pytest
 
 from addon.failure import Failure
 from addon.service.eachlabs.client import KeyAuth
-from addon.service.net import transport as net
+from addon.service.eachlabs.results import download
+from addon.service.net import stream
 from addon.service.net.addresses import check_url, is_allowed_address
+from addon.service.net.deadline import Bounds
 from addon.service.net.errors import TemporaryFailure
+from addon.service.net.response import Response
 from addon.service.net.transport import Transport
 
 from .helpers import InstantTransport
@@ -31,6 +34,7 @@ from .raw_server import (
     close_at_once,
     closed_port,
     failure_of,
+    forward_to,
     proxy_to,
     raw_server,
     reset_connection,
@@ -112,12 +116,12 @@ def test_a_public_name_that_resolves_to_a_private_address_is_rejected(
 def test_only_the_public_addresses_of_a_name_are_tried(public: StrictTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    def connect(_line: object, sock: socket.socket, address: tuple[str, int], _options: object) -> socket.socket:
+    def connect(sock: socket.socket, address: tuple[str, int], _deadline: object) -> socket.socket:
         tried.append(address[0])
         sock.close()
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("addon.service.net.connection._connected", connect)
+    monkeypatch.setattr(stream, "connect", connect)
     resolve_to(monkeypatch, "127.0.0.1", "8.8.8.8", "10.0.0.1", "2606:4700::1111")
     assert failure_of(lambda: public.send("GET", f"https://{NAME}/")).code == "connection"
     assert tried == ["8.8.8.8", "2606:4700::1111"]
@@ -174,7 +178,7 @@ def use_proxy(monkeypatch: pytest.MonkeyPatch, server: RawServer, variable: str 
     monkeypatch.setenv(variable, f"http://artist:{PASSWORD}@{PROXY}:{server.port}")
 
 
-def ask(transport: Transport, url: str = f"https://{NAME}{PATH}") -> net.Response:
+def ask(transport: Transport, url: str = f"https://{NAME}{PATH}") -> Response:
     return transport.send("POST", url, auth=KeyAuth(KEY), json={"prompt": "rain"})
 
 
@@ -190,6 +194,31 @@ def test_the_configured_proxy_is_used(
     assert b"Proxy-Authorization" not in server.heads[0]
     assert KEY.encode() not in proxy.heads[0]
     assert KEY.encode() in server.heads[0]
+
+
+def test_a_proxy_may_require_tls(transport: InstantTransport, trusted: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        raw_server(respond(WELL), trusted.server("localhost")) as server,
+        raw_server(proxy_to(server.port)) as plain,
+        raw_server(forward_to(plain.port), trusted.server(PROXY)) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"https://artist:{PASSWORD}@{PROXY}:{proxy.port}")
+        assert ask(transport, server.secure_url).body == b"{}"
+    assert b"Proxy-Authorization: Basic " in plain.heads[0]
+    assert b"Proxy-Authorization" not in server.heads[0]
+
+
+@pytest.mark.parametrize(("networks", "connections"), [("127.0.0.0/8", 0), ("10.0.0.0/8,192.168.1.1", 1)])
+def test_networks_go_without_proxy(
+    networks: str, connections: int, transport: InstantTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with raw_server(respond(WELL)) as server, raw_server(respond(WELL)) as proxy:
+        use_proxy(monkeypatch, proxy, "HTTP_PROXY")
+        monkeypatch.setenv("NO_PROXY", networks)
+        assert transport.send("GET", server.url).status == 200
+    assert (proxy.connections, server.connections) == (connections, 1 - connections)
+    assert [head.split()[1] for head in proxy.heads] == [server.url.encode()] * connections
+    assert [head for head in proxy.heads if b"Proxy-Authorization: Basic " not in head] == []
 
 
 def test_no_proxy_is_respected(transport: InstantTransport, trusted: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,16 +257,16 @@ PROXIES = {
 def test_a_failing_proxy_is_named(
     *, act: Behavior, code: str, said: str, again: bool, public: StrictTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("addon.service.net.deadline.RESPONSE_SECONDS", 0.3)
+    public.bounds = Bounds(response_seconds=0.3)
     with raw_server(act) as proxy:
         use_proxy(monkeypatch, proxy)
-        failure = failure_of(lambda: ask(public))
-    assert failure.code == code
-    assert said in failure.message
-    assert f"The proxy {PROXY} " in failure.message
-    assert "HTTPS_PROXY" in failure.hint
-    assert isinstance(failure, TemporaryFailure) is again
-    assert not (isinstance(failure, TemporaryFailure) and failure.may_be_done)
+        told = failure_of(lambda: ask(public))
+    assert told.code == code
+    assert said in told.message
+    assert f"The proxy {PROXY} " in told.message
+    assert "HTTPS_PROXY" in told.hint
+    assert isinstance(told, TemporaryFailure) is again
+    assert not (isinstance(told, TemporaryFailure) and told.may_be_done)
 
 
 @pytest.mark.parametrize(
@@ -293,13 +322,13 @@ def test_nothing_is_sent_with_an_invalid_certificate(
     with raw_server(respond(WELL), make(trusted)) as server, raw_server(proxy_to(server.port)) as proxy:
         if proxied:
             use_proxy(monkeypatch, proxy)
-        failure = failure_of(lambda: ask(transport, server.secure_url))
-    assert (failure.code, isinstance(failure, TemporaryFailure)) == (code, False)
-    assert "localhost" in failure.message
-    assert said in failure.message
-    assert "nothing was sent" in failure.message
-    assert hint in failure.hint
-    # urllib3 before 2 checks the name after the handshake, and then closes the connection.
+        told = failure_of(lambda: ask(transport, server.secure_url))
+    assert (told.code, isinstance(told, TemporaryFailure)) == (code, False)
+    assert "localhost" in told.message
+    assert said in told.message
+    assert "nothing was sent" in told.message
+    assert hint in told.hint
+    # It may have been connected to, but was sent no request.
     assert b"".join(server.heads) == b""
 
 
@@ -408,10 +437,10 @@ def test_invalid_headers_are_a_final_failure(headers: dict[str, str], transport:
 @pytest.mark.parametrize(
     "location", ["http://cdn.example/a", "https://127.1/a", "//10.0.0.1/a", "file:///etc/passwd", "FTP://a.example/"]
 )
-def test_a_result_is_not_redirected_to_a_private_address(location: str, transport: InstantTransport, tmp_path: Path) -> None:
+def test_a_result_is_not_led_to_where_nothing_public_is(location: str, transport: InstantTransport, tmp_path: Path) -> None:
     with raw_server(respond(f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\n\r\n".encode())) as server:
-        failure = failure_of(lambda: transport.fetch(server.url, tmp_path / "result.mp4", lambda done, total: None))
-    assert failure.code == "unsafe_url"
+        told = failure_of(lambda: download(transport, server.url, tmp_path / "result.mp4", lambda done, total: None))
+    assert told.code == "unsafe_url"
     assert len(server.heads) == 1
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from addon.failure import Cancelled, DiskFailure, Failure
 from addon.jobs.model.run import Stage
-from addon.service.net.trailing_slash import redirects_by_slash, toggle_slash
-from addon.service.net.transport import Response
+from addon.service.eachlabs.errors import RateLimited
+from addon.service.eachlabs.trailing_slash import redirects_by_slash, toggle_slash
+from addon.service.net.response import Response
 from addon.service.storage import Published
 from addon.service.storage.eachlabs import EachlabsStorage
 
@@ -353,13 +354,15 @@ class Recorder:
     def creating(self) -> Generator[None, None, None]:
         before = len(creates(self._double))
         self.events.append("turn")
+        refused: list[str] = []
         try:
             yield
+        except RateLimited as failure:
+            details = failure.message.partition(": ")[2].partition(" (HTTP")[0]
+            refused.append(f"refused: {details}, {failure.retry_after:g}")
+            raise
         finally:
-            self.events.append(f"{len(creates(self._double)) - before} sent")
-
-    def rate_limited(self, details: str, retry_after: float) -> None:
-        self.events.append(f"refused: {details}, {retry_after:g}")
+            self.events += [f"{len(creates(self._double)) - before} sent", *refused]
 
     def upload(self, video: str) -> Any:
         return SimpleNamespace(url=video, is_live=self._is_live)

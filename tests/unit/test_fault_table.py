@@ -24,8 +24,8 @@ from addon.jobs.model.run import Stage
 from addon.jobs.work import context, model_run, pipeline
 from addon.jobs.work import services as work_services
 from addon.media.sound import Conformed, NoSound, RunResult
-from addon.service.net import deadline, download
-from addon.service.net import transport as net
+from addon.service.eachlabs.results import download
+from addon.service.net.deadline import Bounds
 
 from .fault_table import DONE, ROWS, Row
 from .helpers import Double, InstantTransport, Service, context_for, new_job, run_job, wait_for_success
@@ -62,21 +62,34 @@ def keep_sound(
     return Conformed(44_100, 0.0)
 
 
+# An endless response is rejected at this size.
+BOUNDS = Bounds(file_bytes_max=8 * 1024**2)
+# Short timeouts, for those that use the real clock.
+SHORT = replace(BOUNDS, read_seconds=0.5, response_seconds=1.0, bytes_per_second_min=1e9)
+
+
+class RequestBounds:
+    """The bounds of requests that begin from now on."""
+
+    bounds = BOUNDS
+
+
 @pytest.fixture(autouse=True)
-def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def clock(monkeypatch: pytest.MonkeyPatch) -> RequestBounds:
     waited: list[float] = []
+    clock = RequestBounds()
 
     def transport(cancel: threading.Event, *, loopback_allowed: bool) -> InstantTransport:
         """Create a transport whose waits advance the clock of the limits."""
         made = InstantTransport(cancel, loopback_allowed=loopback_allowed)
         made.waited = waited
+        made.bounds = clock.bounds
         return made
 
     monkeypatch.setattr(context, "Transport", transport)
-    monkeypatch.setattr(work_services, "Limits", lambda file: Limits(file, lambda: time.time() + sum(waited)))
+    monkeypatch.setattr(work_services, "Limits", lambda: Limits(lambda: time.monotonic() + sum(waited)))
     monkeypatch.setattr(pipeline, "conform", keep_sound)
-    # An endless response is rejected at this size.
-    monkeypatch.setattr(download, "FILE_BYTES_MAX", 8 * 1024**2)
+    return clock
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +152,7 @@ def result_of(run: str, service: Service, transport: InstantTransport, folder: P
     """Return the sound that the double has made for a run."""
     url = wait_for_success(service, run).output_url
     assert url is not None
-    transport.fetch(url, folder / f"{run}.mp4", lambda done, total: None)
+    download(transport, url, folder / f"{run}.mp4", lambda done, total: None)
     return (folder / f"{run}.mp4").read_bytes()
 
 
@@ -152,18 +165,12 @@ def check_nothing_stays(double: Double, folder: Path, take: Path) -> None:
     assert [file for file in files if not file.parts[0].startswith("jobs.")] == [take.relative_to(folder)]
 
 
-def shorten_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the timeouts that use the real clock."""
-    monkeypatch.setattr(net, "READ_SECONDS", 0.5)
-    monkeypatch.setattr(deadline, "RESPONSE_SECONDS", 1.0)
-    monkeypatch.setattr(deadline, "BYTES_PER_SECOND_MIN", 1e9)
-
-
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_a_paid_result_arrives_once_despite(
     *,
     row: Row,
     request: pytest.FixtureRequest,
+    clock: RequestBounds,
     double: Double,
     service: Service,
     transport: InstantTransport,
@@ -177,7 +184,7 @@ def test_a_paid_result_arrives_once_despite(
         double.inject(**order)
     with monkeypatch.context() as soon:
         if row.short_timeouts:
-            shorten_timeouts(soon)
+            soon.setattr(clock, "bounds", SHORT)
         if row.ends == "run_timeout":
             soon.setattr(model_run, "_WAIT_MAX_SECONDS", 0.3)
         end = attempt(new_job(tmp_path, STRIP), double, tmp_path, large_clip, base_url)

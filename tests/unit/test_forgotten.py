@@ -14,11 +14,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from addon.failure import Failure
-from addon.jobs.limits import account_of
 from addon.jobs.model.job import Job
 from addon.jobs.model.run import Run, RunIndex, Stage
 from addon.jobs.store.job_json import from_bytes, to_bytes
 from addon.jobs.work import context, model_run
+from addon.jobs.work.connections import account_of
 from addon.service.eachlabs import executions, mmaudio
 from addon.service.eachlabs.client import EachlabsClient
 
@@ -44,6 +44,9 @@ def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def requested_at(double: Double, folder: Path, *, age: float = HOUR, **options: Any) -> Job:
     """Return a job whose runs were created this many seconds ago and could not be polled since."""
     double.inject("get", "status", status=401, body="{}", times=ALWAYS)
+    if "takes" in options:
+        # Until all are created: after the first failure no further run is.
+        double.inject("get", "stall", seconds=0.5, times=options["takes"])
     job = run_job(new_job(folder, **options), context_for(double, folder))[-1]
     double.clear_faults()
     assert (job.stage, job.error and job.error.code) == (Stage.FAILED, "bad_key")

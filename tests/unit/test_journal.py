@@ -157,8 +157,6 @@ def test_the_file_is_its_users_alone(blenders: Blenders, tmp_path: Path) -> None
 
 def test_a_power_cut_loses_nothing(blenders: Blenders, tmp_path: Path) -> None:
     journal = blenders.open()
-    with journal.database.writing(durable=False):
-        pass
     journal.save(new_job(tmp_path))
     full = 2
     assert (journal.database.rows("PRAGMA journal_mode"), journal.database.rows("PRAGMA synchronous")) == (

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service.net import connection
+from addon.service.eachlabs.results import download
+from addon.service.net import stream
 from addon.service.net.addresses import check_url, is_allowed_address
+from addon.service.net.deadline import Bounds
 from addon.service.net.errors import TemporaryFailure
 from addon.service.net.transport import Progress, Transport
 from addon.service.storage import Published, Storage
@@ -61,20 +63,20 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     seen: list[str] = []
-    real: Callable[..., socket.socket] = connection._connected  # pyright: ignore[reportPrivateUsage]
+    real: Callable[..., socket.socket] = stream.connect
 
     def found(host: str, port: int, *_: object, **__: object) -> list[tuple[Any, ...]]:
         address = ADDRESSES.get(host, host)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         return [(family, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    def connected(line: object, sock: socket.socket, address: tuple[str, int], options: object) -> socket.socket:
+    def connected(sock: socket.socket, address: tuple[str, int], deadline: object) -> socket.socket:
         seen.append(address[0])
         sock.close()
-        return real(line, socket.socket(), ("127.0.0.1", address[1]), options)
+        return real(socket.socket(), ("127.0.0.1", address[1]), deadline)
 
     monkeypatch.setattr(socket, "getaddrinfo", found)
-    monkeypatch.setattr(connection, "_connected", connected)
+    monkeypatch.setattr(stream, "connect", connected)
     return seen
 
 
@@ -204,7 +206,9 @@ def read_back(transport: Transport, url: str, clip: Path) -> object:
 
 
 NAMED_BY_A_SERVER = {
-    "a result": lambda transport, url, clip: transport.fetch(url, clip.with_name("result.mp4"), lambda done, total: None),
+    "a result": lambda transport, url, clip: download(
+        transport, url, clip.with_name("result.mp4"), lambda done, total: None
+    ),
     "a presigned upload": presigned,
     "an address of Eachlabs that is read back": read_back,
 }
@@ -246,7 +250,7 @@ def test_a_redirect_may_not_lead_into_the_local_network_not_even_from_within_it(
             failure = failure_of(lambda: field.read(f"https://{NAS}:{server.port}/clip.mp4", 9, private_allowed=True))
             assert failure.code == "unsafe_url"
             result = f"https://{CDN}:{server.port}/clip.mp4"
-            assert failure_of(lambda: field.fetch(result, tmp_path / "a", lambda done, total: None)).code == "unsafe_url"
+            assert failure_of(lambda: download(field, result, tmp_path / "a", lambda done, total: None)).code == "unsafe_url"
         assert len(server.heads) == 2
     assert target.connections == 0
 
@@ -308,10 +312,8 @@ def test_a_request_into_the_local_network_ends_by_a_cancel(context: ssl.SSLConte
     field.close()
 
 
-def test_a_request_into_the_local_network_ends_by_its_deadline(
-    field: StrictTransport, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("addon.service.net.deadline.RESPONSE_SECONDS", 0.4)
+def test_a_request_into_the_local_network_ends_by_its_deadline(field: StrictTransport, context: ssl.SSLContext) -> None:
+    field.bounds = Bounds(response_seconds=0.4)
     with raw_server(never_respond, context) as server:
-        failure = failure_of(lambda: field.send("DELETE", f"https://{NAS}:{server.port}/a", private_allowed=True))
-    assert (failure.code, isinstance(failure, TemporaryFailure)) == ("timeout", True)
+        told = failure_of(lambda: field.send("DELETE", f"https://{NAS}:{server.port}/a", private_allowed=True))
+    assert (told.code, isinstance(told, TemporaryFailure)) == ("timeout", True)

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from addon.failure import Cancelled
+from addon.failure import Cancelled, DiskFailure
 from addon.jobs.model.job import Job
 from addon.jobs.model.run import Run, Stage
 from addon.jobs.store import job_json
+from addon.jobs.store.journal import Journal
 from addon.jobs.work import model_run
 from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.runner import WORKERS_MAX, Runner
@@ -368,3 +369,20 @@ def test_a_note_of_the_render_survives_a_restart_of_blender(double: Double, tmp_
     kept = job_json.from_bytes(job_json.to_bytes(rendered), rendered.id)
     end = run_job(replace(kept, stage=Stage.QUEUED), context_for(double, tmp_path))[-1]
     assert [take.note for take in end.takes] == ["2 images of “Shot 1” were missing."]
+
+
+def test_nothing_is_created_whose_request_is_not_in_the_journal(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Journal.save
+
+    def full(journal: Journal, job: Job) -> None:
+        if any(run.requested_at is not None for run in job.runs):
+            raise DiskFailure("The disk is full.")
+        save(journal, job)
+
+    monkeypatch.setattr(Journal, "save", full)
+    end = run_job(new_job(tmp_path), context_for(double, tmp_path))[-1]
+    assert end.error is not None
+    assert (end.stage, end.error.code) == (Stage.FAILED, DiskFailure.code)
+    assert double.requests("POST", "/v1/prediction") == []

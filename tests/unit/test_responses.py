@@ -8,8 +8,9 @@ import pytest
 
 from addon.failure import Failure
 from addon.service.eachlabs import responses
-from addon.service.net import download
+from addon.service.eachlabs.results import download
 from addon.service.net import transport as net
+from addon.service.net.deadline import Bounds
 
 from .helpers import Double, InstantTransport, Service, fields, wait_for_success
 
@@ -106,7 +107,7 @@ def result(service: Service, video: str) -> str:
 
 def fetch(transport: InstantTransport, url: str, target: Path) -> list[tuple[float, float]]:
     steps: list[tuple[float, float]] = []
-    transport.fetch(url, target, lambda done, total: steps.append((done, total)))
+    download(transport, url, target, lambda done, total: steps.append((done, total)))
     return steps
 
 
@@ -165,17 +166,15 @@ def test_retry_after_of_the_results_host_is_respected(
     assert max(transport.waited) >= 40
 
 
-def test_a_response_that_is_too_large_is_rejected(service: Service, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "BODY_BYTES_MAX", 500)
+def test_an_answer_beyond_all_bounds_is_cut_short(service: Service, double: Double) -> None:
+    service.transport.bounds = Bounds(body_bytes_max=500)
     double.respond("get", {"status": "success", "logs": "x" * 1000}, times=5)
     with pytest.raises(Failure, match="more than 500 bytes"):
         service.poll("run")
 
 
-def test_a_result_that_is_too_large_is_rejected(
-    result: str, transport: InstantTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(download, "FILE_BYTES_MAX", 500)
+def test_a_result_beyond_all_bounds_is_cut_short(result: str, transport: InstantTransport, tmp_path: Path) -> None:
+    transport.bounds = Bounds(file_bytes_max=500)
     with pytest.raises(Failure, match="more than 500 bytes"):
         fetch(transport, result, tmp_path / "result.mp4")
     assert not (tmp_path / "result.mp4").exists()

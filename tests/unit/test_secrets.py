@@ -12,6 +12,7 @@ from addon.failure import Failure
 from addon.jobs.model.run import Stage
 from addon.jobs.work.context import JobContext
 from addon.service.eachlabs.client import KeyAuth, check_base_url
+from addon.service.eachlabs.results import download
 from addon.service.net.addresses import check_url, redact
 from addon.service.storage.eachlabs import EachlabsStorage
 
@@ -124,7 +125,7 @@ def test_no_warning_of_malformed_headers_has_a_secret(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # urllib3 warns about a header without a colon, and logs the whole URL.
+    # A line without a colon among the headers: urllib3 would warn of it and spell out the whole address.
     broken = {"X-A": "b\r\nno header at all"}
     double.inject("put", "status", status=200, carried_out=True, headers=broken if at == "put" else {})
     video = storage.publish(clip, *no_callbacks).url
@@ -132,7 +133,7 @@ def test_no_warning_of_malformed_headers_has_a_secret(
         url = wait_for_success(service, service.start_run(fields(video))).output_url
         assert url is not None
         double.inject("output", "status", status=200, headers=broken)
-        transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
+        download(transport, url, tmp_path / "result.mp4", lambda done, total: None)
     assert secrets_in(logged(caplog), double) == []
 
 
@@ -197,7 +198,7 @@ def test_a_redirected_result_is_fetched_without_the_key(
     assert url is not None
     location = url[url.index("/outputs/") :] if host == "files" else f"{double.base_url}/v1/model"
     double.inject("output", "status", status=302, headers={"Location": location})
-    transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
+    download(transport, url, tmp_path / "result.mp4", lambda done, total: None)
     asked = [request for request in double.requests() if request["path"] in (location, "/v1/model")]
     assert [request["host"] for request in asked] == (["files", "files"] if host == "files" else ["api"])
     assert [request for request in asked if {"x-api-key", "authorization"} & set(request["headers"])] == []
@@ -227,9 +228,9 @@ def test_a_result_is_not_fetched_from_a_private_address(
     url = wait_for_success(service, service.start_run(fields(video))).output_url
     assert url is not None
     double.inject("output", "status", status=302, headers={"Location": target})
-    with pytest.raises(Failure) as raised:
-        transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
-    assert raised.value.code in codes
+    with pytest.raises(Failure) as told:
+        download(transport, url, tmp_path / "result.mp4", lambda done, total: None)
+    assert told.value.code in codes
     assert list(tmp_path.iterdir()) == []
 
 
@@ -240,7 +241,7 @@ def test_endless_redirects_are_given_up(
     assert url is not None
     double.inject("output", "status", status=302, headers={"Location": url}, times=99)
     with pytest.raises(Failure, match="Too many redirects"):
-        transport.fetch(url, tmp_path / "result.mp4", lambda done, total: None)
+        download(transport, url, tmp_path / "result.mp4", lambda done, total: None)
     assert 2 <= len(double.requests("GET", "/outputs/")) <= 10
 
 

@@ -15,7 +15,8 @@ import aws_request_signer
 import pytest
 
 from addon.failure import Cancelled, Failure
-from addon.service.net.transport import Response, Transport
+from addon.service.net.response import Response
+from addon.service.net.transport import Transport
 from addon.service.storage import Published, Storage, error_responses, s3
 from addon.service.storage.error_responses import storage_error
 from addon.service.storage.s3 import S3Config

@@ -67,7 +67,7 @@ def test_no_repr_has_credentials(
         *(Reply(status, ECHO) for status in (301, 400, 401, 403, 404, 500)),
         Reply(302, ECHO, {"Location": "https://10.0.0.1/?X-Amz-Signature=s3cret"}),
         Reply(302, ECHO, {"Location": "https://julia:words3cret@cdn.example/clip.mp4"}),
-        # urllib3 warns about a header without a colon, and logs the whole URL.
+        # A line without a colon among the headers: urllib3 would warn of it and spell out the whole address.
         Reply(200, ECHO, {"X-A": "b\r\nno header at all"}),
         Reply(403, ECHO, {"X-Request-Id": "s3cret", "x-amz-bucket-region": "S3cret", "Retry-After": "s3cret"}),
     ],

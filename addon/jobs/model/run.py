@@ -75,7 +75,7 @@ class Run:
     requested_at: float | None = None
     """Time of the create request, in seconds since the epoch. From then on the run may exist, and may be billed."""
     account: str = ""
-    """Account that it was requested with, see `limits.account_of`; empty if not recorded."""
+    """Account that it was requested with, see `connections.account_of`; empty if not recorded."""
     confirmed_ended: bool = False
     """Whether it is certain that the run has ended and no longer reads its clip."""
     video: str = field(default="", repr=False)

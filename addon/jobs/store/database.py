@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The SQLite database of the journal and the limits, shared by all Blenders of one user on one machine. No bpy.
+"""The SQLite database of the journal, shared by all Blenders of one user on one machine. No bpy.
 
 The file is private: it contains the URLs of uploads, and anyone who has one can read the clip until the storage deletes it.
 It never contains a key.
@@ -21,18 +21,13 @@ from .process_lock import Locked, ProcessLock, is_alive, live_process_ids, new_i
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Version of the tables and of the records in them, kept in the file as `PRAGMA user_version`."""
 
 # Names of strips and files are BLOBs: SQLite's TEXT takes no surrogates.
 _TABLES = (
     """CREATE TABLE jobs (id TEXT PRIMARY KEY, project BLOB NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL,
     saved INTEGER NOT NULL, record BLOB NOT NULL) STRICT""",
-    """CREATE TABLE slots (ticket INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, run TEXT NOT NULL,
-    owner TEXT NOT NULL, state TEXT NOT NULL, since REAL NOT NULL, UNIQUE (account, run)) STRICT""",
-    "CREATE TABLE creates (number INTEGER PRIMARY KEY, account TEXT NOT NULL, counts_until REAL NOT NULL) STRICT",
-    """CREATE TABLE caps (account TEXT PRIMARY KEY, cap INTEGER NOT NULL, since REAL NOT NULL, held_until REAL NOT NULL)
-    STRICT""",
 )
 _HEAD = b"SQLite format 3\0"
 _PARTS = ("-wal", "-shm", "-journal", "")
@@ -135,11 +130,10 @@ class Database:
         return owner_id != self.owner_id and not (self.on_disk and is_alive(self._folder, owner_id))
 
     @contextmanager
-    def writing(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
-        """Run a transaction, which any exception rolls back. A `durable` one survives a power cut. Raises DiskFailure."""
+    def writing(self) -> Generator[sqlite3.Connection]:
+        """Run a transaction, which any exception rolls back, and which survives a power cut. Raises DiskFailure."""
         with self._lock:
             try:
-                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._connection
@@ -236,6 +230,7 @@ def _prepared(path: Path) -> sqlite3.Connection:
     connection = _connected(path)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
         # On macOS, only this flushes the cache of the disk.
         connection.execute("PRAGMA fullfsync=ON")
         _fill(connection)

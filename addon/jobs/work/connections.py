@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One thread's connections to the service and to storage. No bpy."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
 from ...service.eachlabs.client import EachlabsClient
 from ...service.net.transport import Transport
 from ...service.storage import Storage, StorageConfig
+
+
+def account_of(key: str, base_url: str) -> str:
+    """Return what represents a key and a service in the journal: a digest, from which the key can't be recovered."""
+    return hashlib.blake2b(f"{base_url}\n{key}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Connections:
     client: EachlabsClient
     storage_config: StorageConfig
     account: str = ""
-    """See `limits.account_of`."""
+    """See `account_of`."""
 
     @cached_property
     def storage(self) -> Storage:

@@ -13,8 +13,7 @@ from ...service.eachlabs.webhook import Webhook
 from ...service.net.transport import Transport
 from ...service.storage import StorageConfig
 from ...service.storage.eachlabs import EachlabsConfig
-from ..limits import account_of
-from .connections import Connections
+from .connections import Connections, account_of
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,13 @@ class CreateRetries:
         self._failure: TemporaryFailure | None = None
 
     def failed(self, failure: TemporaryFailure) -> None:
-        self._attempts += 1
-        self._failure, self._delay = failure, max(failure.retry_after, backoff(self._attempts))
-
-    def rate_limited(self, failure: RateLimited) -> None:
-        self._rate_limits += 1
-        self._failure, self._delay = failure, max(failure.retry_after, backoff(self._rate_limits))
+        if isinstance(failure, RateLimited):
+            self._rate_limits += 1
+            delay = backoff(self._rate_limits)
+        else:
+            self._attempts += 1
+            delay = backoff(self._attempts)
+        self._failure, self._delay = failure, max(failure.retry_after, delay)
 
     def expired(self, failure: ClipExpired) -> None:
         """Start over with a new upload. Raises the failure when there were enough of them."""

@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 
 from ...failure import Cancelled, Failure
-from ...service.eachlabs import executions, mmaudio, responses
+from ...service.eachlabs import executions, mmaudio, responses, results
 from ...service.eachlabs.client import UnknownCreatePath
-from ...service.eachlabs.errors import RateLimited
 from ...service.eachlabs.responses import Prediction
+from ...service.eachlabs.results import ResultGone
 from ...service.eachlabs.webhook import Call
-from ...service.net.errors import NotFound, NotFoundYet, ResultGone, TemporaryFailure
-from ...service.storage import Published
+from ...service.net.errors import NotFound, NotFoundYet, TemporaryFailure
 from ..limits import Slot
 from ..model.run import Run, RunIndex, Stage
 from . import unknown_runs
@@ -56,7 +55,8 @@ class ModelRun:
         response was lost, and one whose clip expired while it waited.
         """
         retries = CreateRetries(self._connections.transport)
-        prediction_id, unanswered = self._run.prediction_id, self._run.requested_at is not None
+        prediction_id, since = self._run.prediction_id, self._run.requested_at
+        unanswered = since is not None
         try:
             while prediction_id is None:
                 self._state.change_run(self._index, stage=Stage.PREDICTING)
@@ -65,22 +65,22 @@ class ModelRun:
                     prediction_id, unanswered = self._find(), False
                     continue
                 retries.wait()
-                upload = self._prepare()
+                self._state.check_may_create()
                 try:
-                    prediction_id = self._request(upload, slot, call)
-                except RateLimited as failure:
-                    slot.rate_limited(failure.details, failure.retry_after)
-                    retries.rate_limited(failure)
+                    prediction_id = self._request(slot, call, since)
                 except TemporaryFailure as failure:
-                    unanswered = failure.may_be_done
+                    if unanswered := failure.may_be_done:
+                        # From the first of such calls on: a run that it created may be listed late.
+                        since = self._run.requested_at
+                    elif since is None:
+                        self._forget_request()
                     retries.failed(failure)
                 except ClipExpired as failure:
                     retries.expired(failure)
-                    self._upload()
+                    self._clip.upload(self._connections, [self._index])
         except (Failure, Cancelled):
             if not unanswered:
-                # It is certain that nothing was created.
-                self._state.change_run(self._index, requested_at=None, account="", video="")
+                self._forget_request()
             raise
         self._state.change_run(self._index, stage=Stage.PREDICTING, prediction_id=prediction_id, video="")
         if call:
@@ -99,47 +99,38 @@ class ModelRun:
             unknown_runs.check_account(run, connections.account)
         return found
 
-    def _prepare(self) -> Published:
-        """Record that the run is requested, and return the upload of its clip. Raises what prevents the run."""
-        self._state.check_may_create()
-        upload = self._state.job.clips[self._index.window]
+    def _request(self, slot: Slot, call: Call | None, since: float | None) -> str:
+        """Send the create call, and once more to the other form of its URL if the service knows only that.
+
+        `since` is the time of the first call whose response was lost, if any.
+        """
+        job, unknown_path = self._state.job, None
+        upload = job.clips[self._index.window]
         if upload is None:
             # Another take found that it had expired.
-            upload = self._upload()
-        self._state.change_run(
-            self._index,
-            stage=Stage.PREDICTING,
-            # The time of the first call: a run that it created may be listed late.
-            requested_at=self._run.requested_at or time.time(),
-            account=self._connections.account,
-            video=upload.url,
-        )
-        # Otherwise a crash would lose a run that is paid for.
-        self._state.check_saved()
-        return upload
-
-    def _upload(self) -> Published:
-        self._clip.upload(self._connections, [self._index])
-        upload = self._state.job.clips[self._index.window]
-        assert upload is not None  # it is there now
-        return upload
-
-    def _request(self, upload: Published, slot: Slot, call: Call | None) -> str:
-        """Send the create call, and once more to the other form of its URL if the service knows only that."""
-        job, unknown_path = self._state.job, None
+            raise ClipExpired
         settings, window = job.takes[self._index.take].settings, job.request.windows[self._index.window]
         run_input = mmaudio.run_input(upload.url, window.duration, settings)
+        requested = {"account": self._connections.account, "video": upload.url}
         for path in self._connections.client.create_paths:
             try:
                 with slot.creating():
                     if not upload.is_live(time.time()):
                         raise ClipExpired
+                    self._state.change_run(self._index, requested_at=since or time.time(), **requested)
+                    # Otherwise a crash would lose a run that is paid for.
+                    self._state.check_saved()
                     return self._connections.client.create(path, run_input, call.fields if call else None)
             except UnknownCreatePath as unknown:
                 if unknown_path is None or unknown_path.redirects:
                     unknown_path = unknown
         assert unknown_path is not None  # both paths are unknown
         raise unknown_path.failure
+
+    def _forget_request(self) -> None:
+        """Record that certainly no run was created."""
+        if self._run.requested_at is not None:
+            self._state.change_run(self._index, requested_at=None, account="", video="")
 
     def wait(self, call: Call | None = None) -> str:
         """Wait for the end of the run and return the URL of its result. Polls less often while a `call` is expected."""
@@ -218,7 +209,8 @@ class ModelRun:
 
     def _download_once(self, url: str, result: Path) -> None:
         self._state.change_run(self._index, stage=Stage.DOWNLOADING)
-        self._connections.transport.fetch(url, result, lambda done, total: self._state.report_run(done, total, "bytes"))
+        transport = self._connections.transport
+        results.download(transport, url, result, lambda done, total: self._state.report_run(done, total, "bytes"))
 
     def cancel(self) -> None:
         """Cancel the run where possible, also one whose create call was not answered. Raises nothing but Cancelled."""

@@ -180,11 +180,11 @@ class Pipeline:
 
     def _run_model(self, index: RunIndex, connections: Connections) -> None:
         run = ModelRun(self.state, index, connections, self._clips[index.window])
-        in_flight = self.job.run(index).prediction_id is not None
-        name = f"{self.job.id}/{index.window}/{index.take}"
-        slot = self._services.limits.slot(connections.account, name, connections.transport.wait, acquired=in_flight)
-        with slot as acquired, self._expected_call(index) as call:
-            run.create(acquired, call)
+        state = self.job.run(index)
+        in_flight = state.prediction_id is not None or state.requested_at is not None
+        limits = self._services.limits(connections.account)
+        with limits.slot(connections.transport.wait, in_flight=in_flight) as slot, self._expected_call(index) as call:
+            run.create(slot, call)
             output_url = run.wait(call)
         run.download(output_url, self._folder / f"result-{index.window:03}-{index.take + 1}.mp4")
 

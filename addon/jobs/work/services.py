@@ -14,12 +14,16 @@ EXPORTS_MAX = 1
 
 
 class Services:
-    """The journal, the service's limits, and the slots for background renders."""
+    """The journal, the limits of each account, and the slots for background renders."""
 
     def __init__(self, database: Database, exports: int = EXPORTS_MAX) -> None:
         self.journal = Journal(database)
-        self.limits = Limits(database)
+        self._limits: dict[str, Limits] = {}
         self._exports = threading.Semaphore(exports)
+
+    def limits(self, account: str) -> Limits:
+        """Return the limits of an account, see `Connections.account`."""
+        return self._limits.setdefault(account, Limits())
 
     @contextmanager
     def export_slot(self, check_cancel: Callable[[], None]) -> Generator[None]:

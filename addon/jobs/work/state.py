@@ -188,15 +188,16 @@ class JobState:
                     self.change_run(index, stage=Stage.FAILED, error=error)
 
     def check_may_create(self) -> None:
-        """Raise what keeps a new run from being created: see `check_saved`, or no room for the sound in its folder."""
+        """Raise what keeps a new run from being created: a failure that it would meet too, or a disk that is full."""
+        if self._stopped_by is not None:
+            raise self._stopped_by
         self.check_saved()
         folder.check_results(self.job.request.folder, self.job.request.seconds)
 
     def check_saved(self) -> None:
-        """Raise a failure that a new run would meet too, or that of saving the job."""
-        failure = self._stopped_by or self._save_failure
-        if failure is not None:
-            raise failure
+        """Raise the failure of the latest save, which is never a TemporaryFailure."""
+        if self._save_failure is not None:
+            raise self._save_failure
 
 
 def _without_placed(job: Job) -> Job:

@@ -7,9 +7,7 @@ names of statuses, the shape of errors and outputs); both are accepted.
 
 import time
 from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -19,11 +17,12 @@ from requests.auth import AuthBase
 from ...failure import Failure
 from ..net.addresses import check_url, is_loopback
 from ..net.errors import TemporaryInvalidResponse
-from ..net.trailing_slash import redirects_by_slash, toggle_slash
-from ..net.transport import Response, Transport
+from ..net.response import Response
+from ..net.transport import Transport
 from . import mmaudio
 from .errors import failure_of
 from .responses import Prediction, json_object, prediction_of
+from .trailing_slash import redirects_by_slash, toggle_slash
 
 BASE_URL = "https://api.eachlabs.ai"
 KEYS_URL = "https://www.eachlabs.ai/dashboard/api-keys"
@@ -149,9 +148,8 @@ class EachlabsClient:
             cancellable=cancellable,
             private_allowed=True,
         )
-        with suppress(TypeError, ValueError):
-            sent = parsedate_to_datetime(response.headers.get("Date", ""))
-            self._clock_ahead = sent.timestamp() - time.time()
+        if response.date is not None:
+            self._clock_ahead = response.date - time.time()
         return response
 
     def _read(self, response: Response, path: str) -> dict[str, Any]:

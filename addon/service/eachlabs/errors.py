@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ...failure import Failure, TooLarge
 from ..net.addresses import redact
 from ..net.errors import InvalidResponse, NotFound, ServiceUnavailable, TemporaryFailure
-from ..net.transport import Response
+from ..net.response import Response
 from .responses import error_text, request_id
 
 
@@ -36,11 +36,6 @@ class RateLimited(TemporaryFailure):
     code = "rate_limited"
     default_hint = "Retry after other runs have ended."
 
-    def __init__(self, message: str, details: str, retry_after: float) -> None:
-        """`details` is the response's text about the limit; `retry_after` is in seconds."""
-        super().__init__(message, may_be_done=False, retry_after=retry_after)
-        self.details = details
-
 
 class Unsettled(Failure):
     """The response to a create call was lost, and the search for the run failed."""
@@ -67,7 +62,8 @@ def failure_of(response: Response, secrets: Sequence[str]) -> Failure:
     tail = f": {details}" if details else ""
     tail += redact(f" (HTTP {response.status}{request_id(response)}).", *secrets)
     if response.status == 429:
-        return RateLimited(f"Too many runs of this API key are active at Eachlabs{tail}", details, response.retry_after)
+        text = f"Too many runs of this API key are active at Eachlabs{tail}"
+        return RateLimited(text, may_be_done=False, retry_after=response.retry_after)
     if response.status == 409:
         text = f"Eachlabs is still processing this file{tail}"
         return Busy(text, may_be_done=False, retry_after=response.retry_after)

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...failure import readable
 from ..net.addresses import redact
 from ..net.errors import PROXY_PAGE_HINT, TemporaryInvalidResponse
-from ..net.transport import Response
+from ..net.response import Response
 from . import mmaudio
 
 SUCCEEDED = frozenset({"success", "succeeded", "completed"})
@@ -73,12 +74,7 @@ def error_text(response: Response, *secrets: str) -> str:
     except (ValueError, RecursionError):
         return ""
     # Redacted before it is shortened, which might leave half a key.
-    return _printable(redact("; ".join(dict.fromkeys(texts)), *secrets)[:500]).rstrip(".")
-
-
-def _printable(text: str) -> str:
-    """Return the text on one line, without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text).strip()
+    return readable(redact("; ".join(dict.fromkeys(texts)), *secrets)[:500]).strip().rstrip(".")
 
 
 def request_id(response: Response) -> str:
@@ -129,5 +125,5 @@ def _reason(body: Mapping[str, Any], output: object, secrets: Sequence[str]) -> 
     inner = inner if isinstance(inner, Mapping) else {}
     for text in (body.get("details"), body.get("message"), inner.get("error_message"), inner.get("error"), body.get("logs")):
         if isinstance(text, str) and text.strip():
-            return _printable(redact(text.strip(), *secrets)[-500:]).rstrip(".")
+            return readable(redact(text.strip(), *secrets)[-500:]).strip().rstrip(".")
     return ""

@@ -4,13 +4,10 @@
 No message contains an exception's own text, since that has whole URLs with signatures and a proxy's password in them.
 """
 
-import re
 import ssl
 from urllib.parse import urlsplit
 
-import requests
-
-from ...failure import Failure, RunFailure
+from ...failure import Failure
 
 CONNECTION_HINT = "Check the connection and retry."
 RETRY_LATER = "Retry later."
@@ -29,10 +26,6 @@ _CERTIFICATE_ERRORS = {
     62: ("is for another host name", "Check the URL. A sign-in page or a proxy may have responded instead."),
 }
 _NOT_VERIFIED = ("could not be verified", f"Check this machine's clock. {_TLS_INSPECTION_HINT}")
-_CA_BUNDLE_ERROR = (
-    "The certificate file that is set on this machine can't be read, so nothing was sent.",
-    "Check the environment variables REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE.",
-)
 # A handshake with one of these was interrupted and may be repeated. Any other TLS error is final.
 _INTERRUPTED_HANDSHAKE = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
@@ -103,11 +96,6 @@ class NotFoundYet(TemporaryFailure, NotFound):
     """The resource was created a moment ago, so the server may not have it yet."""
 
 
-class ResultGone(RunFailure):
-    code = "result_gone"
-    default_hint = "Retry looks for it again, without a new run."
-
-
 def host_of(url: str) -> str:
     """Return the URL's host, the only part that messages may contain."""
     try:
@@ -116,12 +104,8 @@ def host_of(url: str) -> str:
         return "the service"
 
 
-def proxy_name(host: str) -> str:
-    return f"the proxy {host}"
-
-
 def timed_out(peer: str, *, sent: bool) -> TimedOut:
-    """Return the failure for a response that did not come in time. `peer` is as `host_of` or `proxy_name` return it."""
+    """Return the failure for a response that did not come in time. `peer` is a host, or “the proxy HOST”."""
     return TimedOut(f"{_capitalized(peer)} did not respond in time.", _hint_for(peer), may_be_done=sent)
 
 
@@ -142,76 +126,38 @@ def address_not_allowed(host: str, *, private_allowed: bool) -> UnsafeUrl:
     )
 
 
-def tunnel_failed(fault: Exception, host: str, proxy: str) -> Failure:
-    """Return the failure for a proxy that could be reached, but did not connect to `host`."""
-    match = re.search(r"Tunnel connection failed: (\d{3})", str(fault))
-    status = int(match[1]) if match else 0
-    name = _capitalized(proxy_name(proxy))
+def tunnel_failed(status: int, host: str, proxy: str) -> Failure:
+    """Return the failure for a proxy that did not connect to `host`. `status` is that of its response, 0 without one."""
     if status == 407:
         hint = "Set the environment variable HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT."
-        return ProxyFailed(f"{name} requires a login, or rejected the one that is set (HTTP 407).", hint)
+        return ProxyFailed(f"{_capitalized(proxy)} requires a login, or rejected the one that is set (HTTP 407).", hint)
     if 400 <= status < 500 and status not in (408, 429):
-        return ProxyFailed(f"{name} refused to connect to {host} (HTTP {status}).", _PROXY_HINT)
+        return ProxyFailed(f"{_capitalized(proxy)} refused to connect to {host} (HTTP {status}).")
     shown = f" (HTTP {status})" if status else ""
-    return ProxyUnavailable(f"{name} could not connect to {host}{shown}.", _PROXY_HINT, may_be_done=False)
+    return ProxyUnavailable(f"{_capitalized(proxy)} could not connect to {host}{shown}.", may_be_done=False)
 
 
 def tls_failed(fault: Exception, peer: str) -> Failure:
-    """Return the failure for a connection on which the TLS handshake failed."""
-    chain = _causes(fault)
-    for cause in chain:
-        if isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError":
-            what, hint = _CERTIFICATE_ERRORS.get(getattr(cause, "verify_code", 62), _NOT_VERIFIED)
-            return CertificateRejected(f"The certificate of {peer} {what}, so nothing was sent.", hint)
-    if any("NO_CERTIFICATE_OR_CRL_FOUND" in str(cause) or isinstance(cause, FileNotFoundError) for cause in chain):
-        return CertificateRejected(*_CA_BUNDLE_ERROR)
-    interrupted = any(isinstance(cause, _INTERRUPTED_HANDSHAKE) for cause in chain)
-    if not interrupted and any(isinstance(cause, ssl.SSLError) for cause in chain):
+    """Return the failure for a TLS handshake that failed."""
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        what, hint = _CERTIFICATE_ERRORS.get(fault.verify_code, _NOT_VERIFIED)
+        return CertificateRejected(f"The certificate of {peer} {what}, so nothing was sent.", hint)
+    if isinstance(fault, ssl.SSLError) and not isinstance(fault, _INTERRUPTED_HANDSHAKE):
         return TlsFailed(f"Could not establish a secure connection to {peer}, so nothing was sent.")
-    if any(isinstance(cause, TimeoutError) for cause in chain):
-        return timed_out(peer, sent=False)
     return not_connected(peer)
 
 
-def request_failed(fault: Exception, url: str, *, sent: bool) -> Failure:
-    """Return the failure for any other exception of a request, before, while or after it was sent."""
-    host = host_of(url)
-    chain = _causes(fault)
-    if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in chain):
-        return timed_out(host, sent=sent)
-    if "TLS CA certificate bundle" in str(fault):
-        return CertificateRejected(*_CA_BUNDLE_ERROR)
-    if any(isinstance(cause, requests.exceptions.InvalidProxyURL) for cause in chain):
-        return ProxyFailed("The proxy URL that is set on this machine is invalid.", _PROXY_HINT)
-    if not sent and any(isinstance(cause, ValueError) for cause in chain):
-        # Among requests' exceptions, those for a malformed URL or header are ValueErrors.
+def request_failed(fault: Exception, host: str, *, sent: bool) -> Failure:
+    """Return the failure for any other exception of a request, before or after something of it was sent."""
+    if not sent and isinstance(fault, ValueError):
         return InvalidResponse(f"The request to {host} is invalid.", "Check the URLs and headers.")
     return ConnectionFailed(f"The connection to {host} failed or was interrupted.", may_be_done=sent)
 
 
-def socks_not_supported(host: str) -> ProxyFailed:
-    text = f"{_capitalized(proxy_name(host))} is a SOCKS proxy, which Blender's Python doesn't support."
-    return ProxyFailed(text, "Set HTTPS_PROXY to an HTTP proxy.")
-
-
 def _hint_for(peer: str) -> str:
-    return _PROXY_HINT if peer.startswith(proxy_name("")) else CONNECTION_HINT
+    return _PROXY_HINT if peer.startswith("the proxy ") else CONNECTION_HINT
 
 
 def _capitalized(peer: str) -> str:
     """Return `peer` for the beginning of a sentence; a host's name stays as it is."""
-    return peer.replace("the ", "The ", 1) if peer.startswith(proxy_name("")) or peer == "the service" else peer
-
-
-def _causes(fault: BaseException) -> list[BaseException]:
-    """Return the exception and its causes. requests and urllib3 wrap them in `args` and `reason`."""
-    found: list[BaseException] = []
-    pending = [fault]
-    while pending:
-        cause = pending.pop()
-        if cause in found:
-            continue
-        found.append(cause)
-        wrapped = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
-        pending += [item for item in wrapped if isinstance(item, BaseException)]
-    return found
+    return peer.replace("the ", "The ", 1) if peer.startswith("the ") else peer

@@ -7,11 +7,10 @@ can't be trusted, so messages contain nothing of it but a code, and no more of a
 
 import re
 import time
-from email.utils import parsedate_to_datetime
 
 from ...failure import Failure, TooLarge
 from ..net.errors import InvalidResponse, NotFound, host_of
-from ..net.transport import Response
+from ..net.response import Response
 from .errors import (
     LinkExpired,
     NoBucket,
@@ -140,18 +139,10 @@ def _meaning(response: Response, name: str, action: str) -> _Meaning:
     if meaning is None:
         return _REDIRECTED if 300 <= response.status < 400 else _UNEXPECTED
     if name in ("AccessDenied", "RequestTimeTooSkewed", "AuthenticationFailed"):
-        ahead = _clock_ahead(response)
+        ahead = 0.0 if response.date is None else time.time() - response.date
         if abs(ahead) > CLOCK_SECONDS:
             side = "ahead" if ahead > 0 else "behind"
             return WrongClock, f"this machine's clock is {abs(ahead) / 60:.0f} minutes {side}", None
         if _EXPIRED.search(response.body[:_BODY_MAX]):
             return _SAS_EXPIRED if name == "AuthenticationFailed" else _LINK_EXPIRED
     return meaning
-
-
-def _clock_ahead(response: Response) -> float:
-    """Return the seconds by which this machine's clock is ahead of the server's; 0 if the response has no date."""
-    try:
-        return time.time() - parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return 0.0

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ...failure import Failure
 from ..eachlabs.client import EachlabsClient
-from ..net.transport import Progress, Response, Transport
+from ..net.response import Response
+from ..net.transport import Progress, Transport
 from . import CONTENT_TYPE, Published, check_lifetime, object_name
 from .error_responses import storage_error
 from .errors import (

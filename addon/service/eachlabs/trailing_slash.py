@@ -4,7 +4,7 @@
 import re
 from urllib.parse import urljoin, urlsplit
 
-from .transport import Response
+from ..net.response import Response
 
 # Statuses that web frameworks use for this. 303 is not among them: it requests a GET of another resource.
 _REDIRECTS = frozenset({301, 302, 307, 308})
