@@ -118,6 +118,8 @@ def test_a_job_of_one_recovered_session_is_not_placed_into_another(
     bpy.ops.wm.save_as_mainfile(filepath=str(temporary / "quit.blend"))
     (job,) = edits.start(addon, edits.edit().strips[strip.name])
     edits.wait_for_stage(addon, job.id, "predicting")
+    # Before the first create call the job has cost nothing, and nothing is left of it once its edit is gone.
+    edits.until(lambda: addon.session.current.runner.job(job.id).paid)
     config = addon.page.config(bpy.context)
     addon.session.current.close(5)
     standin.set(run_seconds=0.4)

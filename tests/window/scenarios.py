@@ -78,7 +78,7 @@ def main_job(session: Any):  # type: ignore[no-untyped-def]
     start = session.ticks[-1]
     seen["started"] = list(session.run(_operators.mmaudio.generate))
     (job,) = session.jobs
-    yield from session.wait_until(lambda: session.jobs[0].stage == "exporting" and session.jobs[0].progress.done > 20)
+    yield from session.wait_until(lambda: is_rendering(session.jobs[0]))
     seen["gap_until_export"] = session.longest_gap(start)
     yield from session.screenshot("at-work")
     start = session.ticks[-1]
@@ -102,6 +102,11 @@ def main_job(session: Any):  # type: ignore[no-untyped-def]
     session.run(bpy.ops.ed.redo)
     yield 0.3
     seen["after_redo"] = [strip.name for strip in session.strips]
+
+
+def is_rendering(job: Any) -> bool:
+    """Return whether some frames of the job's clip are rendered; until the first one is, there is no progress."""
+    return job.stage == "exporting" and job.progress is not None and job.progress.done > 20
 
 
 def takes(session: Any):  # type: ignore[no-untyped-def]
