@@ -83,6 +83,9 @@ def _generate(options: argparse.Namespace) -> int:
         clip_url=options.clip_url.strip(),
     )
     config = page.config(bpy.context)
+    config.check_access()
+    # Checked before each run anyway; here, a script learns at once that nothing can be done.
+    folder.check_results(config.folder, max(strips.span(strip).frames / strips.fps(scene) for strip in chosen))
     jobs = generation.start(scene, chosen, settings, config, chosen_options, random_seeds=options.seed is None)
     return _finish(jobs, options)
 

@@ -46,6 +46,8 @@ class Config:
     """Results folder; "//" stands for the folder of the .blend."""
     offset: Fraction = Fraction(0)
     """Delay of the sound relative to the picture, in seconds."""
+    render_processes: int = 1
+    """Background Blenders at once."""
     storage: StorageConfig = field(default_factory=EachlabsConfig)
     webhook: WebhookConfig | None = None
     """None while the webhook is disabled."""

@@ -18,7 +18,6 @@ from .failure import Failure, InternalFailure, disk_failure
 from .jobs.model.job import Job, PlacedSound
 from .jobs.model.request import Options, Request, Snapshot, Source
 from .jobs.model.run import JobError, Stage
-from .media import folder
 from .service.eachlabs import mmaudio
 from .service.eachlabs.mmaudio import Settings
 from .timeline import compat, isolate, place, project, shots, snapshot, strips
@@ -196,7 +195,6 @@ def _start_jobs(jobs: Sequence[Job], config: Config) -> None:
     if not ready:
         return
     first = ready[0].request
-    folder.check_results(first.folder, max(job.request.seconds for job in ready))
     if first.options.clip_url:
         runner.add(ready, job_context)
         return

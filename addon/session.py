@@ -91,6 +91,7 @@ class Session:
             used.work,
             used.storage,
             self._webhook,
+            used.render_processes,
             self._create_paths,
         )
 

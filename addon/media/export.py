@@ -1,205 +1,248 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rendering of a strip's clips by a background Blender. No bpy."""
+"""Rendering of clips by background Blenders, which all jobs share. No bpy."""
 
 import errno
-import json
-import os
-import re
-import subprocess
+import queue
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-from ..failure import Cancelled, Failure, disk_failure, readable
+from ..failure import Cancelled, Failure, as_failure, disk_failure, readable
 from .folder import is_full
+from .render_process import FRAME_WRITTEN, RenderFailed, RenderProcess
 
-_FRAME_WRITTEN = re.compile(rb"[Aa]ppend frame (-?\d+)")
-"""Line that every supported Blender prints for each frame written to a video."""
-_FILE_WRITTEN = b"mmaudio wrote "
-"""Prefix of the line that `render_clip.py` prints for each complete file."""
-_OWN_ERROR = "mmaudio: "
-"""Prefix of the line that `render_clip.py` prints when it fails, followed by the reason."""
-_UNDECODABLE = "mmaudio can't decode "
-"""Prefix of the line that `render_clip.py` prints for a media file that can't be decoded, followed by strip and file."""
-_NOTE = "mmaudio note "
-"""Prefix of the lines that `render_clip.py` prints for the user, followed by a JSON string."""
+IDLE_SECONDS = 60.0
+SILENCE_SECONDS = 900.0
+"""One frame of a 3D scene may take minutes, no more."""
+_MEMORY_MAX_MB = 2048
+"""A background Blender that has taken more is replaced after its order."""
 _POLL_SECONDS = 0.05
-_SILENCE_MAX_SECONDS = 900.0
-"""A render that writes no frame for this long hangs: one frame of a 3D scene may take minutes, no more."""
-_WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
-"""No console window, and a lower priority than the user's own Blender. On other systems `render_clip.py` lowers it."""
-_SECRET_VARIABLES = ("EACHLABS_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-"""Environment variables that the background Blender doesn't need and must never see."""
-
-
-class RenderFailed(Failure):
-    code = "render_failed"
-    default_hint = "Check that the strip plays in the preview, then retry."
-
-
-class Undecodable(Failure):
-    code = "undecodable"
-    default_hint = "Replace the file with one that plays in the preview, then retry."
 
 
 @dataclass(frozen=True)
-class ClipRange:
-    """Frame range that is rendered to one file."""
-
-    first: int
-    """First frame, counted from the strip's left handle."""
-    frames: int
-    output: str
-    """Path of the file."""
-
-
-@dataclass(frozen=True)
-class ExportRequest:
-    """Request to `render_clip.py`, which reads it as JSON."""
+class RenderOrder:
+    """Order to `render_clip.py`, which reads it as JSON: render a frame range of a strip to one file."""
 
     blend: str
     scene: str
     whole_project: bool
     """The .blend is a copy of the whole project rather than of the scene alone."""
     strip: str
-    first: int
+    strip_first: int
     """The strip's left handle."""
+    strip_frames: int
+    """Number of frames that the strip shows. Its last frame is held in the part of the clip that exceeds them."""
+    first: int
+    """First frame of the clip, counted from the strip's left handle."""
     frames: int
-    """Number of frames that the strip shows. Its last frame is held in the part of a clip that exceeds them."""
-    ranges: Sequence[ClipRange]
+    output: str
+    """Path of the file. Nothing has this name until the file is complete."""
     short_side_max: int
     long_side_max: int
-    """Largest sides of a clip, in pixels."""
+    """Largest sides of the clip, in pixels."""
     whole_edit: bool
     """Render the edit as shown in the strip's range, instead of the strip alone."""
     scenes_as_they_are: bool
     """Render 3D scenes with their own engine instead of Workbench."""
-    token: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-    """Makes file names unique: a render whose parent Blender was killed a moment ago may still be writing its own files."""
+    export: str
+    """Identifies the export. Media files are checked once in each, and names of incomplete files contain it."""
 
 
-def export_clips(
-    request: ExportRequest,
-    blender: Sequence[str],
-    progress: Callable[[float, float], None],
-    finished: Callable[[int], None],
-    cancel: threading.Event,
-) -> list[str]:
-    """Render the requested clips and return notes for the user, usually none.
+@dataclass(frozen=True)
+class Exported:
+    """Progress of several orders."""
 
-    `blender` is the command that starts a Blender running `render_clip.py`. `progress` is called with (done, total) in
-    frames, `finished` with the index of each clip range whose file is complete. Raise Failure with the last error that
-    Blender printed, or Cancelled.
-    """
-    folder = Path(request.ranges[0].output).parent
-    request_file, log = (folder / f"render-{request.token}.{kind}" for kind in ("json", "log"))
+    frames: int
+    """Rendered so far, of all orders."""
+    finished: int | None = None
+    """Index of an order whose file is complete."""
+    notes: Sequence[str] = ()
+    """Notes for the user on that file; usually none."""
+
+
+@dataclass(eq=False)
+class _Task:
+    """One order, from its place in the queue to its end."""
+
+    number: int
+    order: RenderOrder
+    command: Sequence[str]
+    events: "queue.SimpleQueue[_Event]"
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    process: RenderProcess | None = None
+    cancelled: bool = False
+
+    def begin(self, process: RenderProcess) -> bool:
+        """Note who renders it. Return False if it was cancelled."""
+        with self.lock:
+            self.process = None if self.cancelled else process
+            return not self.cancelled
+
+    def end(self) -> None:
+        with self.lock:
+            self.process = None
+
+    def cancel(self) -> None:
+        """Remove it from the queue, or end the process that renders it."""
+        with self.lock:
+            self.cancelled = True
+            if self.process is not None:
+                self.process.kill()
+
+
+_Event = tuple[_Task, bytes | dict[str, Any] | Failure]
+"""A line of the output, the reply at the end, or what went wrong."""
+
+
+class Exporter:
+    """Background Blenders, started on demand and kept for a minute. Orders are rendered first come, first served."""
+
+    def __init__(self, idle_seconds: float = IDLE_SECONDS, silence_seconds: float = SILENCE_SECONDS) -> None:
+        """A Blender without work ends after `idle_seconds`. A render hangs if it prints nothing for `silence_seconds`."""
+        self._idle_seconds = idle_seconds
+        self._silence_seconds = silence_seconds
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._workers = 0
+        self._idle = 0
+        self._processes: set[RenderProcess] = set()
+
+    def export(
+        self, orders: Sequence[RenderOrder], command: Sequence[str], processes: int, cancel: threading.Event
+    ) -> Generator[Exported]:
+        """Render the orders with at most so many `processes`, and yield their progress, at first when the first one begins.
+
+        Raises Failure for the first order that fails, or Cancelled; the other orders are cancelled then.
+        """
+        events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        tasks = [_Task(number, order, command, events) for number, order in enumerate(orders)]
+        try:
+            for task in tasks:
+                self._put(task, processes)
+            yield from _progress(tasks, events, cancel, self._silence_seconds)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def close(self) -> None:
+        """End all processes. What they render fails."""
+        with self._lock:
+            for process in self._processes:
+                process.kill()
+            for _ in range(self._workers):
+                self._tasks.put(None)
+
+    def _put(self, task: _Task, processes: int) -> None:
+        self._tasks.put(task)
+        with self._lock:
+            if self._workers < processes and self._idle < self._tasks.qsize():
+                self._workers += 1
+                # A daemon, so that closing Blender never waits for a render.
+                threading.Thread(target=self._work, name="mmaudio render", daemon=True).start()
+
+    def _work(self) -> None:
+        """Render orders in one process, until none comes for a minute."""
+        process: RenderProcess | None = None
+        while (task := self._next_task()) is not None:
+            process = self._render(task, process)
+        if process is not None:
+            self._end(process)
+
+    def _next_task(self) -> _Task | None:
+        with self._lock:
+            self._idle += 1
+        task = _get(self._tasks, self._idle_seconds)
+        with self._lock:
+            # One may have come since, and have found this worker idle.
+            task = task or _get(self._tasks, 0)
+            self._idle -= 1
+            self._workers -= task is None
+        return task
+
+    def _render(self, task: _Task, process: RenderProcess | None) -> RenderProcess | None:
+        """Render one order and return the process for the next one."""
+        try:
+            if process is not None and (process.command != tuple(task.command) or not process.alive):
+                self._end(process)
+                process = None
+            if process is None and not task.cancelled:
+                process = self._start(task.command)
+            if process is None or not task.begin(process):
+                return process
+            task.events.put((task, b""))
+            for item in process.render(asdict(task.order)):
+                task.events.put((task, item))
+                if isinstance(item, dict) and item["memory_mb"] > _MEMORY_MAX_MB:
+                    self._end(process)
+                    return None
+        except Exception as fault:
+            task.events.put((task, as_failure(fault, "background render")))
+        finally:
+            task.end()
+        return process
+
+    def _start(self, command: Sequence[str]) -> RenderProcess:
+        process = RenderProcess(command)
+        with self._lock:
+            self._processes.add(process)
+        return process
+
+    def _end(self, process: RenderProcess) -> None:
+        process.close()
+        with self._lock:
+            self._processes.discard(process)
+
+
+def _get(tasks: "queue.SimpleQueue[_Task | None]", seconds: float) -> _Task | None:
     try:
-        request_file.write_text(json.dumps(asdict(request)), encoding="utf-8")
-    except OSError as fault:
-        raise disk_failure(fault, _unwritable(folder)) from fault
-    process = _start([*blender, "--", str(request_file)], log)
-    try:
-        total = sum(clip_range.frames for clip_range in request.ranges)
-        files = _watch(process, log, lambda frames: progress(min(frames, total), total), finished, cancel)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-    if process.returncode != 0 or files != len(request.ranges):
-        raise _render_failure(log, process.returncode)
-    return _notes(log)
+        return tasks.get(timeout=seconds)
+    except queue.Empty:
+        return None
 
 
-def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
-    """Start the process with its output redirected to the file `log`."""
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=_environment(os.environ),
-            creationflags=_WINDOWS_FLAGS,
-        )
+def _progress(
+    tasks: Sequence[_Task], events: "queue.SimpleQueue[_Event]", cancel: threading.Event, silence_seconds: float
+) -> Generator[Exported]:
+    """Yield the progress of the tasks until all are finished."""
+    rendered = dict.fromkeys(tasks, 0)
+    active: dict[_Task, float] = {}
+    """The tasks that are being rendered, each with the time of its latest line."""
+    unfinished = len(tasks)
+    while unfinished:
+        if cancel.is_set():
+            raise Cancelled
+        try:
+            task, event = events.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            if active and time.monotonic() - min(active.values()) > silence_seconds:
+                raise _hanging(silence_seconds) from None
+            continue
+        active[task] = time.monotonic()
+        if isinstance(event, Failure):
+            raise _explained(task.order, event)
+        if isinstance(event, dict):
+            del active[task]
+            unfinished -= 1
+            rendered[task] = task.order.frames
+            yield Exported(sum(rendered.values()), task.number, [readable(note) for note in event["notes"]])
+        elif not event or FRAME_WRITTEN.search(event):
+            rendered[task] = min(rendered[task] + bool(event), task.order.frames)
+            yield Exported(sum(rendered.values()))
 
 
-def _watch(
-    process: "subprocess.Popen[bytes]",
-    log: Path,
-    progress: Callable[[int], None],
-    finished: Callable[[int], None],
-    cancel: threading.Event,
-) -> int:
-    """Report the render's progress from its log until it ends, and return the number of complete files."""
-    frames = reported = files = 0
-    silence = 0.0
-    with log.open("rb") as output:
-        ended = False
-        while not ended:
-            ended = process.poll() is not None
-            if cancel.wait(0 if ended else _POLL_SECONDS):
-                raise Cancelled
-            silence += _POLL_SECONDS
-            for line in _complete_lines(output):
-                silence = 0.0
-                if _FRAME_WRITTEN.search(line):
-                    frames += 1
-                if line.startswith(_FILE_WRITTEN):
-                    # Before `finished`, which starts the upload of the file at once.
-                    reported = frames
-                    progress(frames)
-                    finished(files)
-                    files += 1
-            if frames > reported:
-                reported = frames
-                progress(frames)
-            if silence > _SILENCE_MAX_SECONDS:
-                raise RenderFailed(
-                    f"The background render wrote no frame for {_SILENCE_MAX_SECONDS / 60:.0f} minutes and was stopped.",
-                    "Turn off Render 3D Scenes as They Are in the Advanced panel.",
-                )
-    return files
-
-
-def _complete_lines(output: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines appended since the last call. An incomplete last line is left for the next call."""
-    while True:
-        start = output.tell()
-        line = output.readline()
-        if not line.endswith(b"\n"):
-            output.seek(start)
-            return
-        yield line
-
-
-def _notes(log: Path) -> list[str]:
-    lines = log.read_text("utf-8", "replace").splitlines()
-    return [readable(json.loads(line.removeprefix(_NOTE))) for line in lines if line.startswith(_NOTE)]
-
-
-def _render_failure(log: Path, status: int) -> Failure:
-    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-    for line in lines:
-        if line.startswith(_UNDECODABLE):
-            what = line.removeprefix(_UNDECODABLE)
-            return Undecodable(f"{what}.")
-    own = [line.removeprefix(_OWN_ERROR) for line in lines if line.startswith(_OWN_ERROR)]
-    if is_full(log.parent):
-        # Blender's output may not mention it, and the log itself may be cut short.
-        return disk_failure(OSError(errno.ENOSPC, ""), _unwritable(log.parent))
-    errors = own or [line for line in lines if "rror" in line] or lines[-1:]
-    detail = f": {errors[-1][:300]}" if errors else ""
+def _hanging(silence_seconds: float) -> RenderFailed:
     return RenderFailed(
-        f"The background render failed (exit status {status}){detail}",
+        f"The background render wrote no frame for {silence_seconds / 60:.0f} minutes and was stopped.",
+        "Turn off Render 3D Scenes as They Are in the Advanced panel.",
     )
 
 
-def _unwritable(folder: Path) -> str:
-    return f"The clip can't be written to {folder}"
-
-
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if name not in _SECRET_VARIABLES}
+def _explained(order: RenderOrder, failure: Failure) -> Failure:
+    """Return the failure of an order. Blender's output may not mention a full disk."""
+    folder = Path(order.output).parent
+    if isinstance(failure, RenderFailed) and is_full(folder):
+        return disk_failure(OSError(errno.ENOSPC, ""), f"The clip can't be written to {folder}")
+    return failure

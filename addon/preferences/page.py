@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, StringProperty
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ..config import Config
 from ..service.eachlabs import client
@@ -19,6 +19,8 @@ ADDON = (__package__ or "").rpartition(".")[0]
 
 _KEY_VARIABLE = "EACHLABS_API_KEY"
 _URL_VARIABLE = "EACHLABS_BASE_URL"
+_RENDER_PROCESSES = max(1, min(4, (os.cpu_count() or 1) // 4))
+"""A render keeps some cores busy, and the others are the artist's."""
 
 
 class MMAUDIO_AP_preferences(
@@ -53,6 +55,13 @@ class MMAUDIO_AP_preferences(
         precision=1,
         step=100,
     )
+    render_processes: IntProperty(
+        name="Background Renders",
+        description="Number of Blenders that render clips in the background at the same time, at low priority",
+        default=_RENDER_PROCESSES,
+        min=1,
+        max=16,
+    )
     storage: EnumProperty(
         name="Upload To",
         description="Storage that holds clips while Eachlabs reads them",
@@ -80,6 +89,7 @@ def config(context: bpy.types.Context) -> Config:
         extension_folder=Path(bpy.utils.extension_path_user(ADDON, path="", create=False)),
         results=preferences.results,
         offset=Fraction(round(preferences.offset_ms * 1000), 1_000_000),
+        render_processes=preferences.render_processes,
         storage=storages.selected(preferences).config(preferences),
         webhook=webhook.config(preferences),
     )
@@ -90,6 +100,7 @@ def draw(layout: Any, preferences: MMAUDIO_AP_preferences, context: bpy.types.Co
     _draw_service(column, preferences)
     column.prop(preferences, "results")
     column.prop(preferences, "offset_ms")
+    column.prop(preferences, "render_processes")
     header, body = layout.panel("mmaudio_storage")
     header.label(text="Storage")
     if body:

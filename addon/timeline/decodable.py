@@ -110,9 +110,14 @@ def _numbered(path: str, offset: int) -> str:
     return str(Path(path).with_stem(stem[:start] + number + stem[end:]))
 
 
-@cache
 def _movie_frames(path: str) -> int:
-    """Return the number of frames of a movie, or 0 if it can't be opened or decoded. A new strip reads it from the file."""
+    """Return the number of frames of a movie, or 0 if it can't be opened or decoded."""
+    return _frames_of_version(path, _version(path))
+
+
+@cache
+def _frames_of_version(path: str, _: object) -> int:
+    """A new strip reads it from the file."""
     scratch: Any = bpy.data.scenes.new("mmaudio")
     try:
         strip = scratch.sequence_editor_create().strips.new_movie(name="", filepath=path, channel=1, frame_start=1)
@@ -121,6 +126,15 @@ def _movie_frames(path: str) -> int:
         return 0
     finally:
         bpy.data.scenes.remove(scratch)
+
+
+def _version(path: str) -> tuple[int, int] | None:
+    """Return what changes when the file is written again, since this process may outlive the file."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def _exceeds_movie(strip: Any, frames: int) -> bool:
@@ -139,8 +153,12 @@ def _exceeds_movie(strip: Any, frames: int) -> bool:
     return available < min(compat.content_duration(strip), needed)
 
 
-@cache
 def _is_image(path: str) -> bool:
+    return _is_image_of_version(path, _version(path))
+
+
+@cache
+def _is_image_of_version(path: str, _: object) -> bool:
     file = Path(path)
     try:
         if _is_complete_png(file):

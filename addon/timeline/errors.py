@@ -24,11 +24,6 @@ class NotSeen(Failure):
     default_hint = "Move the meta strip's handles, or select another strip."
 
 
-class MissingFile(Failure):
-    code = "missing_file"
-    default_hint = "Find it with File > External Data > Find Missing Files, or choose it in the strip's properties."
-
-
 class MissingScene(Failure):
     code = "missing_scene"
     default_hint = "Choose another scene."

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Media files that a strip plays, and replacement of missing images.
 
-Also used in the background Blender, so it imports no other package of the add-on.
+Runs inside the background Blender (see `render_clip.py`), so it imports no other package of the add-on.
 """
 
 import errno
@@ -17,6 +17,30 @@ from . import isolate
 
 _MISSING_WINDOWS_ERRORS = (21, 123, 1921)
 """Windows: no medium in the drive, invalid name, unresolvable link. Python doesn't raise FileNotFoundError for these."""
+
+
+class MissingFile(Exception):
+    """No file that a strip plays exists. The message names a file."""
+
+
+class UnreadableFile(Exception):
+    """A file can't be read, or not even be looked for; the cause is an OSError. The message names the file."""
+
+
+def check(dependencies: Iterable[isolate.StripRange]) -> None:
+    """Raise MissingFile or UnreadableFile for the first strip that can't be shown. Gaps in a sequence can be filled."""
+    for strip, first, end in dependencies:
+        files = of_strip(strip, first, end)
+        missing = [path for path in files if not _exists(path)]
+        if missing and len(missing) == len(files):
+            raise MissingFile(f"its file is missing: {missing[0]}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return exists(path)
+    except OSError as fault:
+        raise UnreadableFile(f"its file {path} can't be read") from fault
 
 
 def of_strip(strip: Any, first: int, end: int) -> list[Path]:

@@ -193,6 +193,9 @@ def _placements(request: Request, scene: bpy.types.Scene, clip: Any) -> list[_Pl
 
 
 def _is_same_file(one: str, other: str) -> bool:
+    if Path(one).name != Path(other).name:
+        # Without a look at the disk, which may be on a network drive.
+        return False
     try:
         # Not Path.resolve, which raises RuntimeError on circular links in Python 3.11.
         return Path(os.path.realpath(one)) == Path(os.path.realpath(other))

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,14 @@ def saved_as() -> str:
 
 def is_temporary(blend: str) -> bool:
     """Return whether a .blend is in Blender's temporary folder, which holds the last session and auto-saved files."""
-    session = Path(os.path.realpath(bpy.app.tempdir))
-    return bool(blend) and Path(os.path.realpath(blend)).parent in (session, session.parent)
+    return bool(blend) and _is_in_temporary_folder(blend, bpy.app.tempdir)
+
+
+@cache
+def _is_in_temporary_folder(blend: str, temporary: str) -> bool:
+    """Look at the disk once for each path: it is asked for often, and may be on a network drive."""
+    session = Path(os.path.realpath(temporary))
+    return Path(os.path.realpath(blend)).parent in (session, session.parent)
 
 
 def copy_sounds(temporary: Collection[Path], results: Path) -> None:

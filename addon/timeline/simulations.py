@@ -90,6 +90,17 @@ def restore(scene: Any, blend: Path) -> None:
     _redirect_unbaked(cache_folder(blend))
 
 
+def may_change_frames() -> bool:
+    """Return whether anything is simulated, so that a frame may depend on those that were rendered before it."""
+    objects: Any = bpy.data.objects
+    return any(
+        item.rigid_body is not None
+        or any(not cache.is_baked for _, cache in _point_caches(item))
+        or any(modifier.type == "FLUID" or len(getattr(modifier, "bakes", ())) for modifier in item.modifiers)
+        for item in objects
+    )
+
+
 def _redirect_unbaked(folder: Path) -> None:
     """Let fluids and external point caches that aren't baked write to `folder`."""
     objects: Any = bpy.data.objects

@@ -4,15 +4,13 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..failure import disk_failure
 from ..jobs.model.request import Request, Span
-from . import compat, isolate, media_files
-from .errors import LinkedScene, MissingClip, MissingFile, MissingScene, NoCamera, NoPicture, NoStrip, NotSeen
+from . import compat, isolate
+from .errors import LinkedScene, MissingClip, MissingScene, NoCamera, NoPicture, NoStrip, NotSeen
 
 METADATA_PROPERTY = "mmaudio"
 """Custom property of a generated sound strip that holds its metadata."""
@@ -173,7 +171,10 @@ def fps(scene: bpy.types.Scene) -> Fraction:
 
 
 def check(scene: bpy.types.Scene | None, strip: Any, *, rendered: bool = True) -> None:
-    """Raise Failure if no sound can be generated for the strip, or, with `rendered`, if the strip can't be rendered."""
+    """Raise Failure if no sound can be generated for the strip, or, with `rendered`, if the strip can't be rendered.
+
+    Its files are checked by the background Blender, since they may be on a network drive that doesn't respond.
+    """
     if scene is None or strip is None:
         raise NoStrip("The strip no longer exists.")
     if not has_picture(strip):
@@ -186,23 +187,8 @@ def check(scene: bpy.types.Scene | None, strip: Any, *, rendered: bool = True) -
         text = f"“{strip.name}” isn't visible: its meta strip shows other frames."
         raise NotSeen(text)
     if rendered:
-        for part, first, end in isolate.dependencies(strip, visible.start, visible.end):
-            _check_files(strip, media_files.of_strip(part, first, end))
+        for part, _, _ in isolate.dependencies(strip, visible.start, visible.end):
             _check_part(strip, part)
-
-
-def _check_files(strip: Any, files: Sequence[Path]) -> None:
-    """Raise Failure if a part of the strip plays files and none of them exists. Gaps in a sequence are filled later."""
-    missing: list[Path] = []
-    for path in files:
-        try:
-            if not media_files.exists(path):
-                missing.append(path)
-        except OSError as fault:
-            what, way_out = f"“{strip.name}”: its file {path} can't be read", "or choose another in the strip's properties"
-            raise disk_failure(fault, what, way_out, reading=True) from fault
-    if missing and len(missing) == len(files):
-        raise MissingFile(f"“{strip.name}”: its file is missing: {missing[0]}")
 
 
 def _check_part(strip: Any, part: Any) -> None:

@@ -52,6 +52,7 @@ def addon() -> Any:
         "jobs.model.job",
         "jobs.model.run",
         "jobs.model.request",
+        "media.export",
         "media.sound",
         "service.eachlabs.mmaudio",
         "ui.operators",

@@ -149,16 +149,14 @@ def test_a_results_folder_that_is_not_writable_is_reported_before_anything_is_se
     requests_before = len(standin.requests())
     addon.preferences.results = "//mmaudio/deeper/down"
     try:
-        with pytest.raises(addon.failure.Failure) as caught:
-            edits.start(addon, strip)
+        (job,) = edits.generate(addon, strip)
     finally:
         addon.preferences.property_unset("results")
 
-    assert caught.value.code == "files"
-    assert MESSAGES[condition][0] in caught.value.message and str(results.path / "deeper" / "down") in caught.value.message
-    assert MESSAGES[condition][1] in caught.value.hint
+    assert (job.stage, job.error.code) == ("failed", "files")
+    assert MESSAGES[condition][0] in job.error.message and str(results.path / "deeper" / "down") in job.error.message
+    assert MESSAGES[condition][1] in job.error.hint
     assert [part.name for part in results.path.iterdir() if part.name != "filler"] == []
-    assert addon.session.current.runner.jobs == []
     assert len(standin.requests()) == requests_before
 
 

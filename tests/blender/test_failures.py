@@ -214,8 +214,9 @@ def run_operator(**options: Any) -> set[str]:
 
 
 def test_the_operator_raises_an_error_only_if_no_job_was_started(addon: Any, standin: StandIn, project: Path) -> None:
-    good, bad = edits.movie(project, frames=30, channel=2), edits.movie(project, frames=30, channel=4)
-    Path(bpy.path.abspath(bad.filepath)).unlink()
+    good = edits.movie(project, frames=30, channel=2)
+    no_camera: Any = bpy.data.scenes.new("no camera")
+    bad = edits.edit().strips.new_scene(name="bad", scene=no_camera, channel=4, frame_start=10)
 
     select(good, bad)
     assert run_operator() == {"FINISHED"}
@@ -223,7 +224,7 @@ def test_the_operator_raises_an_error_only_if_no_job_was_started(addon: Any, sta
     assert sorted(job.stage for job in jobs) == ["done", "failed"]
 
     select(bad)
-    with pytest.raises(RuntimeError, match="its file is missing"):
+    with pytest.raises(RuntimeError, match="which has no camera"):
         run_operator()
 
 

@@ -83,14 +83,14 @@ def test_a_results_folder_on_a_disconnected_drive_is_reported_before_anything_is
     requests_before = len(standin.requests())
     addon.preferences.results = str(project / "share" / below)
     try:
-        with dead_share(project / "share"), pytest.raises(addon.failure.Failure) as caught:
-            edits.start(addon, strip)
+        with dead_share(project / "share"):
+            (job,) = edits.generate(addon, strip)
     finally:
         addon.preferences.property_unset("results")
 
-    assert caught.value.code == "files"
-    assert GONE in caught.value.message and str(project / "share" / below) in caught.value.message
-    assert GONE_HINT in caught.value.hint and "choose another Results Folder" in caught.value.hint
+    assert (job.stage, job.error.code) == ("failed", "files")
+    assert GONE in job.error.message and str(project / "share" / below) in job.error.message
+    assert GONE_HINT in job.error.hint and "choose another Results Folder" in job.error.hint
     assert len(standin.requests()) == requests_before
 
 

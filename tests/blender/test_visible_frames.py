@@ -77,6 +77,8 @@ def test_a_clip_is_for_an_ordinary_screen_whatever_the_project_is_for(
 ) -> None:
     strip = edits.movie(project, frames=24, at=(10,), start=1)
     scene = bpy.context.scene
+    # Anything but the factory settings: the view transform is kept then, as it is for other displays.
+    scene.view_settings.use_curve_mapping = True
     plain = clip_of(addon, standin, project, strip)
     try:
         scene.display_settings.display_device = display

@@ -30,6 +30,7 @@ from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.runner import Runner
 from addon.jobs.work.services import Services
 from addon.jobs.work.state import JobState
+from addon.media.export import RenderOrder
 from addon.media.sound import Conformed, RunResult
 from addon.service.eachlabs import executions
 from addon.service.eachlabs.client import CreatePaths, EachlabsClient
@@ -214,6 +215,25 @@ def context_for(double: Double, folder: Path, how: str = "render") -> JobContext
     return JobContext(double.key, double.base_url, (sys.executable, str(RENDER_DOUBLE), how), folder / "work")
 
 
+def render_order(output: Path, *, strip: str = "Shot 1", frames: int = 4, export: str = "1") -> RenderOrder:
+    return RenderOrder(
+        blend="edit.blend",
+        scene="Scene",
+        whole_project=False,
+        strip=strip,
+        strip_first=1,
+        strip_frames=4,
+        first=0,
+        frames=frames,
+        output=str(output),
+        short_side_max=384,
+        long_side_max=1536,
+        whole_edit=False,
+        scenes_as_they_are=False,
+        export=export,
+    )
+
+
 def concatenate(
     results: Sequence[RunResult], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
 ) -> Conformed:
@@ -223,9 +243,9 @@ def concatenate(
     return Conformed(44_100, 0.0)
 
 
-def services_in(folder: Path, exports: int = 1) -> Services:
-    """Return services with their journal in `folder`. Close them with `journal.close`."""
-    return Services(Database.open(folder / "jobs.sqlite3"), exports)
+def services_in(folder: Path) -> Services:
+    """Return services with their journal in `folder`, to be closed."""
+    return Services(Database.open(folder / "jobs.sqlite3"))
 
 
 def run_job(job: Job, job_context: JobContext, *, cancel_when: Callable[[Job], bool] = lambda job: False) -> list[Job]:
@@ -242,5 +262,5 @@ def run_job(job: Job, job_context: JobContext, *, cancel_when: Callable[[Job], b
     try:
         Pipeline(JobState(job, publish, services.journal.save), job_context, stop, services).run()
     finally:
-        services.journal.close()
+        services.close()
     return versions

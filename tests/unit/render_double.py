@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Double of the background Blender: `render_double.py HOW …/render_clip.py -- REQUEST.json`. Ignores the script.
+"""Double of the background Blender: `render_double.py HOW`. Reads orders from standard input, as render_clip.py does.
 
-HOW is one of: render, write the clips; note, write them and print a note; refuse, fail as render_clip.py does; crash, exit
-as a crashed Blender does; nothing, write no file; hang, write one frame and wait. A strip named "bad" is always refused. The
-real Blender is used in tests/blender.
+HOW is one of: render, write the clips; note, write them and reply with a note; refuse, reply with an error; undecodable,
+reply with a file that can't be decoded; crash, exit as a crashed Blender does; nothing, exit without a word; grow, reply
+with much memory; hang, write one frame and wait. A strip named "bad" is always refused; "deadly" crashes.
+The real Blender is used in tests/blender.
 """
 
 import json
@@ -13,38 +14,44 @@ import threading
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 
-def main(how: str, request_file: Path) -> int:
-    request = json.loads(request_file.read_text(encoding="utf-8"))
-    log = request_file.parents[1] / "log.txt"
-    began = time.time()
+def main(how: str) -> int:
     if {"EACHLABS_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(os.environ):
         print("mmaudio: the key was passed on", flush=True)
         return 1
-    if how == "refuse" or request["strip"] == "bad":
-        print("Read blend: edit.blend\nmmaudio: no picture at frame 12\nBlender quit", flush=True)
-        return 1
-    if how == "crash":
-        print("Read blend: edit.blend\nError: out of memory at 0x7f", flush=True)
-        return 11
-    if how == "nothing":
-        return 0
+    for line in sys.stdin:
+        order = json.loads(line)
+        if how == "nothing":
+            return 0
+        if how == "crash" or order["strip"] == "deadly":
+            print("Read blend: edit.blend\nError: out of memory at 0x7f", flush=True)
+            return 11
+        print(f"mmaudio {json.dumps(_reply(how, order))}", flush=True)
+    return 0
+
+
+def _reply(how: str, order: dict[str, Any]) -> dict[str, Any]:
+    log = Path(order["output"]).parents[1] / "log.txt"
+    began = time.time()
+    if how == "refuse" or order["strip"] == "bad":
+        print("Read blend: edit.blend", flush=True)
+        return {"error": "no picture at frame 12"}
+    if how == "undecodable":
+        return {"undecodable": "“Shot 1” plays a movie that can't be decoded: clip.mov"}
     if how == "hang":
         log.write_text(str(os.getpid()))
-        print(f"Append frame {request['first']}", flush=True)
+        print(f"Append frame {order['first']}", flush=True)
         threading.Event().wait(120)
-    if how == "note":
-        print("mmaudio note " + json.dumps("2 images of “Shot\n1” were missing."), flush=True)
-    for number, clip_range in enumerate(request["ranges"]):
-        _write(Path(clip_range["output"]), clip_range["frames"])
-        print(f"mmaudio wrote {number}", flush=True)
+    _write(Path(order["output"]), order["frames"])
     with log.open("a") as lines:
-        lines.write(f"{began} {time.time()}\n")
-    return 0
+        lines.write(f"{began} {time.time()} {os.getpid()}\n")
+    notes = ["2 images of “Shot\n1” were missing."] if how == "note" else []
+    return {"notes": notes, "memory_mb": 3000 if how == "grow" else 100}
 
 
 def _write(target: Path, frames: int) -> None:
@@ -60,4 +67,4 @@ def _write(target: Path, frames: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[-1])))
+    sys.exit(main(sys.argv[1]))

@@ -238,7 +238,7 @@ def test_an_account_has_limits_of_its_own(tmp_path: Path) -> None:
     assert services.limits("a key").cap == 1
     assert services.limits("another key").cap == SLOTS_MAX
     assert may_fly(services.limits("another key"))
-    services.journal.close()
+    services.close()
 
 
 def test_what_was_refused_goes_before_what_came_later(limits: Limits, clock: Clock) -> None:

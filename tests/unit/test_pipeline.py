@@ -24,11 +24,21 @@ from addon.jobs.store.journal import Journal
 from addon.jobs.work import model_run
 from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.runner import WORKERS_MAX, Runner
-from addon.jobs.work.services import EXPORTS_MAX
 from addon.jobs.work.state import JobState
-from addon.media.export import ClipRange, ExportRequest, export_clips
+from addon.media.export import Exporter
 
-from .helpers import RENDER_DOUBLE, Double, cancel_all, context_for, drain_until, new_job, run_job, services_in, wait_until
+from .helpers import (
+    RENDER_DOUBLE,
+    Double,
+    cancel_all,
+    context_for,
+    drain_until,
+    new_job,
+    render_order,
+    run_job,
+    services_in,
+    wait_until,
+)
 
 WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
 
@@ -133,7 +143,7 @@ def test_an_unknown_status_is_polled_until_the_deadline(
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("refuse", "(exit status 1): no picture at frame 12"),
+        ("refuse", "The background render failed: no picture at frame 12"),
         ("crash", "(exit status 11): Error: out of memory"),
         ("nothing", "(exit status 0)"),
     ],
@@ -158,39 +168,24 @@ def rendering(job: Job) -> bool:
 def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: Path) -> None:
     """That one still writes for a moment, and may not have read its request yet."""
 
-    def export_request() -> ExportRequest:
-        clip = ClipRange(0, 4, str(tmp_path / "job" / "clip-000.mp4"))
-        return ExportRequest(
-            blend="edit.blend",
-            scene="Scene",
-            whole_project=False,
-            strip="Shot 1",
-            first=1,
-            frames=4,
-            ranges=[clip],
-            short_side_max=384,
-            long_side_max=1536,
-            whole_edit=False,
-            scenes_as_they_are=False,
-        )
+    exporter = Exporter()
+    clip = tmp_path / "job" / "clip-000.mp4"
 
-    def render(how: str, cancel: threading.Event) -> None:
-        export_clips(
-            export_request(), (sys.executable, str(RENDER_DOUBLE), how), lambda done, total: None, files.append, cancel
-        )
+    def render(how: str, cancel: threading.Event) -> list[int | None]:
+        order = render_order(clip, export=how)
+        command = (sys.executable, str(RENDER_DOUBLE), how)
+        return [exported.finished for exported in exporter.export([order], command, 2, cancel)]
 
-    files: list[int] = []
-    (tmp_path / "job").mkdir()
+    clip.parent.mkdir()
     end = threading.Event()
     with ThreadPoolExecutor() as threads:
         left = threads.submit(render, "hang", end)
         wait_until((tmp_path / "log.txt").is_file)
-        before = {path: path.read_bytes() for path in (tmp_path / "job").iterdir()}
-        render("render", threading.Event())
-        after = {path: path.read_bytes() for path in before}
+        assert render("render", threading.Event())[-1] == 0
         end.set()
+    exporter.close()
     assert isinstance(left.exception(), Cancelled)
-    assert (files, len(before), after) == ([0], 2, before)
+    assert [path.name for path in clip.parent.iterdir()] == [clip.name]
 
 
 def first_byte_gone(job: Job) -> bool:
@@ -265,18 +260,14 @@ def test_a_run_that_is_created_while_its_job_is_cancelled_is_cancelled_too(
     assert no_clip_left(double, tmp_path)
 
 
-def test_a_job_that_waits_for_the_export_slot_can_be_cancelled(double: Double, tmp_path: Path) -> None:
-    states: list[Job] = []
-    stop = Stop()
-
-    def publish(version: Job) -> None:
-        states.append(version)
-        stop.set()
-
-    services = services_in(tmp_path, exports=0)
-    state = JobState(new_job(tmp_path), publish, services.journal.save)
-    Pipeline(state, context_for(double, tmp_path), stop, services).run()
-    assert stages(states) == [Stage.QUEUED, Stage.CANCELLED]
+def test_a_job_that_waits_for_a_render_can_be_cancelled(runner: Runner, double: Double, tmp_path: Path) -> None:
+    job_context = context_for(double, tmp_path, "hang")
+    runner.add([new_job(tmp_path, "first"), new_job(tmp_path, "second")], job_context)
+    drain_until(runner, lambda: any(map(rendering, runner.jobs)))
+    (waiting,) = (job.id for job in runner.jobs if job.stage is Stage.QUEUED)
+    runner.cancel(waiting)
+    drain_until(runner, lambda: not runner.has_worker(waiting))
+    assert sorted(job.stage for job in runner.jobs) == [Stage.CANCELLED, Stage.EXPORTING]
     assert double.requests() == []
 
 
@@ -302,8 +293,8 @@ def test_renders_never_overlap_while_runs_do(runner: Runner, double: Double, tmp
     runner.add([new_job(tmp_path, f"Shot {number}") for number in range(4)], context_for(double, tmp_path))
     drain_until(runner, lambda: len(double.state()["runs"]) == 4)
     renders = [tuple(map(float, line.split())) for line in (tmp_path / "work" / "log.txt").read_text().splitlines()]
-    assert EXPORTS_MAX == 1
-    assert [later for (_, end), later in pairwise(renders) if later[0] < end] == []
+    assert [later for (_, end, _), later in pairwise(renders) if later[0] < end] == []
+    assert len({process for _, _, process in renders}) == 1
     assert len(renders) == double.state()["peak_concurrent"] == 4
     assert all(upload["live"] for upload in double.state()["uploads"])
 

@@ -171,7 +171,7 @@ def test_a_job_that_waits_for_its_call_can_be_cancelled_and_the_webhook_stops(
     assert hook.listening
     stop.set()
     thread.join(20)
-    services.journal.close()
+    services.close()
     assert (states[-1].stage, hook.listening) == (Stage.CANCELLED, False)
     assert len(double.state()["cancelled"]) == 1
 

@@ -30,6 +30,8 @@ class JobContext:
     """Where clips are uploaded, except for a job whose clip the artist has published."""
     webhook: Webhook | None = None
     """Receives the service's calls; without it runs are polled."""
+    render_processes: int = 1
+    """Background Blenders at once."""
     create_paths: CreatePaths = field(default_factory=dict[str, str])
 
     def folder(self, job_id: str) -> Path:

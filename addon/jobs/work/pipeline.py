@@ -6,12 +6,15 @@ Each step looks first at what is there already, so that a job continues where it
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, nullcontext
+import uuid
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 
 from ...failure import Cancelled, Failure, as_failure
-from ...media.export import ClipRange, ExportRequest, export_clips
+from ...media import folder
+from ...media.export import RenderOrder
 from ...media.sound import NoSound, RunResult, conform
 from ...service.eachlabs import mmaudio
 from ...service.eachlabs.client import check_base_url
@@ -106,55 +109,63 @@ class Pipeline:
             if unrendered:
                 waiting = [index for index in missing if index.window in unrendered]
                 with self.state.keeping_failures(waiting):
-                    self._render(unrendered, waiting, start)
+                    for window in self._rendered(unrendered, waiting):
+                        start(window)
         self._check_cancel()
 
-    def _render(self, windows: Sequence[int], waiting: Sequence[RunIndex], rendered: Callable[[int], None]) -> None:
-        """Render clips, unless the storage needs none. Wrong storage settings are found before the render, not after it."""
+    def _rendered(self, windows: Sequence[int], waiting: Sequence[RunIndex]) -> Iterator[int]:
+        """Render clips, and yield the window of each as soon as it is there.
+
+        The results folder and the storage's settings are checked before.
+        """
+        folder.check_results(self.job.request.folder, self.job.request.seconds)
         with self._connect(self._stop) as connections:
             needs_export = connections.storage.needs_export
-        if needs_export:
-            with self._services.export_slot(self._check_cancel):
-                self._export(windows, waiting, rendered)
+        if not needs_export:
+            yield from windows
             return
-        for window in windows:
-            rendered(window)
+        orders = self._render_orders(windows)
+        total = sum(order.frames for order in orders)
+        exporter, job_context = self._services.exporter, self._job_context
+        exporting = exporter.export(orders, job_context.blender, job_context.render_processes, self._stop)
+        with closing(exporting):
+            for number, exported in enumerate(exporting):
+                if number == 0:
+                    for index in waiting:
+                        self.state.change_run(index, stage=Stage.EXPORTING)
+                self.state.report(exported.frames, total, "frames")
+                if exported.notes:
+                    self.state.change(notes=tuple(dict.fromkeys((*self.job.notes, *exported.notes))))
+                if exported.finished is not None:
+                    yield windows[exported.finished]
 
-    def _export(self, windows: Sequence[int], waiting: Sequence[RunIndex], rendered: Callable[[int], None]) -> None:
+    def _render_orders(self, windows: Sequence[int]) -> list[RenderOrder]:
         request = self.job.request
-        ranges = [
-            ClipRange(
-                request.windows[window].first,
-                mmaudio.clip_frames(request.windows[window].duration, request.fps),
-                str(self._clips[window].file),
-            )
-            for window in windows
-        ]
-        export_request = ExportRequest(
+        template = RenderOrder(
             blend=str(request.snapshot.blend),
             scene=request.snapshot.scene,
             whole_project=request.snapshot.whole_project,
             strip=request.shown,
-            first=request.span.start,
-            frames=request.span.frames,
-            ranges=ranges,
+            strip_first=request.span.start,
+            strip_frames=request.span.frames,
+            first=0,
+            frames=0,
+            output="",
             short_side_max=mmaudio.SHORT_SIDE_MAX,
             long_side_max=mmaudio.LONG_SIDE_MAX,
             whole_edit=request.options.source is Source.TIMELINE,
             scenes_as_they_are=request.options.scenes_as_they_are,
+            export=uuid.uuid4().hex[:8],
         )
-        for index in waiting:
-            self.state.change_run(index, stage=Stage.EXPORTING)
-        self.state.report(0, sum(clip_range.frames for clip_range in ranges), "frames")
-        notes = export_clips(
-            export_request,
-            self._job_context.blender,
-            lambda done, total: self.state.report(done, total, "frames"),
-            lambda number: rendered(windows[number]),
-            self._stop,
-        )
-        if notes:
-            self.state.change(notes=tuple(dict.fromkeys((*self.job.notes, *notes))))
+        return [
+            replace(
+                template,
+                first=request.windows[window].first,
+                frames=mmaudio.clip_frames(request.windows[window].duration, request.fps),
+                output=str(self._clips[window].file),
+            )
+            for window in windows
+        ]
 
     def _generate_window(self, pool: WorkerPool, indexes: Sequence[RunIndex], connections: Connections) -> None:
         """Upload a window's clip if one of these runs needs it, and put the runs into the pool."""

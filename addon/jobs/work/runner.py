@@ -218,7 +218,7 @@ class Runner:
         for worker in self._workers.values():
             worker.thread.join(max(0.0, end - time.monotonic()))
         if self._services is not None:
-            self._services.journal.close()
+            self._services.close()
             self._services = None
         # A worker that is still alive keeps the old queue and the closed journal.
         self._reset()

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Render settings of a clip: size, colors, video format.
+
+Runs inside the background Blender (see `render_clip.py`), so it imports no other package of the add-on.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+import bpy
+
+from . import compat, isolate
+
+_SIDE_MIN = 16
+"""Smallest side in pixels that H.264 encoders and decoders accept."""
+_FACTORY_TRANSFORM = "AgX"
+_NEUTRAL_VIEW = {"look": "None", "exposure": 0.0, "gamma": 1.0, "use_curve_mapping": False, "use_white_balance": False}
+"""View settings besides the view transform, as Blender's factory settings have them: they change nothing."""
+
+
+def set_picture(render: Any, short_side_max: int, long_side_max: int) -> None:
+    """Scale by whole percent, as Blender does, and trim each side to an even number of pixels, as H.264 requires."""
+    short_side, long_side = sorted((render.resolution_x, render.resolution_y))
+    percent = max(1, min(100, short_side_max * 100 // short_side, long_side_max * 100 // long_side))
+    render.resolution_percentage = percent
+    for side in ("resolution_x", "resolution_y"):
+        # A side that would become too small gets a black border.
+        setattr(render, side, max(getattr(render, side), -(-_SIDE_MIN * 100 // percent)))
+        while int(getattr(render, side) * percent / 100) % 2:
+            setattr(render, side, getattr(render, side) - 1)
+    render.use_sequencer = True
+    render.use_border = False
+    render.use_multiview = False
+    render.use_stamp = False
+    render.dither_intensity = 0.0
+    render.frame_map_old = render.frame_map_new = 100
+
+
+def set_colors(scene: Any, dependencies: Iterable[isolate.StripRange]) -> None:
+    """Render for an sRGB display, whatever display the project is set to.
+
+    With Blender's factory settings, footage that is made for a display already is shown as it was shot: their view transform
+    AgX is for light as a 3D scene has it, would only gray the footage, and takes half of the time of the render.
+    """
+    display, view = scene.display_settings, scene.view_settings
+    if display.display_device != "sRGB":
+        transform = view.view_transform.split(" - ")[0]
+        display.display_device = "sRGB"
+        with contextlib.suppress(TypeError):
+            # Without a view transform of that name, Blender's choice for the display is kept.
+            view.view_transform = transform
+    elif (
+        view.view_transform == _FACTORY_TRANSFORM
+        and _is_neutral(scene)
+        and all(_is_display_referred(strip) for strip, _, _ in dependencies)
+    ):
+        view.view_transform = "Standard"
+
+
+def keeps_colors(scene: Any) -> bool:
+    """Return whether strips with colors of an sRGB display are shown with exactly these."""
+    display, view = scene.display_settings.display_device, scene.view_settings.view_transform
+    return bool(display == "sRGB" and view == "Standard" and _is_neutral(scene))
+
+
+def _is_neutral(scene: Any) -> bool:
+    same = [getattr(scene.view_settings, name) == value for name, value in _NEUTRAL_VIEW.items()]
+    return all(same) and scene.sequencer_colorspace_settings.name == "sRGB"
+
+
+def _is_display_referred(strip: Any) -> bool:
+    """Return whether the strip's own pixels are colors of a display rather than light of a scene."""
+    match strip.type:
+        case "MOVIE" | "IMAGE":
+            # Blender reads files of floats, such as OpenEXR, as linear light.
+            return bool(strip.colorspace_settings.name == "sRGB")
+        case "MOVIECLIP":
+            return strip.clip is None or bool(strip.clip.colorspace_settings.name == "sRGB")
+        case "SCENE":
+            return bool(strip.scene_input == "SEQUENCER")
+        case _:
+            return True
+
+
+def scale_quickly(edit: Any) -> None:
+    """Replace the AUTO filter, which picks a box filter that takes twice as long. The service scales the clip down again."""
+    for strip in edit.strips_all:
+        if getattr(strip, "transform", None) is not None and strip.transform.filter == "AUTO":
+            strip.transform.filter = "BILINEAR"
+
+
+def scale_nested_edits(percent: int) -> None:
+    """Set the percentage of scenes whose edit a scene strip shows. Blender scales that edit by its own percentage."""
+    for scene in bpy.data.scenes:
+        strips: Any = scene.sequence_editor.strips_all if scene.sequence_editor else ()
+        for strip in strips:
+            if strip.type == "SCENE" and strip.scene_input == "SEQUENCER" and strip.scene is not None:
+                strip.scene.render.resolution_percentage = percent
+
+
+def set_video_format(render: Any) -> None:
+    compat.set_video_output(render.image_settings)
+    render.image_settings.color_management = "FOLLOW_SCENE"
+    render.image_settings.color_mode, render.image_settings.color_depth = "RGB", "8"
+    render.use_file_extension = False
+    render.use_overwrite = True
+    ffmpeg = render.ffmpeg
+    ffmpeg.format = "MPEG4"
+    ffmpeg.codec = "H264"
+    ffmpeg.audio_codec = "NONE"
+    ffmpeg.constant_rate_factor = "MEDIUM"
+    # The encoder's fastest preset: the upload grows by half, which takes less time than is saved.
+    ffmpeg.ffmpeg_preset = "REALTIME"
+    # Few keyframes: the clip is read from start to end, and Blender's default of one in 12 makes it half as large again.
+    ffmpeg.gopsize = 250
+    ffmpeg.use_max_b_frames = False
+    ffmpeg.use_autosplit = False
+
+
+def use_workbench() -> None:
+    """Render 3D scenes with Workbench. The model needs motion, not light, and EEVEE or Cycles would take minutes a frame."""
+    for scene in bpy.data.scenes:
+        render: Any = scene.render
+        render.engine = "BLENDER_WORKBENCH"
