@@ -1,12 +1,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Virtual clock, on which several threads can wait for hours without taking any time."""
+"""Clocks that are faster than this machine's, so that no test waits for as long as the add-on does."""
 
 import heapq
 import threading
 from collections.abc import Callable, Sequence
 
+from addon.service.net.clock import Clock
 
-class Clock:
+
+class FastClock(Clock):
+    """Clock that is `speed` times as fast as this machine's. All waits keep their proportions."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+
+    def now(self) -> float:
+        return super().now() * self._speed
+
+    def wait(self, seconds: float, event: threading.Event) -> bool:
+        return super().wait(seconds / self._speed, event)
+
+
+class InstantClock(Clock):
+    """Clock whose waits end at once. They are recorded and advance `now`."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+
+    def now(self) -> float:
+        return super().now() + sum(self.waited)
+
+    def wait(self, seconds: float, event: threading.Event) -> bool:
+        self.waited.append(seconds)
+        return event.is_set()
+
+
+class ThreadsClock:
     """Clock that advances when all threads wait: then the thread that waits for the earliest time continues.
 
     Only one thread runs at a time, so each test has the same sequence of events.

@@ -17,7 +17,6 @@ from typing import Any
 import av
 import numpy as np
 
-from addon.failure import Cancelled
 from addon.jobs.model.job import Job
 from addon.jobs.model.request import Options, Request, Snapshot, Span
 from addon.jobs.model.run import RunIndex
@@ -36,13 +35,18 @@ from addon.service.eachlabs import executions
 from addon.service.eachlabs.client import CreatePaths, EachlabsClient
 from addon.service.eachlabs.mmaudio import Settings, run_input
 from addon.service.eachlabs.responses import Prediction
+from addon.service.net.clock import Clock
 from addon.service.net.transport import Transport
 from addon.service.storage import Published, Storage, check
 from addon.service.storage.eachlabs import EachlabsConfig
 from tests.standin.client import StandIn
 
+from .clock import FastClock, InstantClock
+
 RENDER_DOUBLE = Path(__file__).with_name("render_double.py")
 RUN_SECONDS = 0.05
+FAST = FastClock(25)
+"""Clock of jobs that are tested: a run of RUN_SECONDS is polled every 0.02 seconds."""
 
 
 class FreeSlot:
@@ -105,6 +109,7 @@ class Double(StandIn):
         self.clear_history()
         # State that would affect the next test: active runs, and the count of create calls a minute.
         self.set(run_seconds=RUN_SECONDS, concurrent=10, runs={}, cancelled=[], peak_concurrent=0, refused=0, _creates=[])
+        self.set(minute=60.0)
         self.set(create_form="slash", other_form=404, location="absolute")
         self.set_outbound(tunnels={}, storages=[], retry_delay=0.01)
 
@@ -122,19 +127,12 @@ no_callbacks = (_ignore, _ignore)
 
 
 class InstantTransport(Transport):
-    """Transport whose waits end at once. They are recorded, advance `now` and raise Cancelled after a cancel."""
+    """Transport whose waits end at once. They are recorded."""
 
     def __init__(self, cancel: threading.Event | None = None, *, loopback_allowed: bool = True) -> None:
-        super().__init__(cancel or threading.Event(), loopback_allowed=loopback_allowed)
-        self.waited: list[float] = []
-
-    def now(self) -> float:
-        return super().now() + sum(self.waited)
-
-    def wait(self, seconds: float) -> None:
-        self.waited.append(seconds)
-        if self.cancel.is_set():
-            raise Cancelled
+        clock = InstantClock()
+        super().__init__(cancel or threading.Event(), loopback_allowed=loopback_allowed, clock=clock)
+        self.waited = clock.waited
 
 
 def check_storage(storage: Storage, transport: Transport) -> str:
@@ -210,9 +208,10 @@ def new_job(
     )
 
 
-def context_for(double: Double, folder: Path, how: str = "render") -> JobContext:
+def context_for(double: Double, folder: Path, how: str = "render", clock: Clock = FAST) -> JobContext:
     """Return a context whose clips are rendered by render_double.py in the mode `how`."""
-    return JobContext(double.key, double.base_url, (sys.executable, str(RENDER_DOUBLE), how), folder / "work")
+    render = (sys.executable, str(RENDER_DOUBLE), how)
+    return JobContext(double.key, double.base_url, render, folder / "work", clock=clock)
 
 
 def render_order(output: Path, *, strip: str = "Shot 1", frames: int = 4, export: str = "1") -> RenderOrder:

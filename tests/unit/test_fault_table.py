@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tests of the fault table: each row is a whole job against the double, over real sockets, with one fault.
 
-Only waits take no time, and Blender's `aud` is replaced: a result counts as audible if PyAV finds sound in it. Outcomes are
+Waits are short, and Blender's `aud` is replaced: a result counts as audible if PyAV finds sound in it. Outcomes are
 read from the state of the double.
 """
 
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,17 +16,17 @@ import av
 import pytest
 from av.error import FFmpegError
 
-from addon.jobs.limits import Limits
 from addon.jobs.model.job import Job
 from addon.jobs.model.run import Stage
-from addon.jobs.work import context, model_run, pipeline
-from addon.jobs.work import services as work_services
+from addon.jobs.work import pipeline
+from addon.jobs.work.context import JobContext
 from addon.media.sound import Conformed, NoSound, RunResult
 from addon.service.eachlabs.results import download
 from addon.service.net.deadline import Bounds
 
+from .clock import FastClock
 from .fault_table import DONE, ROWS, Row
-from .helpers import Double, InstantTransport, Service, context_for, new_job, run_job, wait_for_success
+from .helpers import FAST, Double, InstantTransport, Service, context_for, new_job, run_job, wait_for_success
 from .raw_server import Authority, forward_to, proxy_by_name, raw_server
 
 STRIP = "Shot 1"
@@ -64,32 +62,14 @@ def keep_sound(
 
 # An endless response is rejected at this size.
 BOUNDS = Bounds(file_bytes_max=8 * 1024**2)
-# Short timeouts, for those that use the real clock.
+FASTEST = FastClock(300)
+# Short timeouts of requests, which last as long by any clock.
 SHORT = replace(BOUNDS, read_seconds=0.5, response_seconds=1.0, bytes_per_second_min=1e9)
 
 
-class RequestBounds:
-    """The bounds of requests that begin from now on."""
-
-    bounds = BOUNDS
-
-
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> RequestBounds:
-    waited: list[float] = []
-    clock = RequestBounds()
-
-    def transport(cancel: threading.Event, *, loopback_allowed: bool) -> InstantTransport:
-        """Create a transport whose waits advance the clock of the limits."""
-        made = InstantTransport(cancel, loopback_allowed=loopback_allowed)
-        made.waited = waited
-        made.bounds = clock.bounds
-        return made
-
-    monkeypatch.setattr(context, "Transport", transport)
-    monkeypatch.setattr(work_services, "Limits", lambda: Limits(lambda: time.monotonic() + sum(waited)))
+def without_aud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "conform", keep_sound)
-    return clock
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +101,12 @@ def public_address(
             double.set(files_url=files_url)
 
 
-def attempt(job: Job, double: Double, folder: Path, clip: Path, base_url: str) -> Job:
+def attempt(job: Job, clip: Path, job_context: JobContext) -> Job:
     """Run the job to its end. Its clip exists, so nothing may be rendered."""
-    work = folder / "work" / job.id
+    work = job_context.folder(job.id)
     work.mkdir(parents=True, exist_ok=True)
     shutil.copy(clip, work / "clip-000.mp4")
-    return run_job(job, replace(context_for(double, folder, "refuse"), base_url=base_url))[-1]
+    return run_job(job, job_context)[-1]
 
 
 def retried(job: Job) -> Job:
@@ -170,24 +150,19 @@ def test_a_paid_result_arrives_once_despite(
     *,
     row: Row,
     request: pytest.FixtureRequest,
-    clock: RequestBounds,
     double: Double,
     service: Service,
     transport: InstantTransport,
     large_clip: Path,
     tmp_path_factory: pytest.TempPathFactory,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     base_url = request.getfixturevalue("public_address") if row.public else double.base_url
     for order in row.orders:
         double.inject(**order)
-    with monkeypatch.context() as soon:
-        if row.short_timeouts:
-            soon.setattr(clock, "bounds", SHORT)
-        if row.ends == "run_timeout":
-            soon.setattr(model_run, "_WAIT_MAX_SECONDS", 0.3)
-        end = attempt(new_job(tmp_path, STRIP), double, tmp_path, large_clip, base_url)
+    bounds, clock = (SHORT, FAST) if row.short_timeouts else (BOUNDS, FASTEST)
+    job_context = replace(context_for(double, tmp_path, "refuse", clock), base_url=base_url, bounds=bounds)
+    end = attempt(new_job(tmp_path, STRIP), large_clip, job_context)
     assert {order["at"] for order in row.orders} <= set(double.state()["triggered"])
     assert len(double.state()["runs"]) == row.created
     if row.ends != DONE:
@@ -195,7 +170,7 @@ def test_a_paid_result_arrives_once_despite(
         # A file gets its name when it is complete, so a failed download leaves none.
         assert {path.name for path in (tmp_path / "work").rglob("*")} <= {end.id, "clip-000.mp4"}
         double.clear_faults()
-        end = attempt(retried(end), double, tmp_path, large_clip, base_url)
+        end = attempt(retried(end), large_clip, replace(job_context, bounds=BOUNDS))
     assert (end.stage, end.error) == (Stage.PLACING, None)
     (take,) = end.takes
     assert take.file is not None

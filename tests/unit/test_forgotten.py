@@ -2,7 +2,6 @@
 """Tests of runs that the service no longer knows, and of deleted results: when they are given up, and what a retry does."""
 
 import json
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,11 +16,12 @@ from addon.failure import Failure
 from addon.jobs.model.job import Job
 from addon.jobs.model.run import Run, RunIndex, Stage
 from addon.jobs.store.job_json import from_bytes, to_bytes
-from addon.jobs.work import context, model_run
 from addon.jobs.work.connections import account_of
+from addon.jobs.work.context import JobContext
 from addon.service.eachlabs import executions, mmaudio
 from addon.service.eachlabs.client import EachlabsClient
 
+from .clock import FastClock
 from .helpers import Double, InstantTransport, context_for, new_job, run_job, wait_until
 
 ALWAYS = 10_000
@@ -29,16 +29,11 @@ FIRST = RunIndex(0, 0)
 HOUR, DAY = 3600.0, 24 * 3600.0
 ONE = "about $0.005"
 
-pytestmark = pytest.mark.usefixtures("without_aud", "without_waiting")
+pytestmark = pytest.mark.usefixtures("without_aud")
 
 
-@pytest.fixture
-def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    def transport(cancel: threading.Event, *, loopback_allowed: bool) -> InstantTransport:
-        return InstantTransport(cancel, loopback_allowed=loopback_allowed)
-
-    monkeypatch.setattr(context, "Transport", transport)
-    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
+def fast_context(double: Double, folder: Path) -> JobContext:
+    return context_for(double, folder, clock=FastClock(200))
 
 
 def requested_at(double: Double, folder: Path, *, age: float = HOUR, **options: Any) -> Job:
@@ -47,7 +42,7 @@ def requested_at(double: Double, folder: Path, *, age: float = HOUR, **options: 
     if "takes" in options:
         # Until all are created: after the first failure no further run is.
         double.inject("get", "stall", seconds=0.5, times=options["takes"])
-    job = run_job(new_job(folder, **options), context_for(double, folder))[-1]
+    job = run_job(new_job(folder, **options), fast_context(double, folder))[-1]
     double.clear_faults()
     assert (job.stage, job.error and job.error.code) == (Stage.FAILED, "bad_key")
     assert all(run.prediction_id for run in job.runs)
@@ -63,7 +58,7 @@ def forget_runs(double: Double) -> None:
 def retried(job: Job, double: Double, folder: Path, **changes: Any) -> Job:
     """Run the job that Retry starts, see `generation.retry`."""
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None) if job.paid else Job.new(job.request)
-    return run_job(again, replace(context_for(double, folder), **changes))[-1]
+    return run_job(again, replace(fast_context(double, folder), **changes))[-1]
 
 
 def only(job: Job) -> Run:
@@ -186,7 +181,7 @@ def test_for_an_old_run_only_the_days_around_it_are_listed(monkeypatch: pytest.M
 
 
 def test_an_endless_list_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executions, "_LIST_PAGES_MAX", 2)
+    monkeypatch.setattr(executions, "LIST_PAGES_MAX", 2)
     with pytest.raises(Failure, match="too many runs"):
         asked("e", 0.0, DAY, monkeypatch)
 
@@ -209,7 +204,7 @@ def test_a_run_of_another_key_or_url_is_not_given_up(double: Double, tmp_path: P
 def test_a_lost_create_call_of_another_key_or_url_is_not_repeated(double: Double, tmp_path: Path) -> None:
     double.inject("create", "drop", carried_out=True)
     double.inject("executions", "status", status=503, body="{}", times=ALWAYS)
-    job = run_job(new_job(tmp_path), context_for(double, tmp_path))[-1]
+    job = run_job(new_job(tmp_path), fast_context(double, tmp_path))[-1]
     double.clear_faults()
     assert code_of(job) == "unsettled"
     double.inject("executions", "status", status=200, body='{"executions": []}', times=ALWAYS)
@@ -218,7 +213,7 @@ def test_a_lost_create_call_of_another_key_or_url_is_not_repeated(double: Double
     wait_until(lambda: double.state()["runs"][0]["status"] == "success")
     stays = run_job(
         replace(end, stage=Stage.QUEUED),
-        replace(context_for(double, tmp_path), base_url=by_other_name(double)),
+        replace(fast_context(double, tmp_path), base_url=by_other_name(double)),
         cancel_when=lambda state: only(state).stage is Stage.PREDICTING,
     )[-1]
     assert (stays.stage, stays.paid) == (Stage.CANCELLED, True)
@@ -318,7 +313,7 @@ def test_the_expected_price_is_that_of_a_run_of_five_seconds() -> None:
 
 def test_a_cancel_before_the_create_call_searches_no_run(double: Double, tmp_path: Path) -> None:
     end = run_job(
-        new_job(tmp_path), context_for(double, tmp_path), cancel_when=lambda job: only(job).requested_at is not None
+        new_job(tmp_path), fast_context(double, tmp_path), cancel_when=lambda job: only(job).requested_at is not None
     )[-1]
     assert (end.stage, end.paid, double.state()["runs"]) == (Stage.CANCELLED, False, [])
     assert double.requests("GET", "/v1/executions") == []

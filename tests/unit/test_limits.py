@@ -19,14 +19,14 @@ from addon.jobs.work.create_retries import CreateRetries
 from addon.service.eachlabs.errors import RateLimited
 from addon.service.net.transport import Transport
 
-from .clock import Clock
+from .clock import ThreadsClock
 from .helpers import services_in
 
 
 class Service:
     """Takes a run where fewer than `cap` are in flight; notes when."""
 
-    def __init__(self, clock: Clock, cap: int) -> None:
+    def __init__(self, clock: ThreadsClock, cap: int) -> None:
         self.clock = clock
         self.cap = cap
         self.in_flight = 0
@@ -62,7 +62,7 @@ def refusal(retry_after: float = 0.0) -> RateLimited:
 class Timer:
     """The part of a Transport that waits, by a test's clock."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: ThreadsClock) -> None:
         self.now, self.wait = clock, clock.wait
 
 
@@ -96,12 +96,12 @@ def fly_all(limits: Sequence[Limits], service: Service, runs: int, threads: int 
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ThreadsClock:
+    return ThreadsClock()
 
 
 @pytest.fixture
-def limits(clock: Clock) -> Limits:
+def limits(clock: ThreadsClock) -> Limits:
     return Limits(clock)
 
 
@@ -142,7 +142,7 @@ def refuse(slot: Slot, retry_after: float = 0.0) -> None:
 
 
 @pytest.mark.parametrize("cap", [2, 5, SLOTS_MAX])
-def test_a_batch_of_200_goes_through_any_cap_and_no_run_is_refused_often(cap: int, limits: Limits, clock: Clock) -> None:
+def test_a_batch_of_200_goes_through_any_cap_and_no_run_is_refused_often(cap: int, limits: Limits, clock: ThreadsClock) -> None:
     service, began = Service(clock, cap), clock()
     fly_all([limits], service, 200)
     minutes = (clock() - began) / 60
@@ -158,7 +158,7 @@ def test_a_batch_of_200_goes_through_any_cap_and_no_run_is_refused_often(cap: in
 
 
 @pytest.mark.parametrize("cap", [2, SLOTS_MAX])
-def test_between_three_blenders_the_service_arbitrates(cap: int, clock: Clock) -> None:
+def test_between_three_blenders_the_service_arbitrates(cap: int, clock: ThreadsClock) -> None:
     """None gives up, and each gets its share while the others have a long batch."""
     service, began = Service(clock, cap), clock()
     blenders = [Limits(clock) for _ in range(3)]
@@ -176,7 +176,7 @@ def test_between_three_blenders_the_service_arbitrates(cap: int, clock: Clock) -
     assert clock() - began <= 180 * 6 / cap * 2
 
 
-def test_a_cap_that_is_lifted_is_found_out_a_slot_a_minute(limits: Limits, clock: Clock) -> None:
+def test_a_cap_that_is_lifted_is_found_out_a_slot_a_minute(limits: Limits, clock: ThreadsClock) -> None:
     service = Service(clock, 2)
     fly_all([limits], service, 40)
     assert limits.cap <= 3
@@ -187,7 +187,7 @@ def test_a_cap_that_is_lifted_is_found_out_a_slot_a_minute(limits: Limits, clock
     assert clock() - began < (SLOTS_MAX + 2) * RECOVERY_SECONDS
 
 
-def test_while_another_machine_has_all_slots_one_run_at_a_time_is_tried(limits: Limits, clock: Clock) -> None:
+def test_while_another_machine_has_all_slots_one_run_at_a_time_is_tried(limits: Limits, clock: ThreadsClock) -> None:
     service = Service(clock, 2)
     service.in_flight = 2
 
@@ -200,7 +200,7 @@ def test_while_another_machine_has_all_slots_one_run_at_a_time_is_tried(limits: 
     assert sum(service.refusals.values()) <= 1 + 60.0 / HOLD_SECONDS[0]
 
 
-def test_calls_begin_one_by_one_and_more_after_each_that_is_not_refused(limits: Limits, clock: Clock) -> None:
+def test_calls_begin_one_by_one_and_more_after_each_that_is_not_refused(limits: Limits, clock: ThreadsClock) -> None:
     def entered(slots: int) -> ExitStack:
         """So many slots whose create calls are under way; no further one may begin."""
         stack = ExitStack()
@@ -222,7 +222,7 @@ def test_calls_begin_one_by_one_and_more_after_each_that_is_not_refused(limits: 
 
 
 @pytest.mark.parametrize(("in_the_air", "cap"), [(5, 5), (2, 2), (1, 1), (0, 1)])
-def test_a_refusal_lowers_the_cap_to_what_is_in_flight(in_the_air: int, cap: int, limits: Limits, clock: Clock) -> None:
+def test_a_refusal_lowers_the_cap_to_what_is_in_flight(in_the_air: int, cap: int, limits: Limits, clock: ThreadsClock) -> None:
     with in_flight(limits, in_the_air), limits.slot(no_wait) as slot:
         refuse(slot)
         assert limits.cap == cap
@@ -241,7 +241,7 @@ def test_an_account_has_limits_of_its_own(tmp_path: Path) -> None:
     services.close()
 
 
-def test_what_was_refused_goes_before_what_came_later(limits: Limits, clock: Clock) -> None:
+def test_what_was_refused_goes_before_what_came_later(limits: Limits, clock: ThreadsClock) -> None:
     with ExitStack() as stack:
         stack.enter_context(in_flight(limits, 1))
         refused = stack.enter_context(limits.slot(no_wait))
@@ -257,7 +257,7 @@ def test_what_was_refused_goes_before_what_came_later(limits: Limits, clock: Clo
     assert may_fly(limits)
 
 
-def test_a_refused_run_takes_no_slot_while_it_backs_off(limits: Limits, clock: Clock) -> None:
+def test_a_refused_run_takes_no_slot_while_it_backs_off(limits: Limits, clock: ThreadsClock) -> None:
     with limits.slot(no_wait) as refused:
         refuse(refused)
         clock.now += HOLD_SECONDS[0]
@@ -265,7 +265,7 @@ def test_a_refused_run_takes_no_slot_while_it_backs_off(limits: Limits, clock: C
 
 
 @pytest.mark.parametrize(("asked", "held"), [(0.0, 1.0), (7.5, 7.5), (1e9, 60.0), (float("nan"), 1.0)])
-def test_nobody_creates_before_the_time_that_was_asked_for(asked: float, held: float, limits: Limits, clock: Clock) -> None:
+def test_nobody_creates_before_the_time_that_was_asked_for(asked: float, held: float, limits: Limits, clock: ThreadsClock) -> None:
     with limits.slot(no_wait) as slot:
         refuse(slot, asked)
         with limits.slot(no_wait, in_flight=True) as found:
@@ -281,7 +281,7 @@ def test_nobody_creates_before_the_time_that_was_asked_for(asked: float, held: f
 # 100 create calls a minute
 
 
-def test_no_minute_has_more_than_100_creates_however_long_they_take(limits: Limits, clock: Clock) -> None:
+def test_no_minute_has_more_than_100_creates_however_long_they_take(limits: Limits, clock: ThreadsClock) -> None:
     service, began = Service(clock, SLOTS_MAX), clock()
     left = iter([f"run {number}" for number in range(350)])
 
@@ -298,7 +298,7 @@ def test_no_minute_has_more_than_100_creates_however_long_they_take(limits: Limi
     assert 180 < clock() - began < 250
 
 
-def test_a_create_counts_until_a_minute_after_its_end(limits: Limits, clock: Clock) -> None:
+def test_a_create_counts_until_a_minute_after_its_end(limits: Limits, clock: ThreadsClock) -> None:
     with limits.slot(no_wait) as slot, slot.creating():
         clock.now += 50.0
     for _ in range(CREATES_MAX - 1):
@@ -310,7 +310,7 @@ def test_a_create_counts_until_a_minute_after_its_end(limits: Limits, clock: Clo
     assert may_fly(limits)
 
 
-def test_a_create_whose_response_does_not_come_counts_for_as_long(limits: Limits, clock: Clock) -> None:
+def test_a_create_whose_response_does_not_come_counts_for_as_long(limits: Limits, clock: ThreadsClock) -> None:
     assert may_fly(limits)
     clock.now += CREATES_SECONDS + 1
     with limits.slot(no_wait) as slot, slot.creating():

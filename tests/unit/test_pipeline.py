@@ -21,12 +21,12 @@ from addon.jobs.model.job import Job
 from addon.jobs.model.run import Run, Stage
 from addon.jobs.store import job_json
 from addon.jobs.store.journal import Journal
-from addon.jobs.work import model_run
 from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.runner import WORKERS_MAX, Runner
 from addon.jobs.work.state import JobState
 from addon.media.export import Exporter
 
+from .clock import FastClock
 from .helpers import (
     RENDER_DOUBLE,
     Double,
@@ -41,12 +41,6 @@ from .helpers import (
 )
 
 WAY = [Stage.QUEUED, Stage.EXPORTING, Stage.UPLOADING, Stage.PREDICTING, Stage.DOWNLOADING, Stage.PLACING]
-
-
-@pytest.fixture(autouse=True)
-def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll more frequently, since runs are shorter here than real ones."""
-    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 def only(job: Job) -> Run:
@@ -125,12 +119,9 @@ def test_a_run_that_fails_names_the_strip_and_the_reason(
     assert no_clip_left(double, tmp_path)
 
 
-def test_an_unknown_status_is_polled_until_the_deadline(
-    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model_run, "_WAIT_MAX_SECONDS", 0.2)
+def test_an_unknown_status_is_polled_until_the_deadline(double: Double, tmp_path: Path) -> None:
     double.inject("run", "respond", body={"status": "pondering"})
-    end = run_job(new_job(tmp_path), context_for(double, tmp_path))[-1]
+    end = run_job(new_job(tmp_path), context_for(double, tmp_path, clock=FastClock(4000)))[-1]
     assert end.error is not None
     assert end.error.code == "run_timeout"
     assert "pondering" in end.error.message

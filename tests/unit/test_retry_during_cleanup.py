@@ -7,7 +7,6 @@ import pytest
 
 from addon.jobs.model.job import Job
 from addon.jobs.model.run import Run, Stage
-from addon.jobs.work import model_run
 from addon.jobs.work.runner import Runner
 from addon.service.eachlabs import mmaudio
 
@@ -17,11 +16,6 @@ pytestmark = pytest.mark.usefixtures("without_aud")
 
 SLOW = 0.6
 """Timeout for a slow response."""
-
-
-@pytest.fixture(autouse=True)
-def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 def only(runner: Runner) -> Job:

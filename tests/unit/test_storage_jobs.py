@@ -16,7 +16,6 @@ import requests
 
 from addon.jobs.model.job import Job
 from addon.jobs.model.run import Stage
-from addon.jobs.work import model_run
 from addon.jobs.work.context import JobContext
 from addon.jobs.work.runner import Runner
 from addon.service.eachlabs.client import EachlabsClient
@@ -32,12 +31,6 @@ from .helpers import Double, context_for, new_job, run_job, wait_until
 from .servers import BUCKET, Reply, S3Server, Scripted, Seen, files_for_anyone, rclone
 
 pytestmark = pytest.mark.usefixtures("without_aud")
-
-
-@pytest.fixture(autouse=True)
-def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll more frequently, since runs are shorter here than real ones."""
-    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 def context_with(double: Double, folder: Path, storage: StorageConfig, how: str = "render") -> JobContext:

@@ -17,7 +17,6 @@ from addon.jobs.limits import SLOTS_MAX
 from addon.jobs.model.job import Job
 from addon.jobs.model.request import Options
 from addon.jobs.model.run import Stage
-from addon.jobs.work import model_run
 from addon.service.eachlabs.mmaudio import LONGEST_SECONDS, Settings, clip_frames, windows
 
 from .helpers import Double, context_for, new_job, run_job
@@ -25,12 +24,6 @@ from .helpers import Double, context_for, new_job, run_job
 RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(50), Fraction(60)]
 LONG = 24 * 20
 """Frames of 20 s at 24 a second, which have three windows."""
-
-
-@pytest.fixture(autouse=True)
-def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll more frequently, since runs are shorter here than real ones."""
-    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.02)
 
 
 @pytest.mark.parametrize("fps", RATES, ids=str)

@@ -18,15 +18,17 @@ from addon.jobs.work.context import JobContext
 from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.state import JobState
 from addon.service.eachlabs.webhook import Webhook, WebhookConfig
+from addon.service.net.clock import CLOCK, Clock
 
+from .clock import FastClock
 from .helpers import Double, context_for, new_job, run_job, services_in, wait_until
 from .servers import free_ports
 
 pytestmark = pytest.mark.usefixtures("without_aud")
 
 HOST = "hook.studio.example"
-NEVER = 600.0
-"""Poll interval that is longer than any test, so that a job that ends was called."""
+POLL_SECONDS = 10.0
+"""Poll interval while a call is expected. It is longer than a run here, so a job that ends before was called."""
 
 
 @pytest.fixture
@@ -38,8 +40,8 @@ def hook(double: Double) -> Iterator[Webhook]:
     hook.stop()
 
 
-def context_with(double: Double, folder: Path, hook: Webhook) -> JobContext:
-    return replace(context_for(double, folder), webhook=hook)
+def context_with(double: Double, folder: Path, hook: Webhook, clock: Clock = CLOCK) -> JobContext:
+    return replace(context_for(double, folder, clock=clock), webhook=hook)
 
 
 def polls(double: Double) -> int:
@@ -48,14 +50,13 @@ def polls(double: Double) -> int:
 
 @pytest.mark.parametrize("takes", [1, 3])
 def test_after_a_call_the_run_is_polled_at_once(
-    takes: int, hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    takes: int, hook: Webhook, double: Double, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     double.set(run_seconds=0.6)
     began = time.monotonic()
     end = run_job(new_job(tmp_path, takes=takes), context_with(double, tmp_path, hook))[-1]
     assert (end.stage, end.error, end.note) == (Stage.PLACING, None, "")
-    assert time.monotonic() - began < NEVER / 10
+    assert time.monotonic() - began < POLL_SECONDS
     assert {call["status"] for call in double.state()["webhook_calls"]} == {204}
     assert polls(double) == 2 * takes, "once when it was created, once when it was called"
     assert not hook.listening
@@ -63,9 +64,8 @@ def test_after_a_call_the_run_is_polled_at_once(
 
 @pytest.mark.parametrize("order", [{"do": "twice"}, {"do": "late", "seconds": 0.5}], ids=lambda order: order["do"])
 def test_a_repeated_or_late_call_ends_one_wait(
-    order: dict[str, Any], hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    order: dict[str, Any], hook: Webhook, double: Double, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     double.set(run_seconds=0.6)
     double.inject("webhook", **order)
     end = run_job(new_job(tmp_path), context_with(double, tmp_path, hook))[-1]
@@ -76,12 +76,11 @@ def test_a_repeated_or_late_call_ends_one_wait(
 
 @pytest.mark.parametrize("do", ["never", "wrong_secret", "unknown_run"])
 def test_without_a_valid_call_the_run_is_polled_less_frequently(
-    do: str, hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    do: str, hook: Webhook, double: Double, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", 0.5)
     double.set(run_seconds=1.2)
     double.inject("webhook", do)
-    end = run_job(new_job(tmp_path), context_with(double, tmp_path, hook))[-1]
+    end = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, FastClock(20)))[-1]
     assert (end.stage, end.error) == (Stage.PLACING, None)
     assert 2 < polls(double) <= 5
     assert not hook.listening
@@ -93,25 +92,21 @@ def test_polls_with_a_webhook_are_less_frequent() -> None:
 
 
 def test_a_call_that_comes_too_early_does_not_end_the_run(
-    hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hook: Webhook, double: Double, tmp_path: Path
 ) -> None:
     """The call comes while the run is active: the poll shows that, and polling continues as without a webhook."""
-    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
-    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.05)
     double.set(run_seconds=1.0)
     double.inject("webhook", "early")
-    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook))
+    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, FastClock(10)))
     assert states[-1].stage is Stage.PLACING
     assert polls(double) > 3
 
 
 def test_progress_continues_while_waiting_for_a_call(
-    hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hook: Webhook, double: Double, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
-    monkeypatch.setattr(model_run, "_POLL_SECONDS", 0.1)
     double.set(run_seconds=1.0)
-    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook))
+    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, FastClock(5)))
     told = {state.progress.done for state in states if state.stage is Stage.PREDICTING and state.progress}
     assert len(told) > 4
 
@@ -145,21 +140,21 @@ def test_a_job_whose_webhook_was_stopped_polls_without_a_note(
 
 
 def test_a_run_that_was_created_before_is_polled_as_without_a_webhook(
-    hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hook: Webhook, double: Double, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     double.set(run_seconds=0.6)
     double.inject("get", "status", status=400, body="{}")
     failed = run_job(new_job(tmp_path), context_for(double, tmp_path))[-1]
     assert failed.runs[0].prediction_id
+    began = time.monotonic()
     end = run_job(replace(failed, stage=Stage.QUEUED, error=None), context_with(double, tmp_path, hook))[-1]
+    assert time.monotonic() - began < POLL_SECONDS
     assert (end.stage, len(double.state()["runs"]), double.state()["webhook_calls"]) == (Stage.PLACING, 1, [])
 
 
 def test_a_job_that_waits_for_its_call_can_be_cancelled_and_the_webhook_stops(
-    hook: Webhook, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hook: Webhook, double: Double, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(model_run, "_POLL_WITH_WEBHOOK_SECONDS", NEVER)
     double.set(run_seconds=30)
     stop = Stop()
     states: list[Job] = []

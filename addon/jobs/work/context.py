@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ...service.eachlabs.client import CreatePaths, EachlabsClient, is_local
 from ...service.eachlabs.webhook import Webhook
+from ...service.net.clock import CLOCK, Clock
+from ...service.net.deadline import BOUNDS, Bounds
 from ...service.net.transport import Transport
 from ...service.storage import StorageConfig
 from ...service.storage.eachlabs import EachlabsConfig
@@ -33,6 +35,10 @@ class JobContext:
     render_processes: int = 1
     """Background Blenders at once."""
     create_paths: CreatePaths = field(default_factory=dict[str, str])
+    bounds: Bounds = BOUNDS
+    """Limits of each request."""
+    clock: Clock = CLOCK
+    """Clock of all waits: between polls and retries, and for the limits of the account."""
 
     def folder(self, job_id: str) -> Path:
         return self.work / job_id
@@ -44,7 +50,7 @@ class JobContext:
     @contextmanager
     def connect(self, storage: StorageConfig, cancel: threading.Event) -> Generator[Connections]:
         """Open connections for one thread. Requests raise Cancelled as soon as `cancel` is set."""
-        transport = Transport(cancel, loopback_allowed=is_local(self.base_url))
+        transport = Transport(cancel, loopback_allowed=is_local(self.base_url), bounds=self.bounds, clock=self.clock)
         try:
             client = EachlabsClient(self.key, self.base_url, transport, self.create_paths)
             yield Connections(transport, client, storage, account_of(self.key, self.base_url))

@@ -135,10 +135,10 @@ class ModelRun:
     def wait(self, call: Call | None = None) -> str:
         """Wait for the end of the run and return the URL of its result. Polls less often while a `call` is expected."""
         self._state.change_run(self._index, stage=Stage.PREDICTING)
-        began = time.monotonic()
+        began = self._connections.transport.now()
         while True:
             prediction = self.poll()
-            elapsed = time.monotonic() - began
+            elapsed = self._connections.transport.now() - began
             self._state.report_run(elapsed, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
             if prediction.cost is not None:
                 self._state.change_run(self._index, cost=prediction.cost)
@@ -178,11 +178,12 @@ class ModelRun:
 
     def _is_called(self, call: Call, began: float) -> bool:
         """Wait for the webhook call until the next poll is due, and show the progress of the run."""
-        due = time.monotonic() + _POLL_WITH_WEBHOOK_SECONDS
-        while (left := due - time.monotonic()) > 0:
-            if call.wait(min(left, _POLL_SECONDS), self._connections.transport.cancel):
+        transport = self._connections.transport
+        due = transport.now() + _POLL_WITH_WEBHOOK_SECONDS
+        while (left := due - transport.now()) > 0:
+            if call.wait(min(left, _POLL_SECONDS), transport.cancel, transport.clock):
                 return True
-            self._state.report_run(time.monotonic() - began, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+            self._state.report_run(transport.now() - began, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
         return False
 
     def _output_url(self, prediction: Prediction) -> str:

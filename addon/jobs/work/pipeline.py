@@ -193,7 +193,7 @@ class Pipeline:
         run = ModelRun(self.state, index, connections, self._clips[index.window])
         state = self.job.run(index)
         in_flight = state.prediction_id is not None or state.requested_at is not None
-        limits = self._services.limits(connections.account)
+        limits = self._services.limits(connections.account, self._job_context.clock)
         with limits.slot(connections.transport.wait, in_flight=in_flight) as slot, self._expected_call(index) as call:
             run.create(slot, call)
             output_url = run.wait(call)

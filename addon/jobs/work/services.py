@@ -2,6 +2,7 @@
 """What all jobs of this Blender share. No bpy."""
 
 from ...media.export import Exporter
+from ...service.net.clock import CLOCK, Clock
 from ..limits import Limits
 from ..store.database import Database
 from ..store.journal import Journal
@@ -15,9 +16,9 @@ class Services:
         self.exporter = Exporter()
         self._limits: dict[str, Limits] = {}
 
-    def limits(self, account: str) -> Limits:
-        """Return the limits of an account, see `Connections.account`."""
-        return self._limits.setdefault(account, Limits())
+    def limits(self, account: str, clock: Clock = CLOCK) -> Limits:
+        """Return the limits of an account, see `Connections.account`. All its jobs have the same clock."""
+        return self._limits.setdefault(account, Limits(clock.now))
 
     def close(self) -> None:
         self.exporter.close()

@@ -22,7 +22,7 @@ _WAITS_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0)
 _CLOCK_TOLERANCE_SECONDS = 60.0
 # A key can create a hundred runs in a minute, and an organization has several keys.
 _SEARCH_PAGES_MAX = 10
-_LIST_PAGES_MAX = 100
+LIST_PAGES_MAX = 100
 
 
 def find_run(
@@ -74,7 +74,7 @@ def lists_run(client: EachlabsClient, transport: Transport, prediction_id: str, 
     Raise Failure if the list can't be read to its end, since it then proves nothing.
     """
     end = until if until < time.time() else None
-    for page in range(_LIST_PAGES_MAX):
+    for page in range(LIST_PAGES_MAX):
         ids = transport.retry(partial(client.executions, since, end, limit=PAGE_SIZE, offset=page * PAGE_SIZE))
         if prediction_id in ids:
             return True

@@ -12,7 +12,6 @@ import secrets
 import socket
 import socketserver
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from types import TracebackType
 
 from ...failure import Cancelled, Failure
 from ..net.addresses import check_url
+from ..net.clock import CLOCK, Clock
 
 BODY_BYTES_MAX = 64 * 1024
 CONNECTIONS_MAX = 16
@@ -167,12 +167,12 @@ class Call:
             if run_id in self._early_ids:
                 self.end_wait()
 
-    def wait(self, seconds: float, cancel: threading.Event) -> bool:
+    def wait(self, seconds: float, cancel: threading.Event, clock: Clock = CLOCK) -> bool:
         """Wait for the call, and return whether it came within `seconds` or can no longer come. Raise Cancelled."""
-        end = time.monotonic() + seconds
+        end = clock.now() + seconds
         while True:
-            left = end - time.monotonic()
-            received = self._received.wait(min(max(left, 0), _CANCEL_POLL_SECONDS))
+            left = end - clock.now()
+            received = clock.wait(min(max(left, 0), _CANCEL_POLL_SECONDS), self._received)
             if cancel.is_set():
                 raise Cancelled
             if received:

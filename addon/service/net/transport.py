@@ -6,7 +6,6 @@ Redirects are followed for GET requests without a key only. Nothing is read from
 
 import random
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
@@ -19,6 +18,7 @@ from requests.auth import AuthBase
 
 from ...failure import Cancelled, DiskFailure, disk_failure
 from .addresses import RESPONSE_HINT, SERVICE_HINT, check_url
+from .clock import CLOCK, Clock
 from .connection import Connection, Route
 from .deadline import BOUNDS, Bounds, RequestDeadline
 from .environment import proxy_for
@@ -41,9 +41,12 @@ _BACKOFF_MAX_SECONDS = 15.0
 class Transport:
     """HTTP client for one thread. Its methods raise Cancelled as soon as `cancel` is set."""
 
-    def __init__(self, cancel: threading.Event, *, loopback_allowed: bool = False, bounds: Bounds = BOUNDS) -> None:
+    def __init__(
+        self, cancel: threading.Event, *, loopback_allowed: bool = False, bounds: Bounds = BOUNDS, clock: Clock = CLOCK
+    ) -> None:
         self.cancel = cancel
         self.bounds = bounds
+        self.clock = clock
         self._loopback_allowed = loopback_allowed
         self._deadline = RequestDeadline(cancel)
         self._idle: dict[Route, Connection] = {}
@@ -54,12 +57,12 @@ class Transport:
 
     def wait(self, seconds: float) -> None:
         """Sleep. Raise Cancelled as soon as `cancel` is set."""
-        if self.cancel.wait(seconds):
+        if self.clock.wait(seconds, self.cancel):
             raise Cancelled
 
     def now(self) -> float:
         """Return the time in seconds, by the clock that `wait` uses."""
-        return time.monotonic()
+        return self.clock.now()
 
     def retry(self, attempt: Callable[[], T], *, attempts: int = ATTEMPTS, seconds: float = RETRY_SECONDS) -> T:
         """Call `attempt` until it raises no TemporaryFailure, at most `attempts` times and with no call after `seconds`."""

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The clock of all waits between requests. No bpy."""
+
+import threading
+import time
+
+
+class Clock:
+    """This machine's clock. Tests pass in one that is faster."""
+
+    def now(self) -> float:
+        """Return the time in seconds. Only differences between two times have a meaning."""
+        return time.monotonic()
+
+    def wait(self, seconds: float, event: threading.Event) -> bool:
+        """Wait until the event is set, but at most `seconds`. Return whether it is set."""
+        return event.wait(seconds)
+
+
+CLOCK = Clock()
