@@ -51,13 +51,13 @@ def _types(_: Sequence[str]) -> Outcome:
     return _tool("pyright")
 
 
-def _tests(folder: str, environment: Environment, **variables: str) -> Callable[[Sequence[str]], Outcome]:
+def _tests(folder: str, environment: Environment, *arguments: str, **variables: str) -> Callable[[Sequence[str]], Outcome]:
     def run(selection: Sequence[str]) -> Outcome:
         python = toolchain.python_of(environment)
         report = toolchain.CACHE / f"{folder}-{environment.name}.xml"
         report.unlink(missing_ok=True)
-        pytest = [python, "-m", "pytest", f"tests/{folder}", "--quiet", f"--junitxml={report}", *selection]
-        status = toolchain.run(pytest, variables)
+        options = ["--quiet", f"--junitxml={report}", *arguments, *selection]
+        status = toolchain.run([python, "-m", "pytest", f"tests/{folder}", *options], variables)
         return _read(report, status, selection)
 
     return run
@@ -87,7 +87,7 @@ def _read(report: Path, status: int, selection: Sequence[str]) -> Outcome:
 PARTS: dict[str, Callable[[Sequence[str]], Outcome]] = {
     "lint": _lint,
     "types": _types,
-    "unit-3.11": _tests("unit", toolchain.UNIT_311),
+    "unit-3.11": _tests("unit", toolchain.UNIT_311, "-m", "oldest"),
     "unit-3.13": _tests("unit", toolchain.UNIT_313),
     "blender-4.5": _tests("blender", toolchain.BLENDER_45),
     "blender-5.2": _tests("blender", toolchain.BLENDER_52, PYTHONWARNINGS="error::DeprecationWarning"),

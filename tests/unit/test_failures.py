@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kinds of failure: one code for each, and none that changes."""
 
-import importlib
-import pkgutil
 from collections.abc import Iterator
 
 import pytest
 
-import addon.jobs
-import addon.media
-import addon.service
-import addon.timeline.errors  # pyright: ignore[reportUnusedImport]
 from addon.failure import DiskFailure, Failure, RunFailure
 from addon.media.sound import NoSound
 from addon.service.net.errors import NotFound, NotFoundYet, ServiceUnavailable, TemporaryFailure
+from tests.addon_package import import_modules
 
 BASES = {RunFailure, TemporaryFailure}
 
@@ -26,9 +21,7 @@ def kinds(of: type[Failure] = Failure) -> Iterator[type[Failure]]:
 
 @pytest.fixture(scope="module")
 def all_kinds() -> set[type[Failure]]:
-    for room in (addon.jobs, addon.media, addon.service):
-        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
-            importlib.import_module(module.name)
+    import_modules()
     found = {kind for kind in kinds() if kind.__module__.startswith("addon.")}
     assert len(found) > 50
     return found

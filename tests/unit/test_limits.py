@@ -142,7 +142,9 @@ def refuse(slot: Slot, retry_after: float = 0.0) -> None:
 
 
 @pytest.mark.parametrize("cap", [2, 5, SLOTS_MAX])
-def test_a_batch_of_200_goes_through_any_cap_and_no_run_is_refused_often(cap: int, limits: Limits, clock: ThreadsClock) -> None:
+def test_a_batch_of_200_goes_through_any_cap_and_no_run_is_refused_often(
+    cap: int, limits: Limits, clock: ThreadsClock
+) -> None:
     service, began = Service(clock, cap), clock()
     fly_all([limits], service, 200)
     minutes = (clock() - began) / 60
@@ -222,7 +224,9 @@ def test_calls_begin_one_by_one_and_more_after_each_that_is_not_refused(limits: 
 
 
 @pytest.mark.parametrize(("in_the_air", "cap"), [(5, 5), (2, 2), (1, 1), (0, 1)])
-def test_a_refusal_lowers_the_cap_to_what_is_in_flight(in_the_air: int, cap: int, limits: Limits, clock: ThreadsClock) -> None:
+def test_a_refusal_lowers_the_cap_to_what_is_in_flight(
+    in_the_air: int, cap: int, limits: Limits, clock: ThreadsClock
+) -> None:
     with in_flight(limits, in_the_air), limits.slot(no_wait) as slot:
         refuse(slot)
         assert limits.cap == cap
@@ -265,7 +269,9 @@ def test_a_refused_run_takes_no_slot_while_it_backs_off(limits: Limits, clock: T
 
 
 @pytest.mark.parametrize(("asked", "held"), [(0.0, 1.0), (7.5, 7.5), (1e9, 60.0), (float("nan"), 1.0)])
-def test_nobody_creates_before_the_time_that_was_asked_for(asked: float, held: float, limits: Limits, clock: ThreadsClock) -> None:
+def test_nobody_creates_before_the_time_that_was_asked_for(
+    asked: float, held: float, limits: Limits, clock: ThreadsClock
+) -> None:
     with limits.slot(no_wait) as slot:
         refuse(slot, asked)
         with limits.slot(no_wait, in_flight=True) as found:

@@ -49,9 +49,7 @@ def polls(double: Double) -> int:
 
 
 @pytest.mark.parametrize("takes", [1, 3])
-def test_after_a_call_the_run_is_polled_at_once(
-    takes: int, hook: Webhook, double: Double, tmp_path: Path
-) -> None:
+def test_after_a_call_the_run_is_polled_at_once(takes: int, hook: Webhook, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=0.6)
     began = time.monotonic()
     end = run_job(new_job(tmp_path, takes=takes), context_with(double, tmp_path, hook))[-1]
@@ -63,9 +61,7 @@ def test_after_a_call_the_run_is_polled_at_once(
 
 
 @pytest.mark.parametrize("order", [{"do": "twice"}, {"do": "late", "seconds": 0.5}], ids=lambda order: order["do"])
-def test_a_repeated_or_late_call_ends_one_wait(
-    order: dict[str, Any], hook: Webhook, double: Double, tmp_path: Path
-) -> None:
+def test_a_repeated_or_late_call_ends_one_wait(order: dict[str, Any], hook: Webhook, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=0.6)
     double.inject("webhook", **order)
     end = run_job(new_job(tmp_path), context_with(double, tmp_path, hook))[-1]
@@ -91,9 +87,7 @@ def test_polls_with_a_webhook_are_less_frequent() -> None:
     assert slower._POLL_WITH_WEBHOOK_SECONDS > slower._POLL_SLOWER_SECONDS > slower._POLL_SECONDS
 
 
-def test_a_call_that_comes_too_early_does_not_end_the_run(
-    hook: Webhook, double: Double, tmp_path: Path
-) -> None:
+def test_a_call_that_comes_too_early_does_not_end_the_run(hook: Webhook, double: Double, tmp_path: Path) -> None:
     """The call comes while the run is active: the poll shows that, and polling continues as without a webhook."""
     double.set(run_seconds=1.0)
     double.inject("webhook", "early")
@@ -102,9 +96,7 @@ def test_a_call_that_comes_too_early_does_not_end_the_run(
     assert polls(double) > 3
 
 
-def test_progress_continues_while_waiting_for_a_call(
-    hook: Webhook, double: Double, tmp_path: Path
-) -> None:
+def test_progress_continues_while_waiting_for_a_call(hook: Webhook, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=1.0)
     states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, FastClock(5)))
     told = {state.progress.done for state in states if state.stage is Stage.PREDICTING and state.progress}
@@ -139,9 +131,7 @@ def test_a_job_whose_webhook_was_stopped_polls_without_a_note(
     assert double.state()["runs"][0]["webhook_url"] == ""
 
 
-def test_a_run_that_was_created_before_is_polled_as_without_a_webhook(
-    hook: Webhook, double: Double, tmp_path: Path
-) -> None:
+def test_a_run_that_was_created_before_is_polled_as_without_a_webhook(hook: Webhook, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=0.6)
     double.inject("get", "status", status=400, body="{}")
     failed = run_job(new_job(tmp_path), context_for(double, tmp_path))[-1]
