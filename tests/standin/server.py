@@ -37,7 +37,7 @@ class Double:
 
     def start(self) -> None:
         for server in self._servers:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
         for server in self._servers:
