@@ -16,7 +16,7 @@ from .helpers import Double, cancel_all, context_for, drain_until, new_job
 
 CAP = 2
 JOBS = 200
-SPEED = 6
+SPEED = 8
 """Of the clock. A minute is still longer than a hundred runs take, so the limit is reached."""
 
 

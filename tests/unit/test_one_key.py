@@ -20,6 +20,7 @@ from addon.service.eachlabs.mmaudio import Settings
 
 from .blender_process import Blender
 from .blenders import Blenders, as_message
+from .clock import FastClock
 from .helpers import Double, cancel_all, context_for, drain_until, new_job, wait_until
 
 CAP = 2
@@ -57,8 +58,8 @@ def seeds_of_runs(state: dict[str, Any]) -> list[int]:
 def test_24_jobs_go_through_a_cap_that_only_a_429_tells(
     double: Double, clip: Path, tmp_path: Path, runner: Runner, record_property: Any
 ) -> None:
-    double.set(concurrent=CAP, run_seconds=0.4)
-    runner.add(rendered(tmp_path, clip, range(24)), context_for(double, tmp_path, "refuse"))
+    double.set(concurrent=CAP, run_seconds=0.1)
+    runner.add(rendered(tmp_path, clip, range(24)), context_for(double, tmp_path, "refuse", FastClock(4)))
     drain_until(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs), 120)
     assert [(job.stage, job.first_error) for job in runner.jobs] == [(Stage.PLACING, None)] * 24
     state = double.state()
@@ -73,7 +74,7 @@ def test_24_jobs_go_through_a_cap_that_only_a_429_tells(
 def test_three_blenders_with_one_key_complete_all_and_none_twice(
     double: Double, clip: Path, tmp_path: Path, blenders: Blenders, record_property: Any
 ) -> None:
-    double.set(concurrent=CAP, run_seconds=0.4)
+    double.set(concurrent=CAP, run_seconds=0.1)
     started = [blenders.start() for _ in range(3)]
     for number, blender in enumerate(started):
         generate(blender, double, rendered(tmp_path, clip, range(6 * number, 6 * number + 6)))
@@ -89,7 +90,7 @@ def test_three_blenders_with_one_key_complete_all_and_none_twice(
 def test_a_run_of_a_blender_that_is_killed_is_continued_and_not_created_twice(
     response: str, double: Double, clip: Path, tmp_path: Path, blenders: Blenders
 ) -> None:
-    double.set(concurrent=CAP, run_seconds=1.5)
+    double.set(concurrent=CAP, run_seconds=0.5)
     killed, other, heir = [blenders.start() for _ in range(3)]
     if response == "under way":
         # The call is carried out, and its response is a long time coming.
@@ -122,9 +123,9 @@ def test_runs_from_before_a_restart_are_fetched_though_new_ones_come_first(
     double: Double, clip: Path, tmp_path: Path, runner: Runner, record_property: Any
 ) -> None:
     """More jobs than workers, and those in flight come last: until their workers start, only a 429 tells of them."""
-    double.set(concurrent=CAP, run_seconds=3.0)
+    double.set(concurrent=CAP, run_seconds=1.0)
     jobs = rendered(tmp_path, clip, range(12))
-    job_context = context_for(double, tmp_path, "refuse")
+    job_context = context_for(double, tmp_path, "refuse", FastClock(3))
     before = Runner()
     before.open(tmp_path)
     before.add(jobs[-CAP:], job_context)
@@ -133,7 +134,7 @@ def test_runs_from_before_a_restart_are_fetched_though_new_ones_come_first(
     before.close(20)
     resumed = [*jobs[:-CAP], *(runner.claimed(job) for job in in_flight)]
     runner.show(resumed, job_context)
-    double.set(run_seconds=0.4)
+    double.set(run_seconds=0.1)
     for job in resumed:
         runner.retry(job.id, job.request, job_context)
     drain_until(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs), 120)
@@ -150,7 +151,7 @@ def test_runs_from_before_a_restart_are_fetched_though_new_ones_come_first(
 def test_a_run_from_before_a_restart_waits_for_no_slot(
     response: str, double: Double, clip: Path, tmp_path: Path, runner: Runner
 ) -> None:
-    double.set(run_seconds=1.0)
+    double.set(run_seconds=0.5)
     job_context = context_for(double, tmp_path, "refuse")
     before = Runner()
     before.open(tmp_path)
