@@ -149,7 +149,11 @@ def _mux(picture: Path, target: Path, sound: "np.ndarray | None", signalled: boo
     with av.open(str(picture)) as source, av.open(str(target), "w", format="mp4") as result:
         original = source.streams.video[0]
         video = result.add_stream_from_template(original)
-        audio = None if sound is None else result.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", options={"aac_coder": "fast"})
+        audio = (
+            None
+            if sound is None
+            else result.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", options={"aac_coder": "fast"})
+        )
         for packet in source.demux(original):
             if packet.dts is not None:
                 packet.stream = video

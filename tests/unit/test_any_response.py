@@ -5,12 +5,15 @@ import json
 import math
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from addon.failure import Failure
 from addon.service.eachlabs.responses import error_text, json_object, prediction_of, request_id
 from addon.service.net.response import Response
+
+pytestmark = pytest.mark.oldest
 
 KEY = "the-key-of-the-artist"
 

@@ -42,6 +42,8 @@ from .raw_server import (
     respond_endlessly,
 )
 
+pytestmark = pytest.mark.oldest
+
 WELL = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
 PROXY = "127.0.0.1"
 

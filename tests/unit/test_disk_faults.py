@@ -11,6 +11,8 @@ import pytest
 from addon.failure import Failure, disk_failure
 from addon.media import folder
 
+pytestmark = pytest.mark.oldest
+
 TOLD = [
     (errno.EACCES, "access is denied", "Make it writable"),
     (errno.EIO, "the drive reports an error", "Check the drive"),

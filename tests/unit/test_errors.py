@@ -17,6 +17,8 @@ from addon.service.storage.eachlabs import EachlabsStorage
 
 from .helpers import Double, InstantTransport, Service, fields, no_callbacks
 
+pytestmark = pytest.mark.oldest
+
 DETAILS = "a maximum of 2 runs"
 BODY = {"status": 400, "error": "refused", "details": DETAILS}
 ALWAYS = 99

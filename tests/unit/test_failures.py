@@ -10,6 +10,8 @@ from addon.media.sound import NoSound
 from addon.service.net.errors import NotFound, NotFoundYet, ServiceUnavailable, TemporaryFailure
 from tests.addon_package import import_modules
 
+pytestmark = pytest.mark.oldest
+
 BASES = {RunFailure, TemporaryFailure}
 
 

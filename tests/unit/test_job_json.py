@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -20,6 +21,8 @@ from addon.jobs.store.job_json import from_bytes, to_bytes
 from addon.jobs.store.journal import Entry, Holder, Journal
 
 from .helpers import new_job
+
+pytestmark = pytest.mark.oldest
 
 TEXT = st.text(st.characters(min_codepoint=0, max_codepoint=0x10FFFF), max_size=8)
 _PLAIN: dict[object, SearchStrategy[Any]] = {

@@ -25,6 +25,8 @@ from addon.service.storage import Published
 from .blenders import POSIX, Blenders, as_message, with_prediction
 from .helpers import new_job
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.fixture
 def blenders(tmp_path: Path) -> Iterator[Blenders]:

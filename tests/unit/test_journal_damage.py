@@ -18,6 +18,8 @@ from addon.jobs.store.journal import Journal
 from .blenders import POSIX, Blenders, as_message, with_prediction
 from .helpers import new_job
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.fixture
 def blenders(tmp_path: Path) -> Iterator[Blenders]:

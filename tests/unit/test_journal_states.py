@@ -19,6 +19,8 @@ from addon.service.storage import Published
 
 from .helpers import new_job
 
+pytestmark = pytest.mark.oldest
+
 SEATS = 3
 PROJECTS = ("", "/edit/a.blend", "/edit/\udcff.blend")
 

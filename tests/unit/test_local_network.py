@@ -31,6 +31,8 @@ from addon.service.storage.s3 import S3Config
 from .helpers import InstantTransport, Service, check_storage, no_callbacks
 from .raw_server import KEY, Authority, Behavior, RawServer, failure_of, never_respond, raw_server
 
+pytestmark = pytest.mark.oldest
+
 NAS, CDN = "nas.example", "cdn.example"
 PRIVATE, PUBLIC = "192.168.1.5", "8.8.8.8"
 ADDRESSES = {NAS: PRIVATE, CDN: PUBLIC}

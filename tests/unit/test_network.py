@@ -40,6 +40,8 @@ from .raw_server import (
     respond_endlessly,
 )
 
+pytestmark = pytest.mark.oldest
+
 # These servers close the connection after each response, and a client that does not know might reuse it.
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 # The boxes of a complete mp4, as far as they are checked.

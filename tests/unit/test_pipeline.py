@@ -60,6 +60,7 @@ def no_clip_left(double: Double, folder: Path) -> bool:
     return leftovers == [] and all(upload["deleted"] for upload in double.state()["uploads"])
 
 
+@pytest.mark.oldest
 @pytest.mark.usefixtures("without_aud")
 def test_a_job_runs_through_all_stages(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # render_double.py fails if it gets the key.

@@ -14,6 +14,8 @@ from addon.service.net.deadline import Bounds
 
 from .helpers import Double, InstantTransport, Service, fields, wait_for_success
 
+pytestmark = pytest.mark.oldest
+
 URL = "https://cdn-us.eachlabs.ai/out.mp4"
 
 

@@ -16,6 +16,8 @@ from botocore.credentials import Credentials as BotocoreCredentials
 
 from addon.service.storage.presign import Credentials, object_url, presigned
 
+pytestmark = pytest.mark.oldest
+
 NOW = datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
 CASES = 500
 LETTERS = string.ascii_letters + string.digits

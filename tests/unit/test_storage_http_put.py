@@ -20,7 +20,7 @@ from addon.service.storage.http_put import HttpPutConfig, parse_headers
 from .helpers import InstantTransport, Service, check_storage, no_callbacks
 from .servers import Reply, Scripted, Seen, files_for_anyone, rclone
 
-pytestmark = pytest.mark.usefixtures("direct")
+pytestmark = [pytest.mark.oldest, pytest.mark.usefixtures("direct")]
 
 NAME = re.compile(r"[0-9a-f]{32}\.mp4")
 USER, PASSWORD = "jülia", "pa:ss wörd"

@@ -24,7 +24,7 @@ from addon.service.storage.s3 import S3Config
 from .helpers import InstantTransport, Service, check_storage, no_callbacks, wait_until
 from .servers import OTHER_BUCKET, VIRTUAL_HOST, Reply, S3Server, Scripted, with_session_token
 
-pytestmark = pytest.mark.usefixtures("direct")
+pytestmark = [pytest.mark.oldest, pytest.mark.usefixtures("direct")]
 
 NAME = re.compile(r"[0-9a-f]{32}\.mp4")
 BIG = 8_000_000

@@ -17,6 +17,8 @@ from addon.service.storage.s3 import S3Config
 from .helpers import InstantTransport, Service, check_storage
 from .servers import Reply, Scripted
 
+pytestmark = pytest.mark.oldest
+
 SECRET = re.compile(r"(?i)s3cret|X-Amz-|[0-9a-f]{32}")
 
 

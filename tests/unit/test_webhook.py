@@ -17,6 +17,8 @@ from addon.service.eachlabs.webhook import BODY_BYTES_MAX, CONNECTIONS_MAX, Call
 
 from .helpers import Double, Service, fields, wait_for_success, wait_until
 
+pytestmark = pytest.mark.oldest
+
 HOST = "hook.studio.example"
 PUBLIC = f"https://{HOST}/mmaudio"
 RUN = "run-1"
