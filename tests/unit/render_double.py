@@ -58,6 +58,7 @@ def _write(target: Path, frames: int) -> None:
     with av.open(str(target), "w") as file:
         stream = file.add_stream("libx264", rate=Fraction(24))
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.options = {"preset": "ultrafast"}
         for number in range(frames):
             # Noise does not compress, so the upload takes more than one chunk.
             picture = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)

@@ -21,7 +21,7 @@ from addon.service.storage import Published
 
 from .helpers import Double, FreeSlot, InstantTransport, Service, cancel_all, context_for, drain_until, fields, new_job
 
-pytestmark = pytest.mark.usefixtures("without_aud")
+pytestmark = [pytest.mark.oldest, pytest.mark.usefixtures("without_aud")]
 FIRST, SECOND = RunIndex(0, 0), RunIndex(0, 1)
 
 
@@ -80,7 +80,7 @@ def test_a_run_of_an_earlier_attempt_is_found_although_it_is_listed_late(
     service: Service, transport: InstantTransport, double: Double, video: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The attempts lie further apart than the clocks of a service may differ.
-    monkeypatch.setattr(executions, "_CLOCK_TOLERANCE_SECONDS", 0.0)
+    monkeypatch.setattr(executions, "CLOCK_TOLERANCE_SECONDS", 0.0)
     monkeypatch.setattr(transport, "wait", lambda _seconds: time.sleep(0.3))
     double.inject("create", "drop", carried_out=True)
     double.respond("executions", {"executions": []}, times=6)

@@ -9,6 +9,8 @@ import pytest
 from addon.media.join import CROSS_FADE_SECONDS, Segment, cross_fade, join
 from tests.sounds import RATE, Samples, add_clicks, decibels, heard_clicks, noise
 
+pytestmark = pytest.mark.oldest
+
 STEADY_DB = 1.0
 
 

@@ -19,6 +19,8 @@ from tests.standin import model
 
 from .helpers import write_clip
 
+pytestmark = pytest.mark.oldest
+
 START, STEP = Fraction(16, 25), Fraction(8, 25)
 RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(50), Fraction(60)]
 

@@ -19,7 +19,7 @@ PAGE_SIZE = 100
 # response is rare, and paying for a run twice is worse than the wait.
 _WAITS_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0)
 # The clocks of a service's servers may differ by seconds.
-_CLOCK_TOLERANCE_SECONDS = 60.0
+CLOCK_TOLERANCE_SECONDS = 60.0
 # A key can create a hundred runs in a minute, and an organization has several keys.
 _SEARCH_PAGES_MAX = 10
 LIST_PAGES_MAX = 100
@@ -40,7 +40,7 @@ def find_run(
     try:
         for seconds in _WAITS_SECONDS:
             transport.wait(seconds)
-            if found := _search(client, transport, run_input, since - _CLOCK_TOLERANCE_SECONDS, superseded_ids):
+            if found := _search(client, transport, run_input, since - CLOCK_TOLERANCE_SECONDS, superseded_ids):
                 return found
     except Failure as failure:
         what = "The response to the start of the run was lost, and it is unknown whether the run exists"
