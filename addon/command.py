@@ -25,6 +25,7 @@ from .media import folder
 from .preferences import page
 from .service.eachlabs import mmaudio
 from .timeline import compat, project, shots, strips
+from .timeline.compat import PictureStrip, Strip
 
 ALL_DONE = 0
 SOME_FAILED = 1
@@ -162,7 +163,7 @@ def _scene(name: str | None) -> bpy.types.Scene:
     return scene
 
 
-def _all_shots(scene: bpy.types.Scene) -> list[Any]:
+def _all_shots(scene: bpy.types.Scene) -> list[PictureStrip]:
     """Return the shots of the edit, and print which other strips with a picture are left out."""
     found, left_out = shots.find_shots(scene)
     for other in left_out:
@@ -172,12 +173,13 @@ def _all_shots(scene: bpy.types.Scene) -> list[Any]:
     return found
 
 
-def _strips_named(scene: bpy.types.Scene, names: Sequence[str]) -> list[Any]:
-    names = list(dict.fromkeys(names))
-    found = [strips.find(scene.name, name)[1] for name in names]
-    missing = [name for name, strip in zip(names, found, strict=True) if strip is None]
-    if missing:
-        raise UsageError(f"The scene “{scene.name}” has no strip “{missing[0]}”.")
+def _strips_named(scene: bpy.types.Scene, names: Sequence[str]) -> list[Strip]:
+    found: list[Strip] = []
+    for name in dict.fromkeys(names):
+        _, strip = strips.find(scene.name, name)
+        if strip is None:
+            raise UsageError(f"The scene “{scene.name}” has no strip “{name}”.")
+        found.append(strip)
     return found
 
 

@@ -8,7 +8,6 @@ import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import bpy
 
@@ -21,6 +20,7 @@ from .jobs.model.run import JobError, Stage
 from .service.eachlabs import mmaudio
 from .service.eachlabs.mmaudio import Settings
 from .timeline import compat, isolate, place, project, shots, snapshot, strips
+from .timeline.compat import Strip
 from .timeline.errors import NoStrip
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class OtherFile(Failure):
 
 def start(
     scene: bpy.types.Scene,
-    chosen: Sequence[Any],
+    chosen: Sequence[Strip],
     settings: Settings,
     config: Config,
     options: Options = _DEFAULT_OPTIONS,
@@ -160,7 +160,7 @@ class _RequestTemplate:
     snapshot: Snapshot
     config: Config
 
-    def request(self, scene: bpy.types.Scene, strip: Any, shown: Any) -> Request:
+    def request(self, scene: bpy.types.Scene, strip: Strip, shown: Strip) -> Request:
         return Request(
             scene=scene.name,
             strip=strip.name,

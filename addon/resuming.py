@@ -10,7 +10,6 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import bpy
 
@@ -202,7 +201,7 @@ def _start_over(job: Job, config: Config) -> Job | None:
 def _with_placed_sounds(job: Job) -> Job:
     """Return the job with those takes placed whose sound strips are in the open file."""
     job = replace(job, takes=tuple(replace(take, sound=None) for take in job.takes))
-    edits: list[Any] = [scene.sequence_editor for scene in bpy.data.scenes if scene.sequence_editor is not None]
+    edits = [edit for scene in bpy.data.scenes if (edit := compat.edit_of(scene)) is not None]
     for strip in (strip for edit in edits for strip in edit.strips_all):
         kept = strips.metadata(strip)
         for number in job.to_place:

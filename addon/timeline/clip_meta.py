@@ -4,18 +4,21 @@
 Runs inside the background Blender (see `render_clip.py`), so it imports no other package of the add-on.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from . import compat, isolate
+from .compat import Edit, MetaStrip, Strip
 
 _CHANNEL_MAX = 128
 
 
-def of_strip(scene: Any, name: str, first: int) -> Any:
+def of_strip(scene: Any, name: str, first: int) -> MetaStrip:
     """Move the strip and what its picture depends on into a new meta strip, within those around it, with all else muted."""
-    edit = scene.sequence_editor
+    edit: Edit = scene.sequence_editor
     strip = edit.strips_all[name]
-    shown = isolate.with_strips_below(strip)
+    assert strip.type != "SOUND"  # only strips with a picture are rendered
+    shown: list[Strip] = [*isolate.with_strips_below(strip)]
     for meta in isolate.enclosing_metas(strip):
         _show_only(meta, shown)
         shown = [isolate.topmost_effect(meta)]
@@ -24,9 +27,9 @@ def of_strip(scene: Any, name: str, first: int) -> Any:
     return meta
 
 
-def of_edit(scene: Any, _: str, first: int) -> Any:
+def of_edit(scene: Any, _: str, first: int) -> MetaStrip:
     """Move all strips into a new meta strip, keeping which strips and channels are muted."""
-    edit = scene.sequence_editor
+    edit: Edit = scene.sequence_editor
     muted = [channel.mute for channel in edit.channels]
     meta = _new_meta(edit, list(edit.strips), first)
     for channel, mute in zip(meta.channels, muted, strict=True):
@@ -34,7 +37,7 @@ def of_edit(scene: Any, _: str, first: int) -> Any:
     return meta
 
 
-def show_range(edit: Any, meta: Any, first: int, frames: int) -> int:
+def show_range(edit: Edit, meta: MetaStrip, first: int, frames: int) -> int:
     """Trim the meta strip to the frame range and mute all other strips. Return the frame at which the range now starts."""
     compat.set_handles(meta, first, first + frames)
     for other in edit.strips:
@@ -48,7 +51,7 @@ def show_range(edit: Any, meta: Any, first: int, frames: int) -> int:
     return first
 
 
-def _show_only(meta: Any, shown: list[Any]) -> None:
+def _show_only(meta: MetaStrip, shown: Sequence[Strip]) -> None:
     """Mute all other strips of a meta strip. The last of `shown` is no longer blended with what was below it."""
     for part in meta.strips:
         # An effect and its inputs move together. A muted input still feeds its effect.
@@ -60,7 +63,7 @@ def _show_only(meta: Any, shown: list[Any]) -> None:
         shown[-1].blend_type = "ALPHA_OVER"
 
 
-def _new_meta(edit: Any, parts: list[Any], first: int) -> Any:
+def _new_meta(edit: Edit, parts: Sequence[Strip], first: int) -> MetaStrip:
     """Return a new meta strip of `parts`, on a channel without other strips."""
     meta = edit.strips.new_meta(name="mmaudio", channel=free_channel(edit), frame_start=first)
     for part in parts:
@@ -74,6 +77,6 @@ def _new_meta(edit: Any, parts: list[Any], first: int) -> Any:
     return meta
 
 
-def free_channel(edit: Any) -> int:
+def free_channel(edit: Edit) -> int:
     occupied = {strip.channel for strip in edit.strips}
     return next((number for number in range(_CHANNEL_MAX, 0, -1) if number not in occupied), _CHANNEL_MAX)

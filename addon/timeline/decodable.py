@@ -19,6 +19,7 @@ import bpy
 import imbuf
 
 from . import compat, isolate, media_files
+from .compat import MovieStrip, PictureStrip
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
@@ -43,7 +44,7 @@ def check(dependencies: Iterable[isolate.StripRange], *, textures: bool) -> None
             raise Undecodable(f"“{strip.name}” {problem}: {path}")
 
 
-def _problems(strip: Any, first: int, end: int, textures: bool) -> Iterator[tuple[str, str]]:
+def _problems(strip: PictureStrip, first: int, end: int, textures: bool) -> Iterator[tuple[str, str]]:
     """Yield (path, problem) for each file that can't be decoded."""
     library = strip.id_data.library
     match strip.type:
@@ -62,8 +63,9 @@ def _problems(strip: Any, first: int, end: int, textures: bool) -> Iterator[tupl
                 start = int(compat.content_start(strip))
                 yield from _image_problems(_numbered(path, frame - start) for frame in range(first, end))
         case "SCENE" if strip.scene is not None and strip.scene_input == "CAMERA":
-            if textures or strip.scene.display.shading.color_type == "TEXTURE":
-                yield from _texture_problems(strip.scene)
+            scene: Any = strip.scene
+            if textures or scene.display.shading.color_type == "TEXTURE":
+                yield from _texture_problems(scene)
         case _:
             pass
 
@@ -93,7 +95,7 @@ def _texture_problems(scene: Any) -> Iterator[tuple[str, str]]:
             yield path, "shows a texture that can't be decoded"
 
 
-def _frames_needed(strip: Any) -> int | None:
+def _frames_needed(strip: MovieStrip) -> int | None:
     """Return the number of frames that the strip needs from the movie's start, or None if it plays them in another order."""
     if strip.use_reverse_frames or len(strip.retiming_keys):
         return None
@@ -137,7 +139,7 @@ def _version(path: str) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _exceeds_movie(strip: Any, frames: int) -> bool:
+def _exceeds_movie(strip: MovieStrip, frames: int) -> bool:
     """Return whether the strip plays frames beyond the `frames` that its file has. Held frames at its ends don't count.
 
     A movie of another frame rate is played either at its own rate or frame by frame, and no property tells which: the file

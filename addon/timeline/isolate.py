@@ -1,21 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a strip's picture depends on. Also used in the background Blender, so it imports no other package of the add-on."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from . import compat
+from .compat import Edit, MetaStrip, PictureStrip, Strip
 
-StripRange = tuple[Any, int, int]
+StripRange = tuple[PictureStrip, int, int]
 """A strip and a range of frames of its own scene: the first frame, and the frame after the last."""
+Container = Edit | MetaStrip
+"""What strips are in. Both have strips and channels."""
+
+_AnyStrip = TypeVar("_AnyStrip", bound=Strip)
 
 
-def container(strip: Any) -> Any:
-    """Return the meta strip around the strip, or else its edit. Both have strips and channels."""
-    return strip.parent_meta() or strip.id_data.sequence_editor
+def container(strip: Strip) -> Container:
+    """Return the meta strip around the strip, or else its edit."""
+    parent = strip.parent_meta() or compat.edit_of(strip.id_data)
+    assert parent is not None  # every strip is in an edit
+    return parent
 
 
-def enclosing_metas(strip: Any) -> list[Any]:
+def enclosing_metas(strip: Strip) -> list[MetaStrip]:
     """Return the meta strips around the strip that share its timeline frames, the innermost first.
 
     A reversed meta strip shows its contents at other frames: it is left out, together with all meta strips around it.
@@ -26,28 +33,32 @@ def enclosing_metas(strip: Any) -> list[Any]:
     return [meta, *enclosing_metas(meta)]
 
 
-def inputs(strip: Any) -> list[Any]:
+def inputs(strip: Strip) -> list[PictureStrip]:
     """Return the input strips of an effect."""
-    both = (getattr(strip, "input_1", None), getattr(strip, "input_2", None))
+    both: list[PictureStrip | None] = [getattr(strip, "input_1", None), getattr(strip, "input_2", None)]
     return [strip for strip in both if strip is not None]
 
 
-def frame_range(strip: Any) -> tuple[int, int]:
+def frame_range(strip: Strip) -> tuple[int, int]:
     """Return the strip's first frame, and the frame after its last."""
     return compat.left_handle(strip), compat.right_handle(strip)
 
 
-def single_input_effects(parent: Any) -> dict[Any, list[Any]]:
+def single_input_effects(parent: Container) -> dict[Strip, list[PictureStrip]]:
     """Return the unmuted effects of one input in a meta strip or an edit, by their input."""
-    effects: dict[Any, list[Any]] = {}
+    effects: dict[Strip, list[PictureStrip]] = {}
     for strip in parent.strips:
-        below = inputs(strip) if hasattr(strip, "input_count") else []
+        if strip.type == "SOUND" or not hasattr(strip, "input_count"):
+            continue
+        below = inputs(strip)
         if len(below) == 1 and not is_muted(strip):
             effects.setdefault(below[0], []).append(strip)
     return effects
 
 
-def topmost_effect(strip: Any, effects: dict[Any, list[Any]] | None = None) -> Any:
+def topmost_effect(
+    strip: _AnyStrip, effects: Mapping[Strip, Sequence[PictureStrip]] | None = None
+) -> _AnyStrip | PictureStrip:
     """Return the topmost effect of one input that is applied to the strip, or the strip itself if there is none.
 
     `effects` may pass the `single_input_effects` of the strip's container, if known.
@@ -58,13 +69,13 @@ def topmost_effect(strip: Any, effects: dict[Any, list[Any]] | None = None) -> A
     return topmost_effect(max(effects[strip], key=lambda effect: effect.channel), effects)
 
 
-def is_muted(strip: Any) -> bool:
+def is_muted(strip: Strip) -> bool:
     return strip.mute or container(strip).channels[strip.channel].mute
 
 
-def with_strips_below(strip: Any) -> list[Any]:
+def with_strips_below(strip: PictureStrip) -> list[PictureStrip]:
     """Return the strip, preceded by the strips that it or an input of it processes below, as an adjustment strip does."""
-    below: list[Any] = []
+    below: list[PictureStrip] = []
     pending = [strip]
     while pending:
         part = pending.pop()
@@ -73,15 +84,18 @@ def with_strips_below(strip: Any) -> list[Any]:
     return [*below, strip]
 
 
-def _processed_below(strip: Any) -> list[Any]:
+def _processed_below(strip: PictureStrip) -> list[PictureStrip]:
     """Return the visible strips that an adjustment or multicam strip processes: below it, or up to its source channel."""
-    if strip.type not in ("ADJUSTMENT", "MULTICAM"):
+    if strip.type == "ADJUSTMENT":
+        top = strip.channel - 1
+    elif strip.type == "MULTICAM":
+        top = min(strip.multicam_source, strip.channel - 1)
+    else:
         return []
-    top = strip.channel - 1 if strip.type == "ADJUSTMENT" else min(strip.multicam_source, strip.channel - 1)
     return [other for other in visible_strips(container(strip), *frame_range(strip)) if other.channel <= top]
 
 
-def visible_strips(parent: Any, first: int, end: int) -> list[Any]:
+def visible_strips(parent: Container, first: int, end: int) -> list[PictureStrip]:
     """Return the unmuted strips with a picture in a meta strip or an edit, in the frames from `first` up to `end`."""
     return [
         strip
@@ -93,7 +107,7 @@ def visible_strips(parent: Any, first: int, end: int) -> list[Any]:
     ]
 
 
-def dependencies(strip: Any, first: int, end: int) -> Iterator[StripRange]:
+def dependencies(strip: PictureStrip, first: int, end: int) -> Iterator[StripRange]:
     """Yield everything that the strip's picture depends on in the frames from `first` up to `end`.
 
     This is the strip itself, inputs of effects, masks of modifiers, and contents of meta strips and of other scenes' edits.
@@ -115,18 +129,18 @@ def dependencies(strip: Any, first: int, end: int) -> Iterator[StripRange]:
         pending += contents(*dependency)
 
 
-def contents(strip: Any, first: int, end: int) -> list[StripRange]:
+def contents(strip: PictureStrip, first: int, end: int) -> list[StripRange]:
     """Return the visible contents of a meta strip, or of a scene strip that shows an edit, from `first` up to `end`."""
     if strip.type == "META":
         shown = frame_range(strip) if strip.use_reverse_frames else (first, end)
         return [(part, *shown) for part in visible_strips(strip, *shown)]
-    if strip.type == "SCENE" and strip.scene_input == "SEQUENCER" and strip.scene and strip.scene.sequence_editor:
+    if strip.type == "SCENE" and strip.scene_input == "SEQUENCER" and strip.scene and (edit := compat.edit_of(strip.scene)):
         offset = strip.scene.frame_start - int(compat.content_start(strip))
         shown = (first + offset, end + offset)
-        return [(part, *shown) for part in visible_strips(strip.scene.sequence_editor, *shown)]
+        return [(part, *shown) for part in visible_strips(edit, *shown)]
     return []
 
 
-def _masks(strip: Any) -> list[Any]:
+def _masks(strip: PictureStrip) -> list[PictureStrip]:
     masks = [modifier.input_mask_strip for modifier in strip.modifiers if modifier.input_mask_type == "STRIP"]
     return [mask for mask in masks if mask is not None]

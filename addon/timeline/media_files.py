@@ -9,11 +9,11 @@ import os
 from bisect import bisect
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import bpy
 
 from . import isolate
+from .compat import ImageStrip, PictureStrip
 
 _MISSING_WINDOWS_ERRORS = (21, 123, 1921)
 """Windows: no medium in the drive, invalid name, unresolvable link. Python doesn't raise FileNotFoundError for these."""
@@ -43,7 +43,7 @@ def _exists(path: Path) -> bool:
         raise UnreadableFile(f"its file {path} can't be read") from fault
 
 
-def of_strip(strip: Any, first: int, end: int) -> list[Path]:
+def of_strip(strip: PictureStrip, first: int, end: int) -> list[Path]:
     """Return the absolute paths of the media files that the strip plays from the frame `first` up to `end`, each once."""
     library = strip.id_data.library
     match strip.type:
@@ -80,7 +80,7 @@ def fill_gaps(dependencies: Iterable[isolate.StripRange]) -> list[str]:
 
     Return a note for each strip that has missing images in its range. A strip without any readable image is left unchanged.
     """
-    indices: dict[Any, set[int]] = {}
+    indices: dict[ImageStrip, set[int]] = {}
     for strip, first, end in dependencies:
         if strip.type == "IMAGE":
             indices.setdefault(strip, set()).update(_visible_indices(strip, first, end))
@@ -88,7 +88,7 @@ def fill_gaps(dependencies: Iterable[isolate.StripRange]) -> list[str]:
     return [note for note in notes if note]
 
 
-def _fill(strip: Any, visible: list[int]) -> str:
+def _fill(strip: ImageStrip, visible: list[int]) -> str:
     """Fill the gaps of one strip, and return a note or an empty string. `visible` has the indices of the visible images."""
     folder, names = _folder(strip), [element.filename for element in strip.elements]
     existing = [index for index in visible if _is_readable(folder / names[index])]
@@ -113,12 +113,12 @@ def _is_readable(path: Path) -> bool:
         return False
 
 
-def _visible_indices(strip: Any, first: int, end: int) -> set[int]:
+def _visible_indices(strip: ImageStrip, first: int, end: int) -> set[int]:
     """Return the indices of the strip's images that are visible from the frame `first` up to `end`."""
     indices = {element.as_pointer(): index for index, element in enumerate(strip.elements)}
     elements = (strip.strip_elem_from_frame(frame) for frame in range(first, end))
     return {indices[element.as_pointer()] for element in elements if element is not None}
 
 
-def _folder(strip: Any) -> Path:
+def _folder(strip: ImageStrip) -> Path:
     return Path(bpy.path.abspath(strip.directory, library=strip.id_data.library))

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 
 from . import compat, isolate
+from .compat import ImageStrip, PictureStrip
 
 TRANSITIONS = ("CROSS", "GAMMA_CROSS", "WIPE")
 """Types of effect strips that show both of their inputs in turn."""
@@ -28,7 +29,7 @@ Range = tuple[int, int]
 """The first frame, and the frame after the last."""
 
 
-def opaque_ranges(strip: Any) -> list[Range]:
+def opaque_ranges(strip: PictureStrip) -> list[Range]:
     """Return the ranges in which the strip certainly hides everything below it."""
     if strip.type == "ADJUSTMENT" or strip.blend_type not in _COVERING_BLENDS or strip.blend_alpha < 1:
         return []
@@ -44,7 +45,7 @@ def opaque_ranges(strip: Any) -> list[Range]:
     return [isolate.frame_range(strip)] if _is_opaque(strip) else []
 
 
-def _is_opaque(strip: Any) -> bool:
+def _is_opaque(strip: PictureStrip) -> bool:
     """Return whether no pixel of the strip's own picture is transparent."""
     if any(modifier.type in _ALPHA_MODIFIERS and not modifier.mute for modifier in strip.modifiers):
         return False
@@ -66,7 +67,7 @@ def _is_opaque(strip: Any) -> bool:
             return kind in ("MOVIECLIP", "COLOR")
 
 
-def _is_covered_within(strip: Any) -> bool:
+def _is_covered_within(strip: PictureStrip) -> bool:
     """Return whether a single strip covers the range of a meta strip, or of a scene strip with an edit of the same size."""
     render = strip.id_data.render
     parts = isolate.contents(strip, *isolate.frame_range(strip))
@@ -80,7 +81,7 @@ def _common(one: Range, other: Range) -> Range:
     return max(one[0], other[0]), min(one[1], other[1])
 
 
-def _samples(strip: Any) -> list[str]:
+def _samples(strip: ImageStrip) -> list[str]:
     """Return the paths of the first, the middle and the last image of a sequence."""
     names = [element.filename for element in strip.elements]
     folder = Path(bpy.path.abspath(strip.directory))
@@ -112,7 +113,7 @@ def _has_alpha_as_of(path: str, _modified: int) -> bool:
         bpy.data.images.remove(image)
 
 
-def _fills_frame(strip: Any) -> bool:
+def _fills_frame(strip: PictureStrip) -> bool:
     """Return whether all corners of the frame lie within the strip's picture as cropped, scaled, rotated and moved."""
     if compat.is_animated(strip, "transform", "crop"):
         return False
@@ -138,11 +139,13 @@ def _fills_frame(strip: Any) -> bool:
     return True
 
 
-def _size(strip: Any) -> tuple[int, int] | None:
+def _size(strip: PictureStrip) -> tuple[int, int] | None:
     """Return the size of the strip's own picture in pixels, or None if it has the frame's size."""
-    if strip.type == "MOVIECLIP" and strip.clip is not None:
-        return tuple(strip.clip.size)
-    if strip.type in ("MOVIE", "IMAGE"):
-        element = strip.elements[0]
-        return (element.orig_width, element.orig_height) if element.orig_width else None
-    return None
+    match strip.type:
+        case "MOVIECLIP" if strip.clip is not None:
+            size: Any = strip.clip.size
+            return tuple(size)
+        case "MOVIE" | "IMAGE" if strip.elements[0].orig_width:
+            return strip.elements[0].orig_width, strip.elements[0].orig_height
+        case _:
+            return None

@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import bpy
 
@@ -13,6 +12,7 @@ from ..failure import disk_failure
 from ..jobs.model.job import Job, PlacedSound, Take
 from ..jobs.model.request import Request, Span
 from . import compat, isolate, media_files, project, strips
+from .compat import SoundStrip, Strip
 from .errors import NoChannel, NoFile, NoScene
 
 _CHANNELS = range(1, 129)
@@ -22,9 +22,9 @@ _CHANNELS = range(1, 129)
 class _Placement:
     """Position in the edit for the sounds of a clip."""
 
-    container: Any
+    container: isolate.Container
     """The edit, or the meta strip around the clip."""
-    clip: Any
+    clip: Strip | None
     """The strip whose picture the sounds belong to, or None if it is gone."""
     span: Span
     """Span of the whole sound."""
@@ -69,11 +69,11 @@ def _has_file(take: Take) -> bool:
         raise disk_failure(fault, f"The finished sound {take.file} can't be read", reading=True) from fault
 
 
-def _add_takes(job: Job, placement: _Placement, channels: Sequence[int]) -> dict[int, Any]:
+def _add_takes(job: Job, placement: _Placement, channels: Sequence[int]) -> dict[int, SoundStrip]:
     """Add the takes at one placement, and return their strips by take number, from 0."""
     earlier = strips.takes_of(placement.clip, placement.visible) if placement.clip is not None else []
     first_number = max((int(strips.metadata(sound).get("take", 0)) for sound in earlier), default=0) + 1
-    sounds: dict[int, Any] = {}
+    sounds: dict[int, SoundStrip] = {}
     for take_number, (number, channel) in enumerate(zip(job.to_place, channels, strict=True), first_number):
         take = job.takes[number]
         sounds[number] = _add(placement, channel, take, _name(job.request, take_number))
@@ -85,19 +85,19 @@ def _add_takes(job: Job, placement: _Placement, channels: Sequence[int]) -> dict
     return sounds
 
 
-def activate_take(takes: Sequence[Any], active: Any) -> None:
+def activate_take(takes: Sequence[Strip], active: Strip) -> None:
     """Mute all takes except the active one."""
     for sound in takes:
         sound.mute = sound != active
 
 
-def activate_next_take(takes: Sequence[Any]) -> None:
+def activate_next_take(takes: Sequence[Strip]) -> None:
     """Activate the take after the first unmuted one. The first take follows the last."""
     current = next((number for number, sound in enumerate(takes) if not sound.mute), -1)
     activate_take(takes, takes[(current + 1) % len(takes)])
 
 
-def own_sounds(container: Any, clip: Any) -> list[Any]:
+def own_sounds(container: isolate.Container, clip: Strip) -> list[SoundStrip]:
     """Return the sound strips that were added with the clip: those of its own file that overlap it.
 
     If any of them are connected to the clip, return these alone.
@@ -122,7 +122,7 @@ def _name(request: Request, number: int) -> str:
     return f"{request.strip} (MMAudio)" if number == 1 else f"{request.strip} (MMAudio {number})"
 
 
-def _add(placement: _Placement, channel: int, take: Take, name: str) -> Any:
+def _add(placement: _Placement, channel: int, take: Take, name: str) -> SoundStrip:
     """Add the sound strip of one take."""
     new_sound = placement.container.strips.new_sound
     sound = new_sound(name=name, filepath=str(take.file), channel=channel, frame_start=placement.span.start)
@@ -136,7 +136,7 @@ def _add(placement: _Placement, channel: int, take: Take, name: str) -> Any:
     sound.show_waveform = True
     # Keeps the user's selection.
     sound.select = False
-    if project.saved_as() and bpy.context.preferences.filepaths.use_relative_paths:
+    if sound.sound and project.saved_as() and bpy.context.preferences.filepaths.use_relative_paths:
         sound.sound.filepath = _relative(str(take.file))
     return sound
 
@@ -164,15 +164,15 @@ def _free_channels(placements: Sequence[_Placement], request: Request, count: in
     return chosen
 
 
-def _placements(request: Request, scene: bpy.types.Scene, clip: Any) -> list[_Placement]:
+def _placements(request: Request, scene: bpy.types.Scene, clip: Strip | None) -> list[_Placement]:
     """Return where the picture that the sounds were generated for is now, the clip's own position first.
 
     The clip may have been moved, trimmed or cut since, and its parts may have been moved: the sound follows the picture.
     """
     if clip is None:
-        return [_Placement(scene.sequence_editor_create(), None, request.span, request.span)]
+        return [_Placement(compat.ensure_edit(scene), None, request.span, request.span)]
 
-    def frames_moved(part: Any) -> int:
+    def frames_moved(part: Strip) -> int:
         return strips.frames_moved(part, request.span, request.content_start)
 
     placements: list[_Placement] = []

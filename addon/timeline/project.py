@@ -7,11 +7,10 @@ import shutil
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import bpy
 
-from . import strips
+from . import compat, strips
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +63,10 @@ def copy_to(file: Path, results: Path) -> Path:
     return target
 
 
-def _sounds() -> Iterator[Any]:
+def _sounds() -> Iterator[bpy.types.Sound]:
     """Yield the sound datablocks of generated sound strips."""
     for scene in bpy.data.scenes:
-        edit: Any = scene.sequence_editor
+        edit = compat.edit_of(scene)
         for strip in edit.strips_all if edit else ():
             if strip.type == "SOUND" and strip.sound is not None and strips.metadata(strip):
                 yield strip.sound

@@ -11,6 +11,7 @@ from typing import Any
 import bpy
 
 from . import compat, isolate
+from .compat import Edit, PictureStrip
 
 _SIDE_MIN = 16
 """Smallest side in pixels that H.264 encoders and decoders accept."""
@@ -69,32 +70,33 @@ def _is_neutral(scene: Any) -> bool:
     return all(same) and scene.sequencer_colorspace_settings.name == "sRGB"
 
 
-def _is_display_referred(strip: Any) -> bool:
+def _is_display_referred(strip: PictureStrip) -> bool:
     """Return whether the strip's own pixels are colors of a display rather than light of a scene."""
     match strip.type:
         case "MOVIE" | "IMAGE":
             # Blender reads files of floats, such as OpenEXR, as linear light.
             return bool(strip.colorspace_settings.name == "sRGB")
         case "MOVIECLIP":
-            return strip.clip is None or bool(strip.clip.colorspace_settings.name == "sRGB")
+            clip: Any = strip.clip
+            return clip is None or bool(clip.colorspace_settings.name == "sRGB")
         case "SCENE":
             return bool(strip.scene_input == "SEQUENCER")
         case _:
             return True
 
 
-def scale_quickly(edit: Any) -> None:
+def scale_quickly(edit: Edit) -> None:
     """Replace the AUTO filter, which picks a box filter that takes twice as long. The service scales the clip down again."""
     for strip in edit.strips_all:
-        if getattr(strip, "transform", None) is not None and strip.transform.filter == "AUTO":
+        if strip.type != "SOUND" and strip.transform.filter == "AUTO":
             strip.transform.filter = "BILINEAR"
 
 
 def scale_nested_edits(percent: int) -> None:
     """Set the percentage of scenes whose edit a scene strip shows. Blender scales that edit by its own percentage."""
     for scene in bpy.data.scenes:
-        strips: Any = scene.sequence_editor.strips_all if scene.sequence_editor else ()
-        for strip in strips:
+        edit = compat.edit_of(scene)
+        for strip in edit.strips_all if edit else ():
             if strip.type == "SCENE" and strip.scene_input == "SEQUENCER" and strip.scene is not None:
                 strip.scene.render.resolution_percentage = percent
 

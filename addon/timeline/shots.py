@@ -3,12 +3,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import bpy
 
 from ..jobs.model.request import Span
 from . import compat, isolate, opacity, strips
+from .compat import PictureStrip, Strip
 from .strips import has_picture, span
 
 _REASONS = {
@@ -19,6 +20,8 @@ _REASONS = {
     "MASK": "a mask",
 }
 """Why strips of these types aren't shots."""
+
+_AnyStrip = TypeVar("_AnyStrip", bound=Strip)
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,9 @@ class ExcludedStrip:
     """Words that follow "it is"."""
 
 
-def clips(selected: Iterable[Any]) -> list[Any]:
+def clips(selected: Iterable[Strip]) -> list[Strip]:
     """Return the clips of the selected strips, each once: the clip of a generated sound, or the base strip of an effect."""
-    found: list[Any] = []
+    found: list[Strip] = []
     for strip in selected:
         clip = base_strip(strips.clip_of(strip) or strip)
         if clip not in found:
@@ -41,16 +44,16 @@ def clips(selected: Iterable[Any]) -> list[Any]:
     return found
 
 
-def base_strip(strip: Any) -> Any:
+def base_strip(strip: Strip) -> Strip:
     """Return the strip below all effects of one input, such as a Speed effect. Any other strip is its own base."""
     below = isolate.inputs(strip)
     return base_strip(below[0]) if len(below) == 1 else strip
 
 
-def topmost_effects(clips: Iterable[Any]) -> list[Any]:
+def topmost_effects(clips: Iterable[_AnyStrip]) -> list[_AnyStrip | PictureStrip]:
     """Return the strip that displays each clip: the topmost effect of one input applied to it, or the clip itself."""
-    effects: dict[Any, dict[Any, list[Any]]] = {}
-    shown: list[Any] = []
+    effects: dict[isolate.Container, dict[Strip, list[PictureStrip]]] = {}
+    shown: list[_AnyStrip | PictureStrip] = []
     for clip in clips:
         parent = isolate.container(clip)
         if parent not in effects:
@@ -59,12 +62,13 @@ def topmost_effects(clips: Iterable[Any]) -> list[Any]:
     return shown
 
 
-def find_shots(scene: bpy.types.Scene) -> tuple[list[Any], list[ExcludedStrip]]:
+def find_shots(scene: bpy.types.Scene) -> tuple[list[PictureStrip], list[ExcludedStrip]]:
     """Return the shots on the top level of the edit from left to right, and the other strips with a picture."""
-    if not scene.sequence_editor:
+    opened = compat.edit_of(scene)
+    if opened is None:
         return [], []
-    edit = _PictureStrips(scene.sequence_editor)
-    shots: list[Any] = []
+    edit = _PictureStrips(opened)
+    shots: list[PictureStrip] = []
     excluded: list[ExcludedStrip] = []
     for strip in sorted(edit.spans, key=lambda strip: (edit.spans[strip].start, strip.channel)):
         if base_strip(strip) != strip:
@@ -80,15 +84,15 @@ def find_shots(scene: bpy.types.Scene) -> tuple[list[Any], list[ExcludedStrip]]:
 class _PictureStrips:
     """Strips with a picture in an edit or a meta strip, with cached properties."""
 
-    def __init__(self, parent: Any) -> None:
+    def __init__(self, parent: isolate.Container) -> None:
         self._effects = isolate.single_input_effects(parent)
         strips = [strip for strip in parent.strips if has_picture(strip)]
         self.spans = {strip: span(strip) for strip in strips}
         self._unmuted = [strip for strip in strips if not isolate.is_muted(strip)]
         self._inputs = {strip: _all_inputs(strip) for strip in strips}
-        self._opaque_spans: dict[Any, list[Span]] = {}
+        self._opaque_spans: dict[PictureStrip, list[Span]] = {}
 
-    def reason_against(self, clip: Any) -> str:
+    def reason_against(self, clip: PictureStrip) -> str:
         """Return why the strip isn't a shot, or an empty string if it is one."""
         shown = isolate.topmost_effect(clip, self._effects)
         if clip.type in _REASONS:
@@ -102,10 +106,10 @@ class _PictureStrips:
         shot = next((part for part in self._inputs[clip] if self.is_shot(part)), None)
         return f"a part of “{shot.name}”" if shot is not None else ""
 
-    def is_shot(self, strip: Any) -> bool:
+    def is_shot(self, strip: PictureStrip) -> bool:
         return not self.reason_against(strip)
 
-    def _visible_spans(self, strip: Any) -> list[Span]:
+    def _visible_spans(self, strip: PictureStrip) -> list[Span]:
         """Return the spans in which the strip isn't wholly covered."""
         visible = [self.spans[strip]]
         for cover in self._unmuted:
@@ -114,7 +118,7 @@ class _PictureStrips:
                     visible = [rest for part in visible for rest in part.without(covered)]
         return visible
 
-    def _covered_spans(self, cover: Any, strip: Any) -> list[Span]:
+    def _covered_spans(self, cover: PictureStrip, strip: PictureStrip) -> list[Span]:
         """Return the spans in which `cover` hides the strip below it."""
         if strip in self._inputs[cover]:
             # A transition still shows the shot. A composite is a shot of its own, made of its inputs.
@@ -123,7 +127,7 @@ class _PictureStrips:
             self._opaque_spans[cover] = self._displayed(cover, [Span(*part) for part in opacity.opaque_ranges(cover)])
         return self._opaque_spans[cover]
 
-    def _displayed(self, strip: Any, spans: list[Span]) -> list[Span]:
+    def _displayed(self, strip: PictureStrip, spans: list[Span]) -> list[Span]:
         """Return the parts of the spans in which the strip is displayed itself, rather than through an effect."""
         for effect in self._unmuted:
             if strip in self._inputs[effect] and effect.channel > strip.channel:
@@ -131,7 +135,7 @@ class _PictureStrips:
         return spans
 
 
-def _all_inputs(strip: Any) -> list[Any]:
+def _all_inputs(strip: Strip) -> list[PictureStrip]:
     """Return the inputs of an effect at any depth."""
     direct = isolate.inputs(strip)
     return [*direct, *(deeper for below in direct for deeper in _all_inputs(below))]

@@ -11,6 +11,7 @@ import bpy
 
 from ..jobs.model.request import Snapshot
 from . import compat, isolate, simulations
+from .compat import Edit, PictureStrip
 
 _TYPES_WITH_DATA = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
 """Types of strips that refer to datablocks, which may take gigabytes. All other strips take next to nothing."""
@@ -50,7 +51,7 @@ def delete(snapshot: Snapshot) -> None:
     shutil.rmtree(simulations.cache_folder(snapshot.blend), ignore_errors=True)
 
 
-def scenes_in(strips: Iterable[Any]) -> list[Any]:
+def scenes_in(strips: Iterable[PictureStrip]) -> list[bpy.types.Scene]:
     """Return the 3D scenes that the strips show, at any depth."""
     parts = [part for strip in strips for part, _, _ in isolate.dependencies(strip, *isolate.frame_range(strip))]
     found = [part.scene for part in parts if part.type == "SCENE" and part.scene and part.scene_input == "CAMERA"]
@@ -64,10 +65,11 @@ def _without_hidden_objects(copy: Any) -> Generator[None]:
     Objects that a visible one refers to are written nevertheless.
     """
     reduced: dict[Any, Any] = {}
-    for strip in copy.sequence_editor.strips_all:
-        scene = strip.scene if strip.type == "SCENE" and strip.scene_input == "CAMERA" else None
-        if scene is None or not _is_copyable(scene):
+    edit: Edit = copy.sequence_editor
+    for strip in edit.strips_all:
+        if strip.type != "SCENE" or strip.scene_input != "CAMERA" or not strip.scene or not _is_copyable(strip.scene):
             continue
+        scene = strip.scene
         if scene not in reduced and _removable(scene):
             reduced[scene] = scene.copy()
             compat.make_writable(reduced[scene])
@@ -123,11 +125,11 @@ def _save_whole_project(copy: Any, blend: Path) -> None:
 
 def _remove_unneeded(copy: Any, names: Sequence[str] | None) -> None:
     """Remove strips and objects from the copy that aren't shown, but refer to data."""
-    edit = copy.sequence_editor
+    edit: Edit = copy.sequence_editor
     if names is None:
         shown = {strip.name for strip in edit.strips_all if strip.type != "SOUND"}
     else:
-        strips = [edit.strips_all[name] for name in names]
+        strips = [strip for strip in (edit.strips_all[name] for name in names) if strip.type != "SOUND"]
         parts = [part for strip in strips for part in isolate.dependencies(strip, *isolate.frame_range(strip))]
         shown = {part.name for part, _, _ in parts if part.id_data == copy}
     for name in [strip.name for strip in edit.strips_all if strip.type in _TYPES_WITH_DATA and strip.name not in shown]:

@@ -4,12 +4,13 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeGuard
 
 import bpy
 
 from ..jobs.model.request import Request, Span
 from . import compat, isolate
+from .compat import PictureStrip, SoundStrip, Strip
 from .errors import LinkedScene, MissingClip, MissingScene, NoCamera, NoPicture, NoStrip, NotSeen
 
 METADATA_PROPERTY = "mmaudio"
@@ -23,23 +24,22 @@ _TYPES_WITH_DURATION = ("MOVIE", "MOVIECLIP", "SCENE", "META", "MASK")
 """Types of strips whose content has a duration of its own. Stills and effects have nothing but their handles."""
 
 
-def has_picture(strip: Any) -> bool:
+def has_picture(strip: Strip) -> TypeGuard[PictureStrip]:
     return strip.type != "SOUND"
 
 
-def selected(context: bpy.types.Context) -> Sequence[Any]:
+def selected(context: bpy.types.Context) -> Sequence[Strip]:
     """Return the selected strips on the level that the Sequencer shows, including those without a picture."""
     if compat.edited_scene(context) is None:
         return ()
-    return context.selected_strips or ()
+    return compat.selected_strips(context)
 
 
-def find(scene_name: str, strip_name: str) -> tuple[bpy.types.Scene | None, Any]:
+def find(scene_name: str, strip_name: str) -> tuple[bpy.types.Scene | None, Strip | None]:
     """Return the scene and the strip, each None if it is gone. Names are used, since an undo invalidates references."""
     scene = bpy.data.scenes.get(scene_name)
-    if scene is None or scene.sequence_editor is None:
-        return scene, None
-    return scene, scene.sequence_editor.strips_all.get(strip_name)
+    edit = compat.edit_of(scene) if scene is not None else None
+    return scene, edit.strips_all.get(strip_name) if edit is not None else None
 
 
 def is_local(scene: bpy.types.Scene) -> bool:
@@ -47,21 +47,21 @@ def is_local(scene: bpy.types.Scene) -> bool:
     return scene.library is None and scene.is_editable
 
 
-def ensure_mark(strip: Any) -> str:
+def ensure_mark(strip: Strip) -> str:
     """Return the strip's mark, creating it if there is none."""
     if not strip.get(MARK):
         strip[MARK] = uuid.uuid4().hex
     return str(strip[MARK])
 
 
-def ensure_scene_mark(scene: Any) -> str:
+def ensure_scene_mark(scene: bpy.types.Scene) -> str:
     """Return the scene's mark, creating it if there is none."""
     if not scene.get(SCENE_MARK):
         scene[SCENE_MARK] = uuid.uuid4().hex
     return str(scene[SCENE_MARK])
 
 
-def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Any]:
+def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Strip | None]:
     """Return the scene and the strip of a job, even if they were renamed. Each is None if it is gone.
 
     Names alone are not enough, since another file may use the same ones. A mark alone is not enough, since copies share it.
@@ -70,7 +70,7 @@ def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Any]:
     if named is not None and named.get(MARK, "") == request.mark:
         return scene, named
     for other in [scene, *bpy.data.scenes]:
-        edit: Any = other.sequence_editor if other is not None else None
+        edit = compat.edit_of(other) if other is not None else None
         every = edit.strips_all if edit and request.mark else ()
         marked = [strip for strip in every if has_picture(strip) and strip.get(MARK) == request.mark]
         if marked:
@@ -82,29 +82,29 @@ def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Any]:
     return (next(is_its, None) if request.scene_mark else None), None
 
 
-def _has_same_range(strip: Any, request: Request) -> bool:
+def _has_same_range(strip: Strip, request: Request) -> bool:
     """Return whether the strip has the length and the trimmed start that the request has."""
     now = span(strip)
     trimmed = request.span.start - request.content_start
     return now.frames == request.span.frames and now.start - compat.content_start(strip) == trimmed
 
 
-def cut_parts(scene: bpy.types.Scene, clip: Any) -> list[Any]:
+def cut_parts(scene: bpy.types.Scene, clip: Strip) -> list[Strip]:
     """Return the clip and the strips cut from it, wherever they are. Copies, which share its mark, repeat its content."""
     parts = [clip]
-    edit: Any = scene.sequence_editor
-    for strip in edit.strips_all:
+    edit = compat.edit_of(scene)
+    for strip in edit.strips_all if edit else ():
         is_marked = has_picture(strip) and clip.get(MARK) and strip.get(MARK) == clip[MARK]
         if strip != clip and is_marked and not any(_shares_content(strip, part) for part in parts):
             parts.append(strip)
     return parts
 
 
-def _shares_content(one: Any, other: Any) -> bool:
+def _shares_content(one: Strip, other: Strip) -> bool:
     return _content_span(one).common(_content_span(other)).frames > 0
 
 
-def frames_moved(strip: Any, old_span: Span, old_content_start: float) -> int:
+def frames_moved(strip: Strip, old_span: Span, old_content_start: float) -> int:
     """Return by how many frames the strip's picture has moved. A trim changes handles, but moves no picture."""
     now = span(strip)
     moved_whole = now.start - old_span.start == now.end - old_span.end
@@ -114,17 +114,17 @@ def frames_moved(strip: Any, old_span: Span, old_content_start: float) -> int:
     return now.start - old_span.start if moved_whole else 0
 
 
-def _content_span(strip: Any) -> Span:
+def _content_span(strip: Strip) -> Span:
     """Return which frames of its content a strip shows. For a still, which has a single one, return timeline frames."""
     start = round(compat.content_start(strip)) if _has_duration(strip) else 0
     return Span(*isolate.frame_range(strip)).moved(-start)
 
 
-def _has_duration(strip: Any) -> bool:
+def _has_duration(strip: Strip) -> bool:
     return strip.type in _TYPES_WITH_DURATION or (strip.type == "IMAGE" and len(strip.elements) > 1)
 
 
-def takes_of(clip: Any, at: Span | None = None) -> list[Any]:
+def takes_of(clip: Strip, at: Span | None = None) -> list[SoundStrip]:
     """Return the clip's sound strips at its current place, or at the span `at`, ordered by take number."""
     if not clip.get(MARK):
         return []
@@ -137,14 +137,14 @@ def takes_of(clip: Any, at: Span | None = None) -> list[Any]:
     return sorted(sounds, key=lambda sound: int(metadata(sound).get("take", 1)))
 
 
-def clip_of(sound: Any) -> Any:
+def clip_of(sound: Strip) -> PictureStrip | None:
     """Return the clip that a sound strip was generated for, or None if it is gone."""
     clip = metadata(sound).get("clip")
     marked = [strip for strip in isolate.container(sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip]
     return next((strip for strip in marked if _is_same_place(span(sound), span(strip))), None)
 
 
-def metadata(strip: Any) -> Mapping[str, Any]:
+def metadata(strip: Strip) -> Mapping[str, Any]:
     """Return the metadata of a generated sound strip (see `place.py`), or an empty mapping for other strips."""
     stored = strip.get(METADATA_PROPERTY)
     return stored.to_dict() if hasattr(stored, "to_dict") else {}
@@ -155,7 +155,7 @@ def _is_same_place(one: Span, other: Span) -> bool:
     return one.common(other).frames * 2 > max(one.frames, other.frames)
 
 
-def span(strip: Any) -> Span:
+def span(strip: Strip) -> Span:
     """Return the visible frames of the strip: those between its handles that the meta strips around it show."""
     visible = Span(*isolate.frame_range(strip))
     for meta in isolate.enclosing_metas(strip):
@@ -170,7 +170,7 @@ def fps(scene: bpy.types.Scene) -> Fraction:
     return Fraction(scene.render.fps) / base
 
 
-def check(scene: bpy.types.Scene | None, strip: Any, *, rendered: bool = True) -> None:
+def check(scene: bpy.types.Scene | None, strip: Strip | None, *, rendered: bool = True) -> None:
     """Raise Failure if no sound can be generated for the strip, or, with `rendered`, if the strip can't be rendered.
 
     Its files are checked by the background Blender, since they may be on a network drive that doesn't respond.
@@ -191,12 +191,13 @@ def check(scene: bpy.types.Scene | None, strip: Any, *, rendered: bool = True) -
             _check_part(strip, part)
 
 
-def _check_part(strip: Any, part: Any) -> None:
+def _check_part(strip: PictureStrip, part: PictureStrip) -> None:
     """Raise Failure if a datablock that the strip shows is missing."""
-    if part.type == "SCENE" and part.scene is None:
-        raise MissingScene(f"“{strip.name}” shows a scene that no longer exists.")
-    if part.type == "SCENE" and part.scene_input == "CAMERA" and not (part.scene_camera or part.scene.camera):
-        text = f"“{strip.name}” shows the scene “{part.scene.name}”, which has no camera."
-        raise NoCamera(text)
+    if part.type == "SCENE":
+        if part.scene is None:
+            raise MissingScene(f"“{strip.name}” shows a scene that no longer exists.")
+        if part.scene_input == "CAMERA" and not (part.scene_camera or part.scene.camera):
+            text = f"“{strip.name}” shows the scene “{part.scene.name}”, which has no camera."
+            raise NoCamera(text)
     if part.type == "MOVIECLIP" and part.clip is None:
         raise MissingClip(f"“{strip.name}” shows a movie clip that no longer exists.")

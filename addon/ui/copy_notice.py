@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 
 from ..timeline import shots, snapshot, strips
+from ..timeline.compat import Strip
 
 _TEXT = "MMAudio: copying 3D scenes for the background render…"
 # Long enough for the header to be redrawn.
@@ -18,7 +19,7 @@ class CopyNotice:
 
     _timer: Any = None
 
-    def strips_to_copy(self, context: bpy.types.Context) -> Sequence[Any]:
+    def strips_to_copy(self, context: bpy.types.Context) -> Sequence[Strip]:
         """Return the strips whose scenes are copied."""
         return strips.selected(context)
 

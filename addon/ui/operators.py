@@ -18,6 +18,7 @@ from ..preferences import clip_url, page
 from ..service.eachlabs import client
 from ..service.net.addresses import check_url
 from ..timeline import compat, place, shots, strips
+from ..timeline.compat import PictureStrip, Strip
 from ..timeline.errors import NoPicture, NoStrip
 from . import settings, ticker
 from .copy_notice import CopyNotice
@@ -52,7 +53,7 @@ def generate_failure(context: bpy.types.Context) -> Failure | None:
     return _clip_url_failure(clip_url.of(scene), count, config.base_url) if config.uses_clip_url else None
 
 
-def clips_with_picture(chosen: Sequence[Any]) -> list[Any]:
+def clips_with_picture(chosen: Sequence[Strip]) -> list[PictureStrip]:
     """Return the clips that the chosen strips stand for, without those that have no picture."""
     return [clip for clip in shots.clips(chosen) if strips.has_picture(clip)]
 
@@ -139,7 +140,7 @@ class MMAUDIO_OT_retry_job(_JobOperator, CopyNotice, bpy.types.Operator):
     bl_description = "Run this job again. Results that have been paid for are downloaded, not generated again"
     bl_options = {"REGISTER", "INTERNAL"}
 
-    def strips_to_copy(self, context: bpy.types.Context) -> Sequence[Any]:
+    def strips_to_copy(self, context: bpy.types.Context) -> Sequence[Strip]:
         job = self.find_job()
         clip = None if job is None or job.paid else strips.find_marked(job.request)[1]
         return [] if clip is None else [clip]
@@ -202,9 +203,9 @@ class MMAUDIO_OT_clear_jobs(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def selected_sound(context: bpy.types.Context) -> Any:
+def selected_sound(context: bpy.types.Context) -> Strip | None:
     """Return the active generated sound, or the audible take of the active clip; None if there is neither."""
-    scene, strip = compat.edited_scene(context), context.active_strip
+    scene, strip = compat.edited_scene(context), compat.active_strip(context)
     if scene is None or strip is None:
         return None
     if strips.metadata(strip):
@@ -213,7 +214,7 @@ def selected_sound(context: bpy.types.Context) -> Any:
     return next((sound for sound in takes if not sound.mute), next(iter(takes), None))
 
 
-def selected_takes(context: bpy.types.Context) -> list[Any]:
+def selected_takes(context: bpy.types.Context) -> Sequence[Strip]:
     """Return all takes of the clip that the selected sound belongs to."""
     sound = selected_sound(context)
     if sound is None:
@@ -255,8 +256,9 @@ class MMAUDIO_OT_reuse_settings(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Any:
         scene = compat.edited_scene(context)
-        assert scene is not None  # checked by poll
-        settings.reuse(settings.of(scene), strips.metadata(selected_sound(context)))
+        sound = selected_sound(context)
+        assert scene is not None and sound is not None  # checked by poll
+        settings.reuse(settings.of(scene), strips.metadata(sound))
         return {"FINISHED"}
 
 

@@ -80,8 +80,9 @@ class MMAUDIO_PT_sound(_Sidebar, bpy.types.Panel):
         return operators.selected_sound(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        takes = operators.selected_takes(context)
-        made_with = strips.metadata(operators.selected_sound(context))
+        sound, takes = operators.selected_sound(context), operators.selected_takes(context)
+        assert sound is not None  # checked by poll
+        made_with = strips.metadata(sound)
         layout: Any = self.layout
         row = layout.row()
         row.label(text=f"Take {made_with.get('take', 1)} of {max(len(takes), 1)}")
