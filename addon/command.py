@@ -14,11 +14,10 @@ from typing import Any
 import bpy
 
 from . import generation, resuming, session
-from .command_parser import NAME, UsageError, parse
+from .command_parser import NAME, UsageError, parse, request_options
 from .config import NoAccess
 from .failure import Failure, disk_failure, readable
 from .jobs.model.job import Job
-from .jobs.model.request import Options, Source
 from .jobs.model.run import Stage
 from .jobs.store.journal import Entry, Holder
 from .media import folder
@@ -74,20 +73,11 @@ def _generate(options: argparse.Namespace) -> int:
     chosen = _all_shots(scene) if options.all_strips else _strips_named(scene, options.strip)
     seed = mmaudio.random_seed() if options.seed is None else options.seed
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
-    chosen_options = Options(
-        takes=options.takes,
-        source=Source(options.source),
-        split=options.long_clips == "split",
-        above=options.above,
-        mute_own_sound=options.mute_own_sound,
-        scenes_as_they_are=options.scenes_as_they_are,
-        clip_url=options.clip_url.strip(),
-    )
     config = page.config(bpy.context)
     config.check_access()
     # Checked before each run anyway; here, a script learns at once that nothing can be done.
     folder.check_results(config.folder, max(strips.span(strip).frames / strips.fps(scene) for strip in chosen))
-    jobs = generation.start(scene, chosen, settings, config, chosen_options, random_seeds=options.seed is None)
+    jobs = generation.start(scene, chosen, settings, config, request_options(options), random_seeds=options.seed is None)
     return _finish(jobs, options)
 
 

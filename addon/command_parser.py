@@ -2,13 +2,15 @@
 """Arguments of the command line, `blender --command mmaudio`. No bpy."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn, TypeVar
 
-from .jobs.model.request import TAKES_MAX, Source
+from .jobs.model.request import TAKES_MAX, Options, Source
 from .service.eachlabs import mmaudio
 
 NAME = "mmaudio"
+
+_Value = TypeVar("_Value")
 
 
 class UsageError(Exception):
@@ -41,27 +43,36 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(list(arguments))
 
 
+def request_options(arguments: argparse.Namespace) -> Options:
+    """Return the options of a request from the arguments of `generate`, which are named like the fields of Options."""
+    return Options(**{name: getattr(arguments, name) for name in vars(Options())})
+
+
 def _add_request(parser: argparse.ArgumentParser) -> None:
     """Add the settings of the model and the other options of a request."""
     add, default = parser.add_argument, "(default: %(default)s)"
     seed, takes = _number(int, 0, mmaudio.SEED_MAX), _number(int, 1, TAKES_MAX)
-    steps, strength = _number(int, 1, 200), _number(float, 0, 20)
+    steps_max, strength_max = mmaudio.NUM_STEPS_MAX, mmaudio.CFG_STRENGTH_MAX
+    steps, strength = _number(int, 1, steps_max), _number(float, 0, strength_max)
+    sources, long_clips = {str(source): source for source in Source}, {"split": True, "single": False}
     add("--prompt", default="", metavar="TEXT", help="what should be heard")
     add("--negative-prompt", default=mmaudio.NEGATIVE_PROMPT, metavar="TEXT", help=f"what should not be heard {default}")
     add("--seed", type=seed, metavar="N", help="seed of the first take (default: random, one for each strip)")
-    add("--takes", type=takes, default=1, metavar="N", help=f"versions of each sound, 1 to {TAKES_MAX} {default}")
-    add("--steps", type=steps, default=mmaudio.NUM_STEPS, metavar="N", help=f"sampling steps, 1 to 200 {default}")
-    add("--cfg-strength", type=strength, default=mmaudio.CFG_STRENGTH, metavar="X", help=f"guidance, 0 to 20 {default}")
+    add("--takes", type=takes, metavar="N", help=f"versions of each sound, 1 to {TAKES_MAX} {default}")
+    steps_help, strength_help = f"sampling steps, 1 to {steps_max} {default}", f"guidance, 0 to {strength_max:g} {default}"
+    add("--steps", type=steps, default=mmaudio.NUM_STEPS, metavar="N", help=steps_help)
+    add("--cfg-strength", type=strength, default=mmaudio.CFG_STRENGTH, metavar="X", help=strength_help)
     source = f"picture that the model looks at: the strip alone, or the whole edit in its frame range {default}"
-    add("--source", choices=[str(source) for source in Source], default="strip", help=source)
-    long_clips = f"split strips of more than eight seconds into windows, or use a single run {default}"
-    add("--long-clips", choices=("split", "single"), default="split", help=long_clips)
+    add("--source", type=_one_of(sources), metavar="{strip,timeline}", help=source)
+    split = "split strips of more than eight seconds into windows, or use a single run (default: split)"
+    add("--long-clips", dest="split", type=_one_of(long_clips), metavar="{split,single}", help=split)
     add("--above", action="store_true", help="place sounds above their clips if possible")
     add("--mute-own-sound", action="store_true", help="mute the sound strip that was added with the clip")
     as_they_are = "render 3D scenes with their own engine instead of Workbench; much slower"
     add("--scenes-as-they-are", action="store_true", help=as_they_are)
     clip_url = "public https URL of the clip of the strip; nothing is rendered or uploaded"
-    add("--clip-url", default="", metavar="URL", help=clip_url)
+    add("--clip-url", type=str.strip, metavar="URL", help=clip_url)
+    parser.set_defaults(**vars(Options()))
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -79,4 +90,13 @@ def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[
         return value
 
     parse.__name__ = "number"
+    return parse
+
+
+def _one_of(values: Mapping[str, _Value]) -> Callable[[str], _Value]:
+    def parse(text: str) -> _Value:
+        if text not in values:
+            raise argparse.ArgumentTypeError(f"{text} is not one of: {', '.join(values)}")
+        return values[text]
+
     return parse

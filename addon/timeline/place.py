@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import bpy
@@ -214,7 +214,6 @@ def _relative(path: str) -> str:
 
 def _metadata(job: Job, take: Take, number: int) -> dict[str, str | int | float | list[str]]:
     """Return the metadata of a sound strip. `number` is the take's number among all takes of the clip, from 1."""
-    settings = take.settings
     cost = {} if take.cost is None else {"cost_usd": take.cost}
     return {
         **cost,
@@ -222,11 +221,7 @@ def _metadata(job: Job, take: Take, number: int) -> dict[str, str | int | float 
         "clip": job.request.mark,
         "prediction_ids": take.prediction_ids,
         "source": str(job.request.options.source),
-        "prompt": settings.prompt,
-        "negative_prompt": settings.negative_prompt,
-        "seed": settings.seed,
+        **asdict(take.settings),
         "take": number,
-        "num_steps": settings.num_steps,
-        "cfg_strength": settings.cfg_strength,
         "duration": float(job.request.windows[0].duration),
     }

@@ -40,7 +40,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         default=mmaudio.NUM_STEPS,
         min=1,
         soft_max=100,
-        max=200,
+        max=mmaudio.NUM_STEPS_MAX,
     )
     cfg_strength: FloatProperty(
         name="Guidance Strength",
@@ -48,7 +48,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         default=mmaudio.CFG_STRENGTH,
         min=0.0,
         soft_max=10.0,
-        max=20.0,
+        max=mmaudio.CFG_STRENGTH_MAX,
     )
     takes: IntProperty(
         name="Takes",
@@ -119,11 +119,8 @@ def options(settings: MMAUDIO_PG_settings, clip_url: str = "") -> Options:
 
 def reuse(settings: MMAUDIO_PG_settings, made_with: Mapping[str, Any]) -> None:
     """Copy the settings that a sound was generated with. Turns off Randomize, so that its seed is used again."""
-    settings.prompt = str(made_with.get("prompt", ""))
-    settings.negative_prompt = str(made_with.get("negative_prompt", ""))
-    settings.seed = int(made_with.get("seed", 0))
-    settings.num_steps = int(made_with.get("num_steps", mmaudio.NUM_STEPS))
-    settings.cfg_strength = float(made_with.get("cfg_strength", mmaudio.CFG_STRENGTH))
+    for name, default in vars(mmaudio.Settings(prompt="", negative_prompt="", seed=0)).items():
+        setattr(settings, name, type(default)(made_with.get(name, default)))
     settings.randomize_seed = False
 
 

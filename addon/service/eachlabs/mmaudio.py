@@ -16,7 +16,9 @@ VERSION = "0.0.1"
 
 NEGATIVE_PROMPT = "music"
 NUM_STEPS = 25
+NUM_STEPS_MAX = 200
 CFG_STRENGTH = 4.5
+CFG_STRENGTH_MAX = 20.0
 SEED_MAX = 2**31 - 1
 
 LONGEST_SECONDS = Fraction(8)
@@ -68,7 +70,7 @@ def random_seed() -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a run that the user chooses."""
+    """Settings of a run that the user chooses, named like the model's inputs."""
 
     prompt: str
     negative_prompt: str
@@ -152,14 +154,5 @@ def price_text(usd: float) -> str:
 
 def run_input(video_url: str, duration: Fraction, settings: Settings) -> dict[str, str | int | float]:
     """Return the `input` of a prediction. `duration` is in seconds; an empty prompt is omitted."""
-    fields: dict[str, str | int | float] = {
-        "video": video_url,
-        "negative_prompt": settings.negative_prompt,
-        "duration": float(duration),
-        "num_steps": settings.num_steps,
-        "cfg_strength": settings.cfg_strength,
-        "seed": settings.seed,
-    }
-    if settings.prompt:
-        fields["prompt"] = settings.prompt
-    return fields
+    chosen = {name: value for name, value in vars(settings).items() if name != "prompt" or value}
+    return {"video": video_url, "duration": float(duration), **chosen}
