@@ -1,49 +1,56 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes footage for tests and reads the properties of videos: `python -m tests.footage flashes|images|describe …`.
+"""Makes footage for tests and reads the properties of videos: `python -m tests.footage` does what it reads, line by line.
 
-PyAV is used in a separate process, so that its ffmpeg libraries and Blender's are never loaded together.
+PyAV is used in a separate process, so that its ffmpeg libraries and Blender's are never loaded together. Footage is made
+once and kept; each test gets a copy of its own.
 """
 
-import argparse
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fractions import Fraction
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+_MADE = ROOT / ".cache" / "made footage"
 
 
 def flashes(target: Path, *, fps: str = "24", frames: int, at: Sequence[int], size: tuple[int, int] = (1280, 720)) -> Path:
     """Make an H.264 clip of a bar moving over gray, white on the frames `at`, with a tone on its audio track."""
-    _run("flashes", target, "--fps", fps, "--frames", frames, "--size", *size, "--at", *at)
+    shutil.copyfile(_made("flashes", target.suffix, fps=fps, frames=frames, at=list(at), size=list(size)), target)
     return target
 
 
 def images(folder: Path, *, frames: int, at: Sequence[int]) -> list[Path]:
     """Make the same footage as numbered PNG files."""
-    _run("images", folder, "--frames", frames, "--at", *at)
+    shutil.copytree(_made("images", frames=frames, at=list(at)), folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
     return sorted(folder.glob("*.png"))
 
 
 def plain(target: Path, *, frames: int, color: tuple[int, int, int]) -> Path:
     """Make an H.264 clip of one color, at 24 frames per second."""
-    _run("plain", target, "--frames", frames, "--color", *color)
+    shutil.copyfile(_made("plain", target.suffix, frames=frames, color=list(color)), target)
     return target
 
 
 def remux(source: Path, target: Path, options: Mapping[str, str] = MappingProxyType({})) -> Path:
     """Copy the encoded streams to another container format, or to the same with other options."""
-    _run("remux", target, "--source", source, "--options", json.dumps(dict(options)))
+    _call("remux", path=str(target), source=str(source), options=dict(options))
     return target
 
 
 def unusual(target: Path) -> Path:
     """Make two seconds of valid footage of an unusual kind, which the file name selects; see `_UNUSUAL`."""
-    _run("unusual", target)
+    shutil.copyfile(_made("unusual", target.suffix, kind=target.name), target)
     return target
 
 
@@ -54,12 +61,41 @@ def flash_times(clip: Path) -> list[float]:
 
 def describe(clip: Path) -> dict[str, Any]:
     """Return the properties of a video; see `tests.standin.model.describe`."""
-    return json.loads(_run("describe", clip))
+    return _call("describe", path=str(clip))
 
 
-def _run(*arguments: object) -> str:
-    command = [sys.executable, "-m", "tests.footage", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+def _made(do: str, suffix: str = "", **parameters: Any) -> Path:
+    """Return the kept file or folder of these parameters, made by this version of the module and of PyAV."""
+    recipe = json.dumps([Path(__file__).read_text(encoding="utf-8"), version("av"), do, parameters])
+    kept = _MADE / f"{hashlib.sha256(recipe.encode()).hexdigest()[:20]}{suffix}"
+    if not kept.exists():
+        _MADE.mkdir(parents=True, exist_ok=True)
+        # Tests with another Blender may be making the same.
+        with tempfile.TemporaryDirectory(dir=_MADE) as folder:
+            made = Path(folder) / kept.name
+            _call(do, path=str(made), **parameters)
+            with suppress(OSError):
+                made.replace(kept)
+    assert kept.exists()
+    return kept
+
+
+@cache
+def _worker() -> "subprocess.Popen[str]":
+    """Start the process that uses PyAV. It ends when its input is closed, thus with this process at the latest."""
+    command = [sys.executable, "-m", "tests.footage"]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _call(do: str, **parameters: Any) -> Any:
+    """Let the worker do something, and return its result."""
+    worker = _worker()
+    assert worker.stdin is not None and worker.stdout is not None
+    print(json.dumps({"do": do, **parameters}), file=worker.stdin, flush=True)
+    reply = json.loads(worker.stdout.readline() or '{"error": "the process has ended"}')
+    if "error" in reply:
+        raise RuntimeError(f"{do}: {reply['error']}")
+    return reply["result"]
 
 
 def _pictures(frames: int, at: Sequence[int], size: tuple[int, int] = (1280, 720)):  # type: ignore[no-untyped-def]
@@ -143,18 +179,18 @@ _UNUSUAL = {
 }
 
 
-def _write_unusual(target: Path) -> None:
+def _write_unusual(target: Path, kind: str) -> None:
     import av
     import numpy as np
 
-    codec, pixels, options, frames, start, sound = _UNUSUAL[target.name]
+    codec, pixels, options, frames, start, sound = _UNUSUAL[kind]
     with av.open(str(target), "w") as file:
         video: Any = file.add_stream(codec, rate=24, options=options)
         video.width, video.height, video.pix_fmt = 320, 180, pixels
         video.codec_context.time_base = Fraction(1, 24_000)
         audio = file.add_stream("aac", rate=48_000, layout="mono") if sound else None
         for number, frame in enumerate(_pictures(frames, (), (320, 180))):
-            delay = 300 * (number % 3) if target.name.startswith("variable") else 0
+            delay = 300 * (number % 3) if kind.startswith("variable") else 0
             frame.pts, frame.time_base = round(start * 24_000) + number * 1000 + delay, Fraction(1, 24_000)
             file.mux(video.encode(frame))
         file.mux(video.encode(None))
@@ -165,32 +201,36 @@ def _write_unusual(target: Path) -> None:
             file.mux(audio.encode(None))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=("flashes", "images", "plain", "remux", "unusual", "describe"))
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--fps", type=Fraction, default=Fraction(24))
-    parser.add_argument("--frames", type=int, default=48)
-    parser.add_argument("--at", type=int, nargs="*", default=[])
-    parser.add_argument("--size", type=int, nargs=2, default=[1280, 720])
-    parser.add_argument("--color", type=int, nargs=3, default=[0, 0, 0])
-    parser.add_argument("--source", type=Path)
-    parser.add_argument("--options", type=json.loads, default={})
-    options = parser.parse_args()
-    if options.action == "flashes":
-        _write_flashes(options.path, options.fps, options.frames, options.at, options.size)
-    elif options.action == "images":
-        _write_images(options.path, options.frames, options.at)
-    elif options.action == "plain":
-        _write_plain(options.path, options.frames, options.color)
-    elif options.action == "remux":
-        _remux(options.source, options.path, options.options)
-    elif options.action == "unusual":
-        _write_unusual(options.path)
-    else:
-        from tests.standin import model
+def _describe(path: Path) -> dict[str, object]:
+    from tests.standin import model
 
-        print(json.dumps(model.describe(options.path)))
+    return model.describe(path)
+
+
+def _do(order: dict[str, Any]) -> Any:
+    path = Path(order["path"])
+    match order["do"]:
+        case "flashes":
+            return _write_flashes(path, Fraction(order["fps"]), order["frames"], order["at"], order["size"])
+        case "images":
+            return _write_images(path, order["frames"], order["at"])
+        case "plain":
+            return _write_plain(path, order["frames"], order["color"])
+        case "remux":
+            return _remux(Path(order["source"]), path, order["options"])
+        case "unusual":
+            return _write_unusual(path, order["kind"])
+        case _:
+            return _describe(path)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        try:
+            reply = {"result": _do(json.loads(line))}
+        except Exception as fault:
+            reply = {"error": repr(fault)}
+        print(json.dumps(reply), flush=True)
 
 
 if __name__ == "__main__":
