@@ -51,13 +51,18 @@ def _types(_: Sequence[str]) -> Outcome:
     return _tool("pyright")
 
 
-def _tests(folder: str, environment: Environment, *arguments: str, **variables: str) -> Callable[[Sequence[str]], Outcome]:
+def _tests(
+    folder: str, environment: Environment, *, marked: str = "", **variables: str
+) -> Callable[[Sequence[str]], Outcome]:
+    """Return the part that runs a folder's tests, or only those `marked` with an expression of pytest's markers."""
+    marker = ["-m", marked] if marked else []
+
     def run(selection: Sequence[str]) -> Outcome:
         python = toolchain.python_of(environment)
         report = toolchain.CACHE / f"{folder}-{environment.name}.xml"
         report.unlink(missing_ok=True)
-        options = ["--quiet", f"--junitxml={report}", *arguments, *selection]
-        status = toolchain.run([python, "-m", "pytest", f"tests/{folder}", *options], variables)
+        pytest = [python, "-m", "pytest", f"tests/{folder}", "--quiet", f"--junitxml={report}", *marker, *selection]
+        status = toolchain.run(pytest, variables)
         return _read(report, status, selection)
 
     return run
@@ -84,13 +89,17 @@ def _read(report: Path, status: int, selection: Sequence[str]) -> Outcome:
     return outcome
 
 
+_DEPRECATIONS_FAIL = {"PYTHONWARNINGS": "error::DeprecationWarning"}
+
 PARTS: dict[str, Callable[[Sequence[str]], Outcome]] = {
     "lint": _lint,
     "types": _types,
-    "unit-3.11": _tests("unit", toolchain.UNIT_311, "-m", "oldest"),
+    "unit-3.11": _tests("unit", toolchain.UNIT_311, marked="oldest"),
     "unit-3.13": _tests("unit", toolchain.UNIT_313),
-    "blender-4.5": _tests("blender", toolchain.BLENDER_45),
-    "blender-5.2": _tests("blender", toolchain.BLENDER_52, PYTHONWARNINGS="error::DeprecationWarning"),
+    "blender-4.5": _tests("blender", toolchain.BLENDER_45, marked="every_version or version_dependent"),
+    "blender-5.0": _tests("blender", toolchain.BLENDER_50, marked="every_version"),
+    "blender-5.1": _tests("blender", toolchain.BLENDER_51, marked="every_version", **_DEPRECATIONS_FAIL),
+    "blender-5.2": _tests("blender", toolchain.BLENDER_52, **_DEPRECATIONS_FAIL),
     "window": _tests("window", toolchain.UNIT_313),
 }
 
@@ -125,7 +134,7 @@ def _groups(chosen: Sequence[str]) -> list[list[str]]:
     """
     parallel = (
         ("lint",),
-        ("unit-3.13", "unit-3.11", "types", "blender-4.5", "blender-5.2"),
+        ("blender-5.2", "blender-4.5", "unit-3.13", "unit-3.11", "blender-5.0", "blender-5.1", "types"),
         ("window",),
     )
     groups = [[name for name in group if name in chosen] for group in parallel]

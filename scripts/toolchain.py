@@ -38,6 +38,8 @@ CHECK = Environment("check", "check", "3.13")
 UNIT_311 = Environment("unit-3.11", "oldest", "3.11")
 UNIT_313 = Environment("unit-3.13", "unit", "3.13")
 BLENDER_45 = Environment("blender-4.5", "blender-45", "3.11")
+BLENDER_50 = Environment("blender-5.0", "blender-50", "3.11")
+BLENDER_51 = Environment("blender-5.1", "blender-51", "3.13")
 BLENDER_52 = Environment("blender-5.2", "blender-52", "3.13")
 
 

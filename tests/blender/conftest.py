@@ -26,6 +26,8 @@ from tests.standin.client import StandIn  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 MODULE = "bl_ext.user_default.mmaudio_vse"
+RUN_SECONDS = 0.1
+POLL_SECONDS = 0.05
 
 
 class Addon(SimpleNamespace):
@@ -65,12 +67,14 @@ def addon() -> Any:
     )
     names = (*rooms, *(f"timeline.{name}" for name in ("compat", "place", "shots", "snapshot", "strips")))
     modules = {name.rsplit(".", 1)[-1]: sys.modules[f"{MODULE}.{name}"] for name in names}
+    # The double's runs are short. How often the add-on polls is for the unit tests.
+    sys.modules[f"{MODULE}.jobs.work.model_run"]._POLL_SECONDS = POLL_SECONDS  # pyright: ignore[reportAttributeAccessIssue]
     return Addon(**modules)
 
 
 @pytest.fixture(scope="session")
 def _standin() -> Iterator[StandIn]:
-    with StandIn(run_seconds=0.4) as double:
+    with StandIn(run_seconds=RUN_SECONDS) as double:
         yield double
 
 
@@ -78,7 +82,7 @@ def _standin() -> Iterator[StandIn]:
 def standin(_standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """The double without faults, which the add-on uses; afterwards, assert that it received no credentials it must not."""
     _standin.clear_faults()
-    _standin.set(create_form="slash", other_form=404, location="absolute")
+    _standin.set(create_form="slash", other_form=404, location="absolute", run_seconds=RUN_SECONDS)
     _standin.set_outbound(tunnels={}, storages=[], retry_delay=0.01)
     for name, value in _standin.environment.items():
         monkeypatch.setenv(name, value)

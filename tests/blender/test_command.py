@@ -13,6 +13,7 @@ from tests.standin.client import StandIn
 from . import edits
 
 
+@pytest.mark.every_version
 def test_generate_saves_the_edit_and_prints_one_line_of_json(
     addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.standin.client import StandIn
 
 from . import edits
+from .conftest import RUN_SECONDS
 
 
 def names() -> list[str]:
@@ -178,7 +179,7 @@ def test_a_retry_while_a_run_is_being_cancelled_creates_a_new_run(addon: Any, st
     runner = addon.session.current.runner
     edits.wait_for_stage(addon, job.id, "predicting")
     edits.until(lambda: len(standin.state()["runs"]) == runs + 1)
-    standin.set(run_seconds=0.4)
+    standin.set(run_seconds=RUN_SECONDS)
     for route in ("cancel", "delete"):
         standin.inject(route, "stall", seconds=1.0)
 

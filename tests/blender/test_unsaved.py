@@ -13,6 +13,7 @@ import pytest
 from tests.standin.client import StandIn
 
 from . import edits
+from .conftest import RUN_SECONDS
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_a_job_of_one_recovered_session_is_not_placed_into_another(
     edits.until(lambda: addon.session.current.runner.job(job.id).paid)
     config = addon.page.config(bpy.context)
     addon.session.current.close(5)
-    standin.set(run_seconds=0.4)
+    standin.set(run_seconds=RUN_SECONDS)
 
     # Another project with the same path and the same names of scene and strip; its strip shows other frames.
     new_edit()
