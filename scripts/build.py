@@ -21,7 +21,7 @@ def build() -> Path:
         shutil.copy(toolchain.ROOT / name, stage / name)
     _add_wheels(stage)
     toolchain.DIST.mkdir(exist_ok=True)
-    target = toolchain.DIST / f"mmaudio_vse-{toolchain.extension_version()}.zip"
+    target = toolchain.built_extension()
     toolchain.check_run([python, tool, "build", "--source-dir", stage, "--output-filepath", target])
     toolchain.check_run([python, tool, "validate", target])
     return target

@@ -120,6 +120,11 @@ def extension_version() -> str:
     return str(tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
 
 
+def built_extension() -> Path:
+    """Return the path of the extension's zip, which build.py makes."""
+    return DIST / f"mmaudio_vse-{extension_version()}.zip"
+
+
 def package_folder(python: Path, module: str) -> Path:
     """Return the folder of an installed package, without importing it."""
     code = f"import importlib.util as u; print(u.find_spec({module!r}).submodule_search_locations[0])"

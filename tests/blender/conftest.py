@@ -2,7 +2,6 @@
 """Fixtures: the built extension, installed into the bpy wheel; the service's test double; an empty project."""
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +21,11 @@ import bpy  # noqa: E402
 
 # The storage servers of the unit tests import the add-on's settings classes from its source.
 import tests.addon_package  # noqa: E402, F401  # pyright: ignore[reportUnusedImport]
+from scripts import in_blender, toolchain  # noqa: E402
 from tests.standin.client import StandIn  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
-MODULE = "bl_ext.user_default.mmaudio_vse"
+MODULE = in_blender.MODULE
 RUN_SECONDS = 0.1
-POLL_SECONDS = 0.05
 
 
 class Addon(SimpleNamespace):
@@ -40,10 +38,8 @@ class Addon(SimpleNamespace):
 @pytest.fixture(scope="session")
 def addon() -> Any:
     """The modules of the installed extension."""
-    zips = sorted((ROOT / "dist").glob("mmaudio_vse-*.zip"))
-    assert zips, "build the extension first: python3 scripts/build.py"
-    bpy.ops.extensions.package_install_files(filepath=str(zips[-1]), repo="user_default", enable_on_install=True)
-    bpy.context.preferences.system.use_online_access = True
+    assert toolchain.built_extension().is_file(), "build the extension first: python3 scripts/build.py"
+    in_blender.install(toolchain.built_extension())
     rooms = (
         "session",
         "generation",
@@ -66,9 +62,8 @@ def addon() -> Any:
         "preferences.storages",
     )
     names = (*rooms, *(f"timeline.{name}" for name in ("compat", "place", "shots", "snapshot", "strips")))
-    modules = {name.rsplit(".", 1)[-1]: sys.modules[f"{MODULE}.{name}"] for name in names}
-    # The double's runs are short. How often the add-on polls is for the unit tests.
-    sys.modules[f"{MODULE}.jobs.work.model_run"]._POLL_SECONDS = POLL_SECONDS  # pyright: ignore[reportAttributeAccessIssue]
+    modules = {name.rsplit(".", 1)[-1]: in_blender.part(name) for name in names}
+    in_blender.shorten_waits()
     return Addon(**modules)
 
 
@@ -93,11 +88,7 @@ def standin(_standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stan
 @pytest.fixture
 def project(addon: Any, tmp_path: Path) -> Iterator[Path]:
     """Folder of a saved, empty project at 24 frames per second, 1280 by 720 pixels."""
-    bpy.ops.wm.read_homefile(use_empty=True)
-    scene = bpy.context.scene
-    scene.render.fps, scene.render.fps_base = 24, 1.0
-    scene.render.resolution_x, scene.render.resolution_y = 1280, 720
-    scene.sequence_editor_create()
+    in_blender.new_edit()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"))
     yield tmp_path
     for job in addon.session.current.runner.jobs:

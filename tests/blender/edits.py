@@ -2,7 +2,7 @@
 """Helpers that make edits, run jobs, and measure the offset between a sound and its picture."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ import bpy
 import numpy as np
 import pytest
 
+from scripts import in_blender
 from tests import footage
 
 RATE = 48_000
@@ -46,11 +47,33 @@ def add_movie(file: Path, *, channel: int, start: int) -> Any:
     return strip
 
 
-def effect(kind: str, *inputs: Any, channel: int, start: int = 1, frames: int = 30, name: str = "") -> Any:
-    """Add an effect strip. The position of one with inputs follows from the inputs."""
+def image_strip(
+    files: Sequence[Path], *, name: str, channel: int, start: int = 1, frames: int | None = None, into: Any = None
+) -> Any:
+    """Add an image sequence, to this scene or another, with this length or the one that Blender gives it."""
+    strip = _edit_of(into).strips.new_image(name=name, filepath=str(files[0]), channel=channel, frame_start=start)
+    for file in files[1:]:
+        strip.elements.append(file.name)
+    if frames is not None:
+        set_end(strip, start + frames)
+    return strip
+
+
+def set_end(strip: Any, frame: int) -> None:
+    """Set the first frame after the strip."""
+    setattr(strip, "right_handle" if bpy.app.version >= (5, 2) else "frame_final_end", frame)
+
+
+def effect(kind: str, *inputs: Any, channel: int, start: int = 1, frames: int = 30, name: str = "", into: Any = None) -> Any:
+    """Add an effect strip, to this scene or another. The position of one with inputs follows from the inputs."""
     length = {"frame_end": start + frames} if bpy.app.version < (5, 0) else {"length": frames}
     options = length | {f"input{number}": strip for number, strip in enumerate(inputs, 1)}
-    return edit().strips.new_effect(name=name or kind, type=kind, channel=channel, frame_start=start, **options)
+    return _edit_of(into).strips.new_effect(name=name or kind, type=kind, channel=channel, frame_start=start, **options)
+
+
+def _edit_of(scene: Any) -> Any:
+    """Return the edit of the scene, or of the current one."""
+    return (scene or bpy.context.scene).sequence_editor
 
 
 def retime(addon: Any, strip: Any, *, percent: float) -> None:
@@ -100,11 +123,6 @@ def sequencer() -> Any:
     return bpy.context.temp_override(window=window, area=area)
 
 
-def settings(addon: Any, **changes: Any) -> Any:
-    model = addon.mmaudio.Settings
-    return model(**{"prompt": "rain", "negative_prompt": "music", "seed": 7, **changes})
-
-
 def generate(
     addon: Any, *chosen: Any, seconds: float = 90.0, options: Mapping[str, Any] = MappingProxyType({}), **changes: Any
 ) -> list[Any]:
@@ -113,20 +131,11 @@ def generate(
 
 
 def start(addon: Any, *chosen: Any, options: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> list[Any]:
-    config = addon.page.config(bpy.context)
-    request_options = addon.request.Options(**options)
-    return addon.generation.start(bpy.context.scene, chosen, settings(addon, **changes), config, request_options)
+    return in_blender.start(chosen, options=options, **{"prompt": "rain", "seed": 7, **changes})
 
 
 def finish(addon: Any, ids: list[str], seconds: float = 90.0) -> list[Any]:
-    end = time.monotonic() + seconds
-    while True:
-        addon.generation.advance()
-        jobs = [addon.session.current.runner.job(job_id) for job_id in ids]
-        if all(job.stage.ended for job in jobs) and not addon.session.current.runner.busy:
-            return jobs
-        assert time.monotonic() < end, [str(job.stage) for job in jobs]
-        time.sleep(0.02)
+    return in_blender.ended(ids, seconds)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:

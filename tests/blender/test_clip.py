@@ -83,10 +83,7 @@ def test_crop_flip_and_opacity_are_rendered(addon: Any, standin: StandIn, projec
 def test_effect_strip_shows_its_inputs(addon: Any, standin: StandIn, project: Path) -> None:
     first = edits.movie(project, frames=40, at=(20,), channel=1, start=1)
     second = edits.movie(project, frames=40, at=(20,), channel=2, start=11)
-    options = {"frame_end": 41} if bpy.app.version < (5, 0) else {"length": 30}
-    cross = edits.edit().strips.new_effect(
-        name="cross", type="CROSS", channel=4, frame_start=11, input1=first, input2=second, **options
-    )
+    cross = edits.effect("CROSS", first, second, channel=4, start=11, name="cross")
     assert (addon.compat.left_handle(cross), addon.compat.right_handle(cross)) == (11, 41)
 
     clip = clip_of(addon, standin, project, cross)
@@ -100,8 +97,7 @@ def test_effect_strip_shows_its_inputs(addon: Any, standin: StandIn, project: Pa
 
 @pytest.mark.parametrize("kind", ["COLOR", "TEXT"])
 def test_generated_strips_have_a_picture(kind: str, addon: Any, standin: StandIn, project: Path) -> None:
-    options = {"frame_end": 25} if bpy.app.version < (5, 0) else {"length": 24}
-    strip = edits.edit().strips.new_effect(name=kind, type=kind, channel=2, frame_start=1, **options)
+    strip = edits.effect(kind, channel=2, frames=24)
     if kind == "COLOR":
         strip.color = (1, 1, 1)
     else:
@@ -114,8 +110,7 @@ def test_generated_strips_have_a_picture(kind: str, addon: Any, standin: StandIn
 
 def test_adjustment_strip_shows_the_strips_below_it(addon: Any, standin: StandIn, project: Path) -> None:
     edits.movie(project, frames=40, at=(20,), channel=1, start=1)
-    options = {"frame_end": 41} if bpy.app.version < (5, 0) else {"length": 30}
-    strip = edits.edit().strips.new_effect(name="grade", type="ADJUSTMENT", channel=4, frame_start=11, **options)
+    strip = edits.effect("ADJUSTMENT", channel=4, start=11, name="grade")
 
     clip = clip_of(addon, standin, project, strip)
 
@@ -170,16 +165,14 @@ def _white(scene_strip: Any, other: Any) -> Any:
     """Replace the strips in the scene strip's edit by a white color strip; return the scene strip."""
     for strip in list(other.sequence_editor.strips):
         other.sequence_editor.strips.remove(strip)
-    options = {"frame_end": 25} if bpy.app.version < (5, 0) else {"length": 24}
-    strip = other.sequence_editor.strips.new_effect(name="white", type="COLOR", channel=1, frame_start=1, **options)
+    strip = edits.effect("COLOR", channel=1, frames=24, name="white", into=other)
     strip.color = (1, 1, 1)
     return scene_strip
 
 
 def test_multicam_and_multiplied_strips_have_a_picture(addon: Any, standin: StandIn, project: Path) -> None:
     edits.movie(project, frames=40, at=(20,), channel=1, start=1)
-    options = {"frame_end": 41} if bpy.app.version < (5, 0) else {"length": 30}
-    multicam = edits.edit().strips.new_effect(name="multicam", type="MULTICAM", channel=4, frame_start=11, **options)
+    multicam = edits.effect("MULTICAM", channel=4, start=11, name="multicam")
     multicam.multicam_source = 1
     multiplied = edits.movie(project, frames=30, at=(5,), channel=6, start=11)
     multiplied.blend_type = "MULTIPLY"
@@ -193,8 +186,7 @@ def test_multicam_and_multiplied_strips_have_a_picture(addon: Any, standin: Stan
 
 def test_the_picture_below_an_adjustment_strip_ends_with_it(addon: Any, standin: StandIn, project: Path) -> None:
     edits.movie(project, frames=96, at=(35,), channel=1, start=1)
-    options = {"frame_end": 35} if bpy.app.version < (5, 0) else {"length": 24}
-    strip = edits.edit().strips.new_effect(name="grade", type="ADJUSTMENT", channel=4, frame_start=11, **options)
+    strip = edits.effect("ADJUSTMENT", channel=4, start=11, frames=24, name="grade")
 
     clip = clip_of(addon, standin, project, strip)
 

@@ -234,8 +234,7 @@ def test_of_two_takes_of_a_clip_that_was_cut_between_them_only_one_is_unmuted(
 
 
 def test_the_parts_of_a_still_that_was_cut_keep_their_sound(addon: Any, standin: StandIn, project: Path) -> None:
-    length = {"length": 30} if bpy.app.version >= (5, 0) else {"frame_end": 40}
-    still = edits.edit().strips.new_effect(name="still", type="COLOR", channel=3, frame_start=10, **length)
+    still = edits.effect("COLOR", channel=3, start=10, name="still")
     (job,) = edits.start(addon, still)
 
     right = still.split(frame=25, split_method="SOFT")

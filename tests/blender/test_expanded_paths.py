@@ -73,15 +73,8 @@ def media_strips(folder: Path, name: str) -> list[Any]:
     new = edits.edit().strips
     movie = edits.movie(folder, frames=24, at=(8,), channel=1, start=1, size=(320, 180))
     pictures = footage.images(folder / "images", frames=24, at=(8,))
-    images = new.new_image(name=f"images {name}", filepath=str(pictures[0]), channel=3, frame_start=1)
-    for picture in pictures[1:]:
-        images.elements.append(picture.name)
-    set_length(images, 24)
+    images = edits.image_strip(pictures, name=f"images {name}", channel=3, frames=24)
     clip_file = footage.flashes(folder / "clip of the editor.mp4", frames=24, at=(8,), size=(320, 180))
     clip = new.new_clip(name=f"clip {name}", clip=bpy.data.movieclips.load(str(clip_file)), channel=4, frame_start=1)
     movie.name = name
     return [movie, images, clip]
-
-
-def set_length(strip: Any, frames: int) -> None:
-    setattr(strip, "duration" if bpy.app.version >= (5, 2) else "frame_final_duration", frames)

@@ -23,11 +23,7 @@ FRAMES, FLASH = 24, 8
 def sequence(addon: Any, project: Path) -> Any:
     """Strip of 24 images from frame 1 on; the ninth is white."""
     pictures = footage.images(project / "images", frames=FRAMES, at=(FLASH,))
-    strip = edits.edit().strips.new_image(name="shot", filepath=str(pictures[0]), channel=2, frame_start=1)
-    for picture in pictures[1:]:
-        strip.elements.append(picture.name)
-    addon.compat.set_right_handle(strip, 1 + FRAMES)
-    return strip
+    return edits.image_strip(pictures, name="shot", channel=2, frames=FRAMES)
 
 
 def delete_images(project: Path, *numbers: int) -> None:
@@ -93,12 +89,9 @@ def other_edit(strip: Any) -> Any:
     """Return a new scene whose edit contains the images of the strip."""
     other: Any = bpy.data.scenes.new("other edit")
     other.render.fps, other.frame_start, other.frame_end = 24, 1, FRAMES
-    inner = other.sequence_editor_create().strips.new_image(
-        name="shot", filepath=f"{strip.directory}/{strip.elements[0].filename}", channel=1, frame_start=1
-    )
-    for element in list(strip.elements)[1:]:
-        inner.elements.append(element.filename)
-    setattr(inner, "duration" if bpy.app.version >= (5, 2) else "frame_final_duration", FRAMES)
+    other.sequence_editor_create()
+    files = [Path(strip.directory) / element.filename for element in strip.elements]
+    inner = edits.image_strip(files, name="shot", channel=1, frames=FRAMES, into=other)
     strip.name = "another"
     inner.name = "shot"
     return other

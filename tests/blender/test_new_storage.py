@@ -9,10 +9,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from scripts import toolchain
 from tests.standin.client import StandIn
 from tests.unit.servers import files_for_anyone
-
-from .conftest import MODULE, ROOT
 
 _SERVICE = """
 from dataclasses import dataclass
@@ -84,10 +83,11 @@ from unittest.mock import MagicMock
 
 import bpy
 
-extension, module, folder, url = sys.argv[1:]
-bpy.ops.extensions.package_install_files(filepath=extension, repo="user_default", enable_on_install=True)
-bpy.context.preferences.system.use_online_access = True
-page, session = (sys.modules[f"{module}.{name}"] for name in ("preferences.page", "session"))
+from scripts import in_blender
+
+extension, folder, url = sys.argv[1:]
+in_blender.install(extension)
+page, session = in_blender.part("preferences.page"), in_blender.part("session")
 preferences = page.of(bpy.context)
 preferences.storage = "folder"
 preferences.folder_path, preferences.folder_url = folder, url
@@ -115,8 +115,7 @@ print(json.dumps({
 def with_storage(target: Path) -> None:
     """Copies the built zip, with the two modules and an entry in the registry."""
     registry, entry = "preferences/storages.py", '    "given_url": storage_given_url,\n'
-    built = sorted((ROOT / "dist").glob("mmaudio_vse-*.zip"))[-1]
-    with zipfile.ZipFile(built) as before, zipfile.ZipFile(target, "w") as after:
+    with zipfile.ZipFile(toolchain.built_extension()) as before, zipfile.ZipFile(target, "w") as after:
         for item in before.infolist():
             content = before.read(item)
             if item.filename == registry:
@@ -137,8 +136,9 @@ def test_a_storage_is_two_modules_and_an_entry(standin: StandIn, tmp_path: Path)
     folder.mkdir()
     with files_for_anyone(folder) as url:
         variables = {**os.environ, **standin.environment, "BLENDER_USER_RESOURCES": str(tmp_path / "user")}
-        command = [sys.executable, "-c", _BLENDER, str(extension), MODULE, str(folder), url]
-        ended = subprocess.run(command, env=variables, text=True, capture_output=True, timeout=120, check=False)
+        command = [sys.executable, "-c", _BLENDER, str(extension), str(folder), url]
+        ways: dict[str, Any] = {"cwd": toolchain.ROOT, "env": variables, "text": True, "capture_output": True}
+        ended = subprocess.run(command, **ways, timeout=120, check=False)
 
     assert ended.returncode == 0, ended.stderr
     seen: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])

@@ -6,7 +6,6 @@ and what has been paid for is kept.
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,14 @@ from typing import Any
 import bpy
 import pytest
 
+from scripts import toolchain
 from tests import footage
 from tests.standin.client import StandIn
 
 from . import edits
 from .shares import as_ordinary_user, dead_share, without_permissions
 from .test_disks import check_placed, retried, running, runs, start_and_wait_for_the_run
-from .test_resume import SCRIPT, Blenders
+from .test_resume import Blenders
 
 GONE, GONE_HINT = "the network drive can't be reached", "Connect it again"
 DENIED, DENIED_HINT = "access is denied", "Make it readable"
@@ -44,10 +44,7 @@ def movie(folder: Path) -> Any:
 
 def images(folder: Path) -> Any:
     pictures = footage.images(folder, frames=3, at=())
-    strip = edits.edit().strips.new_image(name="clip", filepath=str(pictures[0]), channel=3, frame_start=1)
-    for picture in pictures[1:]:
-        strip.elements.append(picture.name)
-    return strip
+    return edits.image_strip(pictures, name="clip", channel=3)
 
 
 def movie_clip(folder: Path) -> Any:
@@ -181,8 +178,9 @@ class Restricted(Blenders):
     """Blenders whose processes file permissions apply to, even as root."""
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        process = [*as_ordinary_user(), sys.executable, str(SCRIPT), self.zip, str(self.project), *arguments]
-        return subprocess.run(process, env=self.variables, capture_output=True, text=True, timeout=120, check=False)
+        process = [*as_ordinary_user(), *self.process(*arguments)]
+        ways: dict[str, Any] = {"cwd": toolchain.ROOT, "env": self.variables, "capture_output": True, "text": True}
+        return subprocess.run(process, **ways, timeout=120, check=False)
 
 
 @pytest.fixture

@@ -23,11 +23,7 @@ def trimmed_movie(addon: Any, folder: Path) -> Any:
 
 def image_sequence(addon: Any, folder: Path) -> Any:
     files = footage.images(folder / "frames", frames=40, at=[12, 30])
-    strip = edits.edit().strips.new_image(name="clip", filepath=str(files[0]), channel=4, frame_start=5)
-    for file in files[1:]:
-        strip.elements.append(file.name)
-    addon.compat.set_right_handle(strip, 5 + len(files))
-    return strip
+    return edits.image_strip(files, name="clip", channel=4, start=5, frames=len(files))
 
 
 def meta_of_two(addon: Any, folder: Path) -> Any:

@@ -24,10 +24,7 @@ def add(clip: Path, name: str, *, channel: int, start: int = 1, frames: int = 60
     strip = edits.edit().strips.new_movie(
         name=name, filepath=str(clip), channel=channel, frame_start=start, fit_method="STRETCH"
     )
-    if bpy.app.version >= (5, 2):
-        strip.right_handle = start + frames
-    else:
-        strip.frame_final_end = start + frames
+    edits.set_end(strip, start + frames)
     return strip
 
 
@@ -221,10 +218,7 @@ def edit_that_ends_early(clip: Path) -> None:
     inner = other.sequence_editor_create().strips.new_movie(
         name="inner", filepath=str(clip), channel=1, frame_start=1, fit_method="STRETCH"
     )
-    if bpy.app.version >= (5, 2):
-        inner.right_handle = 31
-    else:
-        inner.frame_final_end = 31
+    edits.set_end(inner, 31)
     edits.edit().strips.new_scene(name="above", scene=other, channel=2, frame_start=1).scene_input = "SEQUENCER"
 
 

@@ -33,8 +33,7 @@ def samples(file: Path) -> "np.ndarray":
 
 
 def color_strip(name: str, channel: int, frames: range, shade: float) -> Any:
-    length = {"length": len(frames)} if bpy.app.version >= (5, 0) else {"frame_end": frames.stop}
-    strip = edits.edit().strips.new_effect(name=name, type="COLOR", channel=channel, frame_start=frames.start, **length)
+    strip = edits.effect("COLOR", channel=channel, start=frames.start, frames=len(frames), name=name)
     strip.color = (shade, shade, shade)
     return strip
 

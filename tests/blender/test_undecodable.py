@@ -133,10 +133,7 @@ def test_an_image_of_a_sequence_that_cannot_be_decoded_is_rejected_if_it_is_visi
     spoil: Callable[[Path], None], addon: Any, standin: StandIn, project: Path
 ) -> None:
     pictures = footage.images(project / "images", frames=24, at=(3,))
-    strip = edits.edit().strips.new_image(name="images", filepath=str(pictures[0]), channel=2, frame_start=1)
-    for picture in pictures[1:]:
-        strip.elements.append(picture.name)
-    addon.compat.set_right_handle(strip, 25)
+    strip = edits.image_strip(pictures, name="images", channel=2, frames=24)
     spoil(pictures[20])
     assert refused(addon, standin, strip).code == "undecodable"
 

@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 import pytest
 
+from scripts import in_blender
 from tests.standin.client import StandIn
 
 from . import edits
@@ -31,15 +32,8 @@ def temporary(addon: Any, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def unsaved(addon: Any, project: Path) -> Path:
     """Folder for the footage of an edit that was never saved."""
-    new_edit()
+    in_blender.new_edit()
     return project
-
-
-def new_edit() -> None:
-    bpy.ops.wm.read_homefile(use_empty=True)
-    scene = bpy.context.scene
-    scene.render.fps, scene.render.resolution_x, scene.render.resolution_y = 24, 1280, 720
-    scene.sequence_editor_create()
 
 
 def sound_of(job: Any) -> Any:
@@ -126,7 +120,7 @@ def test_a_job_of_one_recovered_session_is_not_placed_into_another(
     standin.set(run_seconds=RUN_SECONDS)
 
     # Another project with the same path and the same names of scene and strip; its strip shows other frames.
-    new_edit()
+    in_blender.new_edit()
     edits.movie(unsaved, frames=40, at=(5,))
     bpy.ops.wm.save_as_mainfile(filepath=str(temporary / "quit.blend"))
     addon.resuming.file_opened(config)

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +15,8 @@ import pytest
 
 # The storage servers of the unit tests import the add-on's settings classes from its source.
 import tests.addon_package  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from scripts import toolchain
 from tests.standin.client import StandIn
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import toolchain  # noqa: E402
 
 SCENARIO_SECONDS = 180
 """Time limit of a scenario, after which Blender is killed."""
@@ -45,7 +40,7 @@ class Window:
         """Start Blender without a window, in its own process group, as a shell does."""
         return subprocess.Popen(
             [str(self._blender), *map(str, arguments)],
-            cwd=ROOT,
+            cwd=toolchain.ROOT,
             env=self._environment(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -70,7 +65,7 @@ class Window:
         with (folder / "blender.log").open("wb") as log:
             process = subprocess.Popen(
                 [str(self._blender), *geometry, "--python", str(here / "session.py"), "--", str(folder / "parameters.json")],
-                cwd=ROOT,
+                cwd=toolchain.ROOT,
                 env=self._environment(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -133,10 +128,10 @@ def blender() -> Path:
 
 @pytest.fixture(scope="session")
 def window(blender: Path, display: str, tmp_path_factory: pytest.TempPathFactory) -> Window:
-    zips = sorted((ROOT / "dist").glob("mmaudio_vse-*.zip"))
-    assert zips, "build the extension first: python3 scripts/build.py"
+    extension = toolchain.built_extension()
+    assert extension.is_file(), "build the extension first: python3 scripts/build.py"
     window = Window(blender, tmp_path_factory.mktemp("blender-user"), display)
-    installation = window.command("--command", "extension", "install-file", "-r", "user_default", "--enable", zips[-1])
+    installation = window.command("--command", "extension", "install-file", "-r", "user_default", "--enable", extension)
     assert installation.returncode == 0, installation.stdout
     return window
 

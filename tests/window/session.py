@@ -20,7 +20,10 @@ from typing import Any
 
 import bpy
 
-MODULE = "bl_ext.user_default.mmaudio_vse"
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from scripts import in_blender
+
 TICK_SECONDS = 0.01
 
 Scenario = Generator[float, None, None]
@@ -35,8 +38,8 @@ class Session:
         """Results of the scenario."""
         self.ticks: list[float] = []
         """Times at which the timer has run, in seconds of the monotonic clock."""
-        self.generation = sys.modules[f"{MODULE}.generation"]
-        self.session = sys.modules[f"{MODULE}.session"]
+        self.generation = in_blender.part("generation")
+        self.session = in_blender.part("session")
 
     @property
     def jobs(self) -> list[Any]:
@@ -71,7 +74,7 @@ class Session:
 
     @property
     def module(self) -> str:
-        return MODULE
+        return in_blender.MODULE
 
     @property
     def waiting_for_access(self) -> list[str]:
@@ -80,7 +83,7 @@ class Session:
 
     def part(self, name: str) -> Any:
         """Return a module of the add-on."""
-        return sys.modules[f"{MODULE}.{name}"]
+        return in_blender.part(name)
 
     def open_preferences(self) -> Scenario:
         """Show the add-on's preferences, in the whole window."""
@@ -91,7 +94,7 @@ class Session:
         area.type = "PREFERENCES"
         with bpy.context.temp_override(window=self.window, area=area):
             bpy.ops.screen.screen_full_area()
-        bpy.ops.preferences.addon_expand(module=MODULE)
+        bpy.ops.preferences.addon_expand(module=in_blender.MODULE)
         yield 0.5
 
     def close_preferences(self) -> Scenario:
@@ -102,7 +105,7 @@ class Session:
     def generate_failure(self) -> str | None:
         """Return the code of the reason why Generate Sound is unavailable, or None; assert that its poll agrees."""
         operators: Any = bpy.ops
-        reason = self.run(lambda: sys.modules[f"{MODULE}.ui.operators"].generate_failure(bpy.context))
+        reason = self.run(lambda: in_blender.part("ui.operators").generate_failure(bpy.context))
         assert self.run(operators.mmaudio.generate.poll) is (reason is None)
         return None if reason is None else reason.code
 

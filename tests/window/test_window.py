@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from scripts import toolchain
 from tests.standin.client import StandIn
 from tests.unit.servers import rclone_s3
 
-from .conftest import Window, toolchain
+from .conftest import Window
 
 GAP_MAX_SECONDS = 0.1
 """How much longer the interface may block during a job than while idle in the same Blender."""
@@ -144,9 +145,8 @@ def test_a_bucket_is_set_up_and_tested_in_the_preferences(window: Window, standi
 def project(window: Window, tmp_path: Path) -> Path:
     """A saved project with one strip, "Bunny"."""
     script = (
-        "import bpy, sys; s = bpy.context.scene.sequence_editor_create().strips; "
-        "s.new_movie(name='Bunny', filepath=sys.argv[-1], channel=3, frame_start=1); "
-        "bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-2])"
+        f"import sys; from pathlib import Path; sys.path.insert(0, {str(toolchain.ROOT)!r}); "
+        "from scripts import in_blender; in_blender.make_edit(Path(sys.argv[-1]), 'Bunny', Path(sys.argv[-2]))"
     )
     project = tmp_path / "project.blend"
     shutil.copy(toolchain.footage(), tmp_path / "clip.mp4")
