@@ -12,6 +12,8 @@ from tests.standin.client import StandIn
 
 from . import edits
 
+pytestmark = pytest.mark.version_dependent
+
 GREY = 60
 """Brightness of the footage between its flashes, from 0 to 255."""
 

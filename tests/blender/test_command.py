@@ -58,6 +58,7 @@ def test_a_failed_job_gives_status_1_and_the_others_are_saved(
     assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 1
 
 
+@pytest.mark.version_dependent
 def test_strips_that_all_strips_skips_are_reported(
     addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +73,7 @@ def test_strips_that_all_strips_skips_are_reported(
     assert "“title” is skipped: a title" in output.err and "“black” is skipped: a plain color" in output.err
 
 
+@pytest.mark.version_dependent
 def test_the_command_line_has_the_options_of_the_panel(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     own = edits.edit().strips.new_sound(name="own", filepath=strip.filepath, channel=6, frame_start=10)
@@ -164,6 +166,7 @@ def test_a_wrong_key_fails_the_job_with_a_hint_where_to_set_it(
     assert "not-the-key" not in output.out + output.err
 
 
+@pytest.mark.version_dependent
 def test_an_edit_that_cannot_be_saved_loses_nothing(
     addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -192,6 +192,7 @@ def test_a_download_that_cannot_be_written_is_repeated_by_a_retry(
         assert runs() == 1
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize("room_bytes", [0, 16 * 1024], ids=["none", "for a part of it"])
 def test_a_clip_that_cannot_be_written_is_reported_and_no_run_is_created(
     *, room_bytes: int, addon: Any, standin: StandIn, extension_folder: Path, project: Path, runs: Callable[[], int]
@@ -208,6 +209,7 @@ def test_a_clip_that_cannot_be_written_is_reported_and_no_run_is_created(
         check_placed(retried(addon, failed))
 
 
+@pytest.mark.version_dependent
 @each_condition
 def test_a_copy_of_the_edit_that_cannot_be_written_is_reported_at_once(
     condition: str, addon: Any, standin: StandIn, extension_folder: Path, strip: Any
@@ -256,6 +258,7 @@ def test_a_disk_of_the_journal_that_fills_up_during_a_run_does_not_lose_its_soun
         addon.session.current.close(5)
 
 
+@pytest.mark.version_dependent
 def test_the_command_line_reports_that_the_edit_cannot_be_saved(
     *, addon: Any, standin: StandIn, strip: Any, project: Path, runs: Callable[[], int], capfd: pytest.CaptureFixture[str]
 ) -> None:

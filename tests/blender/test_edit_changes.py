@@ -16,6 +16,8 @@ from tests.standin.client import StandIn
 from . import edits
 from .conftest import MODULE
 
+pytestmark = pytest.mark.version_dependent
+
 FRAMES = (10, 40)
 FLASHES = (5, 22)
 """Frames of the clip, from 0."""

@@ -75,6 +75,7 @@ def test_a_result_that_could_not_be_downloaded_is_downloaded_by_a_retry_without_
     assert len(standin.state()["runs"]) == runs + 1
 
 
+@pytest.mark.version_dependent
 def test_cancel_stops_the_render_and_leaves_no_files(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=96)
     config = addon.page.config(bpy.context)
@@ -89,6 +90,7 @@ def test_cancel_stops_the_render_and_leaves_no_files(addon: Any, standin: StandI
     assert not [strip for strip in edits.edit().strips if strip.get("mmaudio")]
 
 
+@pytest.mark.version_dependent
 def test_locked_muted_and_occupied_channels_are_skipped(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=4)
     for below in (1, 3):
@@ -101,6 +103,7 @@ def test_locked_muted_and_occupied_channels_are_skipped(addon: Any, standin: Sta
     assert job.takes[0].sound.channel == 6
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize("remember", [True, False])
 def test_the_key_is_in_userpref_only_if_it_is_to_be_remembered(remember: bool, addon: Any) -> None:
     addon.preferences.remember = remember
@@ -114,6 +117,7 @@ def test_the_key_is_in_userpref_only_if_it_is_to_be_remembered(remember: bool, a
     assert (b"a-key-to-remember" in content) is remember
 
 
+@pytest.mark.version_dependent
 def test_a_sound_waits_for_its_own_file_and_is_never_placed_in_another(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     bpy.ops.wm.save_mainfile()
@@ -132,6 +136,7 @@ def test_a_sound_waits_for_its_own_file_and_is_never_placed_in_another(addon: An
     assert placed.takes[0].sound.strip in [part.name for part in edits.edit().strips]
 
 
+@pytest.mark.version_dependent
 def test_undo_during_a_job_does_not_lose_its_sound(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30)
     name = strip.name
@@ -192,6 +197,7 @@ def test_a_retry_while_a_run_is_being_cancelled_creates_a_new_run(addon: Any, st
     assert not [upload for upload in standin.state()["uploads"] if upload["live"]]
 
 
+@pytest.mark.version_dependent
 def test_a_scene_strip_without_a_camera_is_rejected(addon: Any, standin: StandIn, project: Path) -> None:
     requests_before = len(standin.requests())
     strip = edits.edit().strips.new_scene(name="shot", scene=bpy.data.scenes.new("shot"), channel=2, frame_start=1)
@@ -214,6 +220,7 @@ def run_operator(**options: Any) -> set[str]:
         return set(operators.mmaudio.generate(**options))
 
 
+@pytest.mark.version_dependent
 def test_the_operator_raises_an_error_only_if_no_job_was_started(addon: Any, standin: StandIn, project: Path) -> None:
     good = edits.movie(project, frames=30, channel=2)
     no_camera: Any = bpy.data.scenes.new("no camera")
@@ -229,6 +236,7 @@ def test_the_operator_raises_an_error_only_if_no_job_was_started(addon: Any, sta
         run_operator()
 
 
+@pytest.mark.version_dependent
 def test_a_selected_sound_stands_for_its_clip(addon: Any, standin: StandIn, project: Path) -> None:
     clip = edits.movie(project, frames=30)
     (first,) = edits.generate(addon, clip)
@@ -244,6 +252,7 @@ def test_a_selected_sound_stands_for_its_clip(addon: Any, standin: StandIn, proj
     assert addon.shots.clips([sound, clip]) == [clip]
 
 
+@pytest.mark.version_dependent
 def test_each_strip_of_a_batch_has_a_different_seed_unless_one_is_given(addon: Any, standin: StandIn, project: Path) -> None:
     strips = [edits.movie(project, frames=30, channel=channel) for channel in (2, 4, 6)]
     select(*strips)

@@ -16,6 +16,8 @@ from tests.standin.client import StandIn
 from . import edits
 from .test_clip import GREY, sent
 
+pytestmark = pytest.mark.version_dependent
+
 FRAMES, FLASH = 24, 8
 
 

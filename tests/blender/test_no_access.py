@@ -23,6 +23,8 @@ from .shares import as_ordinary_user, dead_share, without_permissions
 from .test_disks import check_placed, retried, running, runs, start_and_wait_for_the_run
 from .test_resume import Blenders
 
+pytestmark = pytest.mark.version_dependent
+
 GONE, GONE_HINT = "the network drive can't be reached", "Connect it again"
 DENIED, DENIED_HINT = "access is denied", "Make it readable"
 

@@ -12,6 +12,8 @@ from tests.standin.client import StandIn
 
 from . import edits
 
+pytestmark = pytest.mark.version_dependent
+
 CLICK_TOLERANCE_MS = 5.0
 
 
@@ -65,7 +67,13 @@ def scene_through_its_camera(addon: Any, folder: Path) -> Any:
     return edits.edit().strips.new_scene(name="clip", scene=shot, channel=3, frame_start=4)
 
 
-CASES = [trimmed_movie, image_sequence, meta_of_two, retimed_movie, scene_through_its_camera]
+CASES = [
+    pytest.param(trimmed_movie, marks=pytest.mark.every_version),
+    image_sequence,
+    meta_of_two,
+    retimed_movie,
+    scene_through_its_camera,
+]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -4,6 +4,7 @@
 from typing import Any
 
 import bpy
+import pytest
 
 from .conftest import MODULE
 
@@ -28,6 +29,7 @@ def registered() -> dict[str, bool]:
     }
 
 
+@pytest.mark.every_version
 def test_disabling_unregisters_everything_and_enabling_registers_it_again(addon: Any) -> None:
     operators: Any = bpy.ops.preferences
     assert all(registered().values()), registered()
@@ -39,6 +41,7 @@ def test_disabling_unregisters_everything_and_enabling_registers_it_again(addon:
     assert all(registered().values()), registered()
 
 
+@pytest.mark.version_dependent
 def test_defaults_are_those_of_the_service(addon: Any) -> None:
     scene: Any = bpy.context.scene
     settings = scene.mmaudio

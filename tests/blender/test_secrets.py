@@ -77,6 +77,7 @@ def small(project: Path) -> Path:
     return project
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize("source", ["variable", "preference, not remembered"])
 @pytest.mark.usefixtures("secret")
 def test_the_key_is_sent_only_to_the_api(

@@ -14,6 +14,8 @@ from tests.standin.client import StandIn
 
 from . import edits
 
+pytestmark = pytest.mark.version_dependent
+
 
 @pytest.fixture
 def clip(project: Path) -> Path:

@@ -19,6 +19,8 @@ from tests.standin.client import StandIn
 
 from . import edits
 
+pytestmark = pytest.mark.version_dependent
+
 FRAMES = 8
 
 

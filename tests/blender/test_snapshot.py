@@ -10,6 +10,8 @@ import pytest
 
 from . import edits
 
+pytestmark = pytest.mark.version_dependent
+
 HEAVY_BYTES = 200_000 * 12
 
 

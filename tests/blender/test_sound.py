@@ -13,6 +13,8 @@ import pytest
 
 from tests.sounds import RATE, Coding, Samples, add_clicks, decibels, encode, faded, heard_clicks, noise, read_wav, write_wav
 
+pytestmark = pytest.mark.version_dependent
+
 TOLERANCE_MS = 1.0
 ROUNDING = 1.5 / 32767
 STEADY_DB = 1.0

@@ -83,6 +83,7 @@ def forbid_rendering(addon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addon.config, "render_command", lambda: (sys.executable, "-c", "raise SystemExit(3)"))
 
 
+@pytest.mark.version_dependent
 def test_a_clip_is_uploaded_to_a_private_bucket_and_deleted_again(
     *,
     addon: Any,
@@ -175,6 +176,7 @@ def test_a_clip_is_uploaded_to_a_webdav_server_with_a_login(
     assert list(files.iterdir()) == []
 
 
+@pytest.mark.version_dependent
 def test_with_a_clip_url_nothing_is_rendered_or_uploaded_and_the_url_is_not_saved(
     addon: Any, preferences: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +208,7 @@ def blocked(addon: Any) -> str | None:
     return None if reason is None else reason.code
 
 
+@pytest.mark.version_dependent
 def test_an_invalid_clip_url_is_reported_before_anything_is_started(
     addon: Any, preferences: Any, standin: StandIn, project: Path
 ) -> None:
@@ -226,6 +229,7 @@ def test_an_invalid_clip_url_is_reported_before_anything_is_started(
     assert blocked(addon) is None
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize(("storage", "used"), [("given_url", "https://cdn.example/a.mp4"), ("eachlabs", "")])
 def test_a_clip_url_is_used_only_with_its_own_storage(
     *, storage: str, used: str, addon: Any, preferences: Any, standin: StandIn, project: Path
@@ -279,6 +283,7 @@ def statuses(standin: StandIn, job: Any) -> list[int]:
     return [call["status"] for call in standin.state()["webhook_calls"] if call["run"] in ids]
 
 
+@pytest.mark.version_dependent
 def test_a_webhook_call_ends_the_wait(addon: Any, preferences: Any, standin: StandIn, project: Path) -> None:
     tunnelled(preferences, standin)
     hook = webhook_of_jobs(addon)
@@ -332,6 +337,7 @@ def test_a_new_webhook_url_on_the_same_port_is_served_at_once(
     assert statuses(standin, second) == [204]
 
 
+@pytest.mark.version_dependent
 @pytest.mark.usefixtures("preferences")
 def test_a_saved_webhook_is_restored_with_the_preferences(addon: Any) -> None:
     """Blender doesn't notify add-ons after it has loaded preferences."""
@@ -349,6 +355,7 @@ def test_a_saved_webhook_is_restored_with_the_preferences(addon: Any) -> None:
         assert not hook.listening
 
 
+@pytest.mark.version_dependent
 @pytest.mark.usefixtures("preferences")
 def test_disabling_the_add_on_closes_the_port_permanently(addon: Any) -> None:
     """It must not be opened again by a thread that ends late and still creates a run."""
@@ -394,6 +401,7 @@ def drawn(preferences: Any, *, folded: bool) -> Layout:
     return layout
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize("folded", [True, False])
 def test_an_invalid_webhook_url_is_reported_while_the_webhook_is_enabled(folded: bool, addon: Any, preferences: Any) -> None:
     use_webhook(preferences, 8790)
@@ -430,6 +438,7 @@ def test_a_port_in_use_is_reported_and_the_job_continues(
     assert (job.stage, f"Port {port}" in job.note) == ("done", True)
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize("remember", [True, False])
 def test_secrets_are_in_userpref_only_if_they_are_to_be_remembered(remember: bool, addon: Any, preferences: Any) -> None:
     preferences.remember = remember
@@ -444,6 +453,7 @@ def test_secrets_are_in_userpref_only_if_they_are_to_be_remembered(remember: boo
     assert {name: getattr(preferences, name) for name in SECRETS} == SECRETS
 
 
+@pytest.mark.version_dependent
 def test_secrets_are_removed_from_userpref_and_saved_again_with_remember(addon: Any, preferences: Any) -> None:
     for name, value in SECRETS.items():
         setattr(preferences, name, value)
@@ -477,6 +487,7 @@ def completed_test(addon: Any) -> Any:
     return test
 
 
+@pytest.mark.version_dependent
 def test_each_storage_has_its_settings_and_a_name_of_its_own(addon: Any, preferences: Any) -> None:
     registry = addon.storages.STORAGES
     (choice,) = (member for member in preferences.bl_rna.properties if member.identifier == "storage")
@@ -686,6 +697,7 @@ def test_another_test_can_start_while_one_deletes_its_file(addon: Any, put_serve
     assert (first.result, second.result) == ("The test was cancelled.", "Uploaded, read back from 127.0.0.1 and deleted.")
 
 
+@pytest.mark.version_dependent
 def test_disabling_the_add_on_ends_its_test(addon: Any, silent_server: socket.socket) -> None:
     assert "mmaudio storage test" in threads()
     operators: Any = bpy.ops

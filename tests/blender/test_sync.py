@@ -16,6 +16,8 @@ from tests.standin.client import StandIn
 
 from . import edits
 
+pytestmark = pytest.mark.version_dependent
+
 LIMIT_MS = 1.0
 SIZE = (320, 180)
 CHANNEL = 3

@@ -38,6 +38,7 @@ def color_strip(name: str, channel: int, frames: range, shade: float) -> Any:
     return strip
 
 
+@pytest.mark.version_dependent
 def test_takes_start_together_on_separate_channels_and_only_the_first_is_unmuted(
     addon: Any, standin: StandIn, project: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_takes_start_together_on_separate_channels_and_only_the_first_is_unmuted
     assert standin.key not in str(kept) and "://" not in str(kept)
 
 
+@pytest.mark.version_dependent
 def test_generating_again_adds_takes_and_only_the_newest_is_unmuted(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     edits.generate(addon, strip, options={"takes": 2})
@@ -71,6 +73,7 @@ def test_generating_again_adds_takes_and_only_the_newest_is_unmuted(addon: Any, 
     assert len({sound.channel for sound in sounds(addon)}) == 3
 
 
+@pytest.mark.version_dependent
 def test_next_take_cycles_and_reuse_settings_restores_the_settings(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     edits.generate(addon, strip, options={"takes": 2}, seed=40, prompt="gravel", num_steps=30, cfg_strength=6.5)
@@ -89,6 +92,7 @@ def test_next_take_cycles_and_reuse_settings_restores_the_settings(addon: Any, s
     assert not asked.randomize_seed
 
 
+@pytest.mark.version_dependent
 def test_a_copy_of_the_clip_has_takes_of_its_own(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     copy = edits.movie(project, frames=30, channel=5, start=100)
@@ -103,6 +107,7 @@ def test_a_copy_of_the_clip_has_takes_of_its_own(addon: Any, standin: StandIn, p
     assert (first["mmaudio"]["take"], second["mmaudio"]["take"]) == (1, 1)
 
 
+@pytest.mark.version_dependent
 def test_options_place_sounds_above_and_mute_the_clips_own_sound(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     own = edits.edit().strips.new_sound(name="own", filepath=strip.filepath, channel=4, frame_start=10)
@@ -118,6 +123,7 @@ def test_options_place_sounds_above_and_mute_the_clips_own_sound(addon: Any, sta
     assert own.mute and not other.mute
 
 
+@pytest.mark.version_dependent
 def test_with_source_timeline_the_whole_visible_picture_is_rendered(addon: Any, standin: StandIn, project: Path) -> None:
     strip = color_strip("clip", 2, range(10, 40), 0.0)
     color_strip("flash", 4, range(22, 25), 1.0)
@@ -135,6 +141,7 @@ def test_with_source_timeline_the_whole_visible_picture_is_rendered(addon: Any, 
     assert [sound["mmaudio"]["source"] for sound in sounds(addon)] == ["strip", "timeline"]
 
 
+@pytest.mark.version_dependent
 def test_a_strip_of_one_frame_has_a_sound_of_one_frame(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, at=(4,))
     addon.compat.set_handles(strip, 14, 15)
@@ -149,6 +156,7 @@ def test_a_strip_of_one_frame_has_a_sound_of_one_frame(addon: Any, standin: Stan
     assert run["input"]["duration"] == 1.28 and 1.28 - 1 / 24 < run["clip"]["last"] <= 1.28
 
 
+@pytest.mark.version_dependent
 def test_a_long_strip_is_one_sound_without_a_gap_or_a_doubled_click(
     addon: Any, standin: StandIn, project: Path, record_property: Recorded
 ) -> None:

@@ -16,6 +16,8 @@ from tests.standin.client import StandIn
 
 from . import edits
 
+pytestmark = pytest.mark.version_dependent
+
 
 def emptied(path: Path) -> None:
     path.write_bytes(b"")

@@ -16,6 +16,8 @@ from tests.standin.client import StandIn
 from . import edits
 from .conftest import RUN_SECONDS
 
+pytestmark = pytest.mark.version_dependent
+
 
 @pytest.fixture
 def temporary(addon: Any, tmp_path: Path) -> Iterator[Path]:

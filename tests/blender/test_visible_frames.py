@@ -16,6 +16,7 @@ from . import edits
 from .test_clip import GREY, clip_of, sent
 
 
+@pytest.mark.version_dependent
 def test_a_strip_is_rendered_within_its_meta_strip(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=60, at=(20,), start=1)
     other = edits.movie(project, frames=60, at=(30,), channel=5, start=1)
@@ -38,6 +39,7 @@ def test_a_strip_is_rendered_within_its_meta_strip(addon: Any, standin: StandIn,
     assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (11, 51)
 
 
+@pytest.mark.version_dependent
 def test_a_strip_that_its_meta_strip_does_not_show_is_rejected(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, start=1)
     later = edits.movie(project, frames=30, channel=5, start=41)
@@ -49,6 +51,7 @@ def test_a_strip_that_its_meta_strip_does_not_show_is_rejected(addon: Any, stand
     assert job.error.code == "not_seen" and "“clip”" in job.error.message
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize("kind", ["ADJUSTMENT", "MULTICAM"])
 def test_the_picture_below_an_input_of_a_transition_is_rendered(
     kind: str, addon: Any, standin: StandIn, project: Path
@@ -71,6 +74,7 @@ def test_the_picture_below_an_input_of_a_transition_is_rendered(
 DISPLAYS = ["Display P3", "Rec.2100-PQ", "Rec.2100-HLG"]
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize("display", DISPLAYS)
 def test_a_clip_is_for_an_ordinary_screen_whatever_the_project_is_for(
     display: str, addon: Any, standin: StandIn, project: Path
@@ -108,6 +112,7 @@ def test_no_side_is_longer_than_the_model_can_use(
     assert (clip["width"] > clip["height"]) == (size[0] > size[1])
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize("by", ["keys", "a driver"])
 def test_held_frames_are_still(by: str, addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=24, at=(), start=1)
@@ -148,6 +153,7 @@ def title(strip: Any) -> Any:
     return text
 
 
+@pytest.mark.version_dependent
 @pytest.mark.parametrize("change", [see_through, fade_out, in_a_faint_meta_strip, title])
 def test_the_last_frame_is_held_transparent_or_not(
     change: Callable[[Any], Any], addon: Any, standin: StandIn, project: Path
@@ -159,6 +165,7 @@ def test_the_last_frame_is_held_transparent_or_not(
     assert clip["means"][24:] == pytest.approx([clip["means"][23]] * len(clip["means"][24:]), abs=1)
 
 
+@pytest.mark.version_dependent
 def test_a_strip_is_rendered_with_the_effect_on_its_meta_strip(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=60, at=(40,), start=1)
     meta = edits.make_meta(strip)
@@ -190,6 +197,7 @@ def test_at_any_rate_a_clip_fills_its_run(fps: str, addon: Any, standin: StandIn
     ]
 
 
+@pytest.mark.version_dependent
 def test_only_the_sound_of_the_clips_own_file_is_muted(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, start=1)
     other = footage.flashes(project / "narration.mp4", frames=30, at=())
