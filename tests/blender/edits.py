@@ -61,7 +61,7 @@ def image_strip(
 
 def set_end(strip: Any, frame: int) -> None:
     """Set the first frame after the strip."""
-    setattr(strip, "right_handle" if bpy.app.version >= (5, 2) else "frame_final_end", frame)
+    setattr(strip, "right_handle" if bpy.app.version >= (5, 1) else "frame_final_end", frame)
 
 
 def effect(kind: str, *inputs: Any, channel: int, start: int = 1, frames: int = 30, name: str = "", into: Any = None) -> Any:

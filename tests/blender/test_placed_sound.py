@@ -50,7 +50,9 @@ def retimed_movie(addon: Any, folder: Path) -> Any:
 def scene_through_its_camera(addon: Any, folder: Path) -> Any:
     """Add a scene strip with a plane that fills the view in two ranges of frames; the add-on renders it with Workbench."""
     shot: Any = bpy.data.scenes.new("shot")
-    shot.render.resolution_x, shot.render.resolution_y = 1280, 720
+    # Small, since 3D scenes are rendered in software here.
+    for render in (bpy.context.scene.render, shot.render):
+        render.resolution_x, render.resolution_y = 320, 180
     shot.render.engine = "CYCLES"
     shot.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     shot.camera.location = (0, 0, 5)
