@@ -13,6 +13,7 @@ from .jobs.work.runner import Runner
 from .jobs.work.storage_test import StorageTest
 from .service.eachlabs.client import CreatePaths
 from .service.eachlabs.webhook import Webhook, WebhookConfig
+from .service.net.clock import CLOCK
 from .service.storage import StorageConfig
 
 # Time that an aborted storage test gets to end its thread.
@@ -24,6 +25,8 @@ class Session:
 
     def __init__(self) -> None:
         self.runner = Runner()
+        self.clock = CLOCK
+        """Clock of the waits between requests."""
         self.snapshots: set[Snapshot] = set()
         """Copies of edits that were written and not removed yet."""
         self.other_projects: list[str] = []
@@ -93,6 +96,7 @@ class Session:
             self._webhook,
             used.render_processes,
             self._create_paths,
+            clock=self.clock,
         )
 
     def use_webhook(self, used: WebhookConfig | None) -> None:

@@ -17,7 +17,6 @@ _SINCE_5_1 = bpy.app.version >= (5, 1, 0)
 _SINCE_5_0 = bpy.app.version >= (5, 0, 0)
 """5.0 gave the Sequencer a scene of its own beside the window's, and changed compositor nodes and output settings."""
 
-# 5.2 renamed the properties of handles and content. The old names raise warnings until they are removed in 6.0.
 _LEFT_HANDLE = "left_handle" if _SINCE_5_1 else "frame_final_start"
 _RIGHT_HANDLE = "right_handle" if _SINCE_5_1 else "frame_final_end"
 _CONTENT_START = "content_start" if _SINCE_5_1 else "frame_start"

@@ -8,19 +8,6 @@ from collections.abc import Callable, Sequence
 from addon.service.net.clock import Clock
 
 
-class FastClock(Clock):
-    """Clock that is `speed` times as fast as this machine's. All waits keep their proportions."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-
-    def now(self) -> float:
-        return super().now() * self._speed
-
-    def wait(self, seconds: float, event: threading.Event) -> bool:
-        return super().wait(seconds / self._speed, event)
-
-
 class InstantClock(Clock):
     """Clock whose waits end at once. They are recorded and advance `now`."""
 

@@ -26,6 +26,7 @@ from addon.jobs.work.connections import Connections
 from addon.jobs.work.context import JobContext
 from addon.jobs.work.model_run import ModelRun
 from addon.jobs.work.pipeline import Pipeline, Stop
+from addon.jobs.work.run_times import RunTimes
 from addon.jobs.work.runner import Runner
 from addon.jobs.work.services import Services
 from addon.jobs.work.state import JobState
@@ -41,11 +42,11 @@ from addon.service.storage import Published, Storage, check
 from addon.service.storage.eachlabs import EachlabsConfig
 from tests.standin.client import StandIn
 
-from .clock import FastClock, InstantClock
+from .clock import InstantClock
 
 RENDER_DOUBLE = Path(__file__).with_name("render_double.py")
 RUN_SECONDS = 0.05
-FAST = FastClock(25)
+FAST = Clock(25)
 """Clock of jobs that are tested: a run of RUN_SECONDS is polled every 0.02 seconds."""
 
 
@@ -98,7 +99,7 @@ class Service(EachlabsClient):
 
     def run_of(self, state: JobState) -> ModelRun:
         connections = Connections(self.transport, self, EachlabsConfig())
-        return ModelRun(state, RunIndex(0, 0), connections, Clip(state, 0, Path("no clip")))
+        return ModelRun(state, RunIndex(0, 0), connections, Clip(state, 0, Path("no clip")), RunTimes())
 
 
 class Double(StandIn):

@@ -10,8 +10,8 @@ import pytest
 from addon.jobs.limits import CREATES_MAX, CREATES_SECONDS, SLOTS_MAX
 from addon.jobs.model.run import Stage
 from addon.jobs.work.runner import Runner
+from addon.service.net.clock import Clock
 
-from .clock import FastClock
 from .helpers import Double, cancel_all, context_for, drain_until, new_job
 
 CAP = 2
@@ -28,7 +28,7 @@ def test_a_batch_of_200_completes_with_a_cap_of_2(
     record_property: Callable[[str, object], None],
 ) -> None:
     double.set(concurrent=CAP, minute=60 / SPEED)
-    job_context = context_for(double, tmp_path, "refuse", FastClock(SPEED))
+    job_context = context_for(double, tmp_path, "refuse", Clock(SPEED))
     jobs = [new_job(tmp_path, f"Shot {number}") for number in range(JOBS)]
     for job in jobs:
         # The clips are already rendered, since this is a test of the later stages.

@@ -22,9 +22,9 @@ from addon.jobs.work import pipeline
 from addon.jobs.work.context import JobContext
 from addon.media.sound import Conformed, NoSound, RunResult
 from addon.service.eachlabs.results import download
+from addon.service.net.clock import Clock
 from addon.service.net.deadline import Bounds
 
-from .clock import FastClock
 from .fault_table import DONE, ROWS, Row
 from .helpers import FAST, Double, InstantTransport, Service, context_for, new_job, run_job, wait_for_success
 from .raw_server import Authority, forward_to, proxy_by_name, raw_server
@@ -62,7 +62,7 @@ def keep_sound(
 
 # An endless response is rejected at this size.
 BOUNDS = Bounds(file_bytes_max=8 * 1024**2)
-FASTEST = FastClock(300)
+FASTEST = Clock(300)
 # Short timeouts of requests, which last as long by any clock.
 SHORT = replace(BOUNDS, read_seconds=0.5, response_seconds=1.0, bytes_per_second_min=1e9)
 

@@ -20,8 +20,8 @@ from addon.jobs.work.connections import account_of
 from addon.jobs.work.context import JobContext
 from addon.service.eachlabs import executions, mmaudio
 from addon.service.eachlabs.client import EachlabsClient
+from addon.service.net.clock import Clock
 
-from .clock import FastClock
 from .helpers import Double, InstantTransport, context_for, new_job, run_job, wait_until
 
 ALWAYS = 10_000
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("without_aud")
 
 
 def fast_context(double: Double, folder: Path) -> JobContext:
-    return context_for(double, folder, clock=FastClock(200))
+    return context_for(double, folder, clock=Clock(200))
 
 
 def requested_at(double: Double, folder: Path, *, age: float = HOUR, **options: Any) -> Job:

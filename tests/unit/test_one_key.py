@@ -17,10 +17,10 @@ from addon.jobs.model.run import RunIndex, Stage
 from addon.jobs.work.connections import account_of
 from addon.jobs.work.runner import Runner
 from addon.service.eachlabs.mmaudio import Settings
+from addon.service.net.clock import Clock
 
 from .blender_process import Blender
 from .blenders import Blenders, as_message
-from .clock import FastClock
 from .helpers import Double, cancel_all, context_for, drain_until, new_job, wait_until
 
 CAP = 2
@@ -59,7 +59,7 @@ def test_24_jobs_go_through_a_cap_that_only_a_429_tells(
     double: Double, clip: Path, tmp_path: Path, runner: Runner, record_property: Any
 ) -> None:
     double.set(concurrent=CAP, run_seconds=0.1)
-    runner.add(rendered(tmp_path, clip, range(24)), context_for(double, tmp_path, "refuse", FastClock(4)))
+    runner.add(rendered(tmp_path, clip, range(24)), context_for(double, tmp_path, "refuse", Clock(4)))
     drain_until(runner, lambda: all(job.stage.ended or job.stage is Stage.PLACING for job in runner.jobs), 120)
     assert [(job.stage, job.first_error) for job in runner.jobs] == [(Stage.PLACING, None)] * 24
     state = double.state()
@@ -125,7 +125,7 @@ def test_runs_from_before_a_restart_are_fetched_though_new_ones_come_first(
     """More jobs than workers, and those in flight come last: until their workers start, only a 429 tells of them."""
     double.set(concurrent=CAP, run_seconds=1.0)
     jobs = rendered(tmp_path, clip, range(12))
-    job_context = context_for(double, tmp_path, "refuse", FastClock(3))
+    job_context = context_for(double, tmp_path, "refuse", Clock(3))
     before = Runner()
     before.open(tmp_path)
     before.add(jobs[-CAP:], job_context)

@@ -25,8 +25,8 @@ from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.runner import WORKERS_MAX, Runner
 from addon.jobs.work.state import JobState
 from addon.media.export import Exporter
+from addon.service.net.clock import Clock
 
-from .clock import FastClock
 from .helpers import (
     RENDER_DOUBLE,
     Double,
@@ -122,7 +122,7 @@ def test_a_run_that_fails_names_the_strip_and_the_reason(
 
 def test_an_unknown_status_is_polled_until_the_deadline(double: Double, tmp_path: Path) -> None:
     double.inject("run", "respond", body={"status": "pondering"})
-    end = run_job(new_job(tmp_path), context_for(double, tmp_path, clock=FastClock(4000)))[-1]
+    end = run_job(new_job(tmp_path), context_for(double, tmp_path, clock=Clock(4000)))[-1]
     assert end.error is not None
     assert end.error.code == "run_timeout"
     assert "pondering" in end.error.message

@@ -13,14 +13,12 @@ import pytest
 
 from addon.jobs.model.job import Job
 from addon.jobs.model.run import Stage
-from addon.jobs.work import model_run
 from addon.jobs.work.context import JobContext
 from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.state import JobState
 from addon.service.eachlabs.webhook import Webhook, WebhookConfig
 from addon.service.net.clock import CLOCK, Clock
 
-from .clock import FastClock
 from .helpers import Double, context_for, new_job, run_job, services_in, wait_until
 from .servers import free_ports
 
@@ -66,7 +64,7 @@ def test_a_repeated_or_late_call_ends_one_wait(order: dict[str, Any], hook: Webh
     double.inject("webhook", **order)
     end = run_job(new_job(tmp_path), context_with(double, tmp_path, hook))[-1]
     assert (end.stage, end.error, end.note, len(double.state()["runs"])) == (Stage.PLACING, None, "", 1)
-    assert polls(double) == 2, "once when it was created, once when it was called"
+    assert polls(double) == 1, "when it was called"
     assert double.state()["webhook_calls"][0]["status"] == 204
 
 
@@ -76,29 +74,24 @@ def test_without_a_valid_call_the_run_is_polled_less_frequently(
 ) -> None:
     double.set(run_seconds=1.2)
     double.inject("webhook", do)
-    end = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, FastClock(20)))[-1]
+    end = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, Clock(20)))[-1]
     assert (end.stage, end.error) == (Stage.PLACING, None)
     assert 2 < polls(double) <= 5
     assert not hook.listening
-
-
-def test_polls_with_a_webhook_are_less_frequent() -> None:
-    slower: Any = model_run
-    assert slower._POLL_WITH_WEBHOOK_SECONDS > slower._POLL_SLOWER_SECONDS > slower._POLL_SECONDS
 
 
 def test_a_call_that_comes_too_early_does_not_end_the_run(hook: Webhook, double: Double, tmp_path: Path) -> None:
     """The call comes while the run is active: the poll shows that, and polling continues as without a webhook."""
     double.set(run_seconds=1.0)
     double.inject("webhook", "early")
-    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, FastClock(10)))
+    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, Clock(10)))
     assert states[-1].stage is Stage.PLACING
     assert polls(double) > 3
 
 
 def test_progress_continues_while_waiting_for_a_call(hook: Webhook, double: Double, tmp_path: Path) -> None:
     double.set(run_seconds=1.0)
-    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, FastClock(5)))
+    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, Clock(5)))
     told = {state.progress.done for state in states if state.stage is Stage.PREDICTING and state.progress}
     assert len(told) > 4
 

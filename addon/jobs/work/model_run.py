@@ -19,17 +19,17 @@ from .clip import Clip
 from .connections import Connections
 from .create_retries import CreateRetries
 from .errors import ClipExpired, NoResult, RunCancelled, RunFailed, RunTimedOut
+from .run_times import RunTimes
 from .state import JobState
 
 log = logging.getLogger(__name__)
 
 # A run takes 5 s, a cold start of the model some minutes.
 _WAIT_MAX_SECONDS = 15 * 60.0
-_POLL_SECONDS = 0.5
-_POLL_SLOWER_SECONDS = 2.0
-_POLL_FAST_FOR_SECONDS = 20.0
 _POLL_WITH_WEBHOOK_SECONDS = 10.0
 """The webhook is called the moment a run ends. Polls are for a call that is lost: twice a run's time is soon enough."""
+_PROGRESS_SECONDS = 0.5
+_NEW_URL_SECONDS = 2.0
 
 
 class ModelRun:
@@ -38,11 +38,14 @@ class ModelRun:
     All methods raise Failure, Cancelled.
     """
 
-    def __init__(self, state: JobState, index: RunIndex, connections: Connections, clip: Clip) -> None:
+    def __init__(self, state: JobState, index: RunIndex, connections: Connections, clip: Clip, times: RunTimes) -> None:
         self._state = state
         self._index = index
         self._connections = connections
         self._clip = clip
+        self._times = times
+        self._created_at: float | None = None
+        """Time by the clock of the connections. None for a run of an earlier session."""
 
     @property
     def _run(self) -> Run:
@@ -68,6 +71,7 @@ class ModelRun:
                 self._state.check_may_create()
                 try:
                     prediction_id = self._request(slot, call, since)
+                    self._created_at = self._connections.transport.now()
                 except TemporaryFailure as failure:
                     if unanswered := failure.may_be_done:
                         # From the first of such calls on: a run that it created may be listed late.
@@ -135,14 +139,20 @@ class ModelRun:
     def wait(self, call: Call | None = None) -> str:
         """Wait for the end of the run and return the URL of its result. Polls less often while a `call` is expected."""
         self._state.change_run(self._index, stage=Stage.PREDICTING)
-        began = self._connections.transport.now()
+        transport, created_at = self._connections.transport, self._created_at
+        # One of an earlier session may have ended long ago.
+        began = transport.now() if created_at is None else created_at
+        if created_at is not None:
+            call = self._wait_for_poll(began, call)
         while True:
             prediction = self.poll()
-            elapsed = self._connections.transport.now() - began
-            self._state.report_run(elapsed, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+            elapsed = transport.now() - began
             if prediction.cost is not None:
                 self._state.change_run(self._index, cost=prediction.cost)
             if prediction.status in responses.SUCCEEDED:
+                if created_at is not None:
+                    self._times.add(elapsed)
+                self._created_at = None
                 return self._output_url(prediction)
             if prediction.status in responses.FAILED | responses.CANCELLED:
                 # Nothing can be fetched of it: a retry creates a new run.
@@ -153,11 +163,25 @@ class ModelRun:
                     f"The run did not end within {_WAIT_MAX_SECONDS / 60:.0f} minutes; "
                     f"its last status was “{prediction.status[:40]}”."
                 )
+            call = self._wait_for_poll(began, call)
+
+    def _wait_for_poll(self, began: float, call: Call | None) -> Call | None:
+        """Wait until the next poll is due, or for the webhook call, and show the progress of the run.
+
+        Return the call that is still expected. One that came is not evidence: if the run goes on after all, it is polled as
+        without a webhook.
+        """
+        transport = self._connections.transport
+        pause = self._times.until_poll(transport.now() - began) if call is None else _POLL_WITH_WEBHOOK_SECONDS
+        due = transport.now() + pause
+        while (left := due - transport.now()) > 0:
+            step = min(left, _PROGRESS_SECONDS)
             if call is None:
-                self._connections.transport.wait(_POLL_SECONDS if elapsed < _POLL_FAST_FOR_SECONDS else _POLL_SLOWER_SECONDS)
-            elif self._is_called(call, began):
-                # A call is not evidence. If the run goes on after all, it is polled as without one.
-                call = None
+                transport.wait(step)
+            elif call.wait(step, transport.cancel, transport.clock):
+                return None
+            self._state.report_run(transport.now() - began, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
+        return call
 
     def poll(self) -> Prediction:
         """Return the run as the service sees it now."""
@@ -176,16 +200,6 @@ class ModelRun:
         except NotFound as failure:
             raise unknown_runs.not_found(self._state, self._index, self._connections, failure) from None
 
-    def _is_called(self, call: Call, began: float) -> bool:
-        """Wait for the webhook call until the next poll is due, and show the progress of the run."""
-        transport = self._connections.transport
-        due = transport.now() + _POLL_WITH_WEBHOOK_SECONDS
-        while (left := due - transport.now()) > 0:
-            if call.wait(min(left, _POLL_SECONDS), transport.cancel, transport.clock):
-                return True
-            self._state.report_run(transport.now() - began, mmaudio.EXPECTED_RUN_SECONDS, "seconds")
-        return False
-
     def _output_url(self, prediction: Prediction) -> str:
         if prediction.output_url is None:
             failure = NoResult("The run succeeded, but has no result.")
@@ -200,7 +214,7 @@ class ModelRun:
             # A status of success alone may be wrong; where there was a result, the clip has been read.
             self._state.change_run(self._index, confirmed_ended=True)
             # The URL expired, or is not known everywhere yet: ask the service for a new one, once.
-            self._connections.transport.wait(_POLL_SLOWER_SECONDS)
+            self._connections.transport.wait(_NEW_URL_SECONDS)
             output_url = self.wait()
             try:
                 self._download_once(output_url, result)

@@ -190,7 +190,7 @@ class Pipeline:
                 self._run_model(index, connections)
 
     def _run_model(self, index: RunIndex, connections: Connections) -> None:
-        run = ModelRun(self.state, index, connections, self._clips[index.window])
+        run = self._model_run(index, connections)
         state = self.job.run(index)
         in_flight = state.prediction_id is not None or state.requested_at is not None
         limits = self._services.limits(connections.account, self._job_context.clock)
@@ -198,6 +198,9 @@ class Pipeline:
             run.create(slot, call)
             output_url = run.wait(call)
         run.download(output_url, self._folder / f"result-{index.window:03}-{index.take + 1}.mp4")
+
+    def _model_run(self, index: RunIndex, connections: Connections) -> ModelRun:
+        return ModelRun(self.state, index, connections, self._clips[index.window], self._services.run_times)
 
     @contextmanager
     def _expected_call(self, index: RunIndex) -> Generator[Call | None]:
@@ -262,7 +265,7 @@ class Pipeline:
                 if self._stop.is_set() or self.job.stage is Stage.CANCELLED:
                     for index in self.job.run_indexes:
                         if self.job.run(index).stage is Stage.PREDICTING:
-                            ModelRun(self.state, index, connections, self._clips[index.window]).cancel()
+                            self._model_run(index, connections).cancel()
                 deletable = self.job.deletable_before_retry if self._stop.retrying else self.job.deletable_uploads
                 delete_uploads(self.state, connections, self.job.uploads if forgotten else deletable)
         complete = self.job.stage in (Stage.PLACING, Stage.DONE) and self.job.error is None

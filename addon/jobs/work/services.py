@@ -6,14 +6,16 @@ from ...service.net.clock import CLOCK, Clock
 from ..limits import Limits
 from ..store.database import Database
 from ..store.journal import Journal
+from .run_times import RunTimes
 
 
 class Services:
-    """The journal, the limits of each account, and the background Blenders."""
+    """The journal, the limits of each account, the times of its runs, and the background Blenders."""
 
     def __init__(self, database: Database) -> None:
         self.journal = Journal(database)
         self.exporter = Exporter()
+        self.run_times = RunTimes()
         self._limits: dict[str, Limits] = {}
 
     def limits(self, account: str, clock: Clock = CLOCK) -> Limits:
