@@ -12,6 +12,7 @@ class InstantClock(Clock):
     """Clock whose waits end at once. They are recorded and advance `now`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.waited: list[float] = []
 
     def now(self) -> float:

@@ -35,5 +35,6 @@ class RunTimes:
         if elapsed < first:
             return first - elapsed
         pause = min(max(_PAUSE_MIN_SECONDS, min(seen) / 6), _PAUSE_MAX_SECONDS)
-        # Counted from the first poll, however long the polls themselves take.
-        return pause - (elapsed - first) % pause
+        # Counted from the first poll, however long the polls themselves take. A little early counts as on time.
+        polls = int((elapsed - first) / pause + 0.01) + 1
+        return first + polls * pause - elapsed
