@@ -16,9 +16,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
-
 
 def main(how: str) -> int:
     if {"EACHLABS_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(os.environ):
@@ -55,6 +52,10 @@ def _reply(how: str, order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(target: Path, frames: int) -> None:
+    # These take longer to import than a process without a clip to write takes altogether.
+    import av
+    import numpy as np
+
     with av.open(str(target), "w") as file:
         stream = file.add_stream("libx264", rate=Fraction(24))
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"

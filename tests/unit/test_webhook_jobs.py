@@ -84,7 +84,7 @@ def test_a_call_that_comes_too_early_does_not_end_the_run(hook: Webhook, double:
     """The call comes while the run is active: the poll shows that, and polling continues as without a webhook."""
     double.set(run_seconds=1.0)
     double.inject("webhook", "early")
-    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, Clock(10)))
+    states = run_job(new_job(tmp_path), context_with(double, tmp_path, hook, Clock(5)))
     assert states[-1].stage is Stage.PLACING
     assert polls(double) > 3
 
