@@ -61,10 +61,10 @@ def scene_through_its_camera(addon: Any, folder: Path) -> Any:
     mesh.from_pydata([(-9, -9, 0), (9, -9, 0), (9, 9, 0), (-9, 9, 0)], [], [(0, 1, 2, 3)])
     plane = bpy.data.objects.new("plane", mesh)
     shot.collection.objects.link(plane)
-    for frame, hidden in ((1, True), (8, False), (9, True), (16, False), (17, True)):
+    for frame, hidden in ((1, True), (4, False), (5, True), (8, False), (9, True)):
         plane.hide_render = hidden
         plane.keyframe_insert("hide_render", frame=frame)
-    shot.frame_start, shot.frame_end = 1, 20
+    shot.frame_start, shot.frame_end = 1, 10
     shot.render.film_transparent = True
     return edits.edit().strips.new_scene(name="clip", scene=shot, channel=3, frame_start=4)
 

@@ -22,6 +22,7 @@ from . import edits
 pytestmark = pytest.mark.version_dependent
 
 FRAMES = 8
+SIZE = (160, 96)
 
 
 def grid(scene: Any, x: float, segments: int = 10) -> Any:
@@ -41,6 +42,8 @@ def new_shot() -> Any:
     scene: Any = bpy.data.scenes.new("shot")
     scene.frame_start, scene.frame_end = 1, FRAMES
     scene.render.fps = 24
+    # Small, since 3D scenes are rendered in software here, each in its own size.
+    scene.render.resolution_x, scene.render.resolution_y = SIZE
     scene.render.engine = "BLENDER_WORKBENCH"
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     camera.location, camera.rotation_euler = (0, -12, 2), (1.4, 0, 0)
@@ -144,8 +147,7 @@ def test_baked_simulations_move_as_in_blenders_own_render(
     simulations: list[Callable[..., None]], disk: bool, addon: Any, standin: StandIn, project: Path
 ) -> None:
     edit_scene = bpy.context.scene
-    # Small, since 3D scenes are rendered in software here.
-    edit_scene.render.resolution_x, edit_scene.render.resolution_y = 160, 96
+    edit_scene.render.resolution_x, edit_scene.render.resolution_y = SIZE
     scene = new_shot()
     bpy.context.window.scene = scene
     for place, simulate in enumerate(simulations):

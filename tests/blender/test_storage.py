@@ -15,6 +15,7 @@ import bpy
 import pytest
 import requests
 
+from scripts import in_blender
 from tests.standin.client import StandIn
 from tests.unit.servers import BUCKET, S3Server, Scripted, Seen, answering, files_for_anyone, free_ports, rclone, rclone_s3
 
@@ -22,6 +23,7 @@ from . import edits
 from .conftest import MODULE
 
 HOST = "hook.studio.example"
+SIZE = (320, 180)
 SECRETS = {
     "s3_secret_key": "an-s3-s3cret",
     "s3_session_token": "a-token-s3cret",
@@ -181,7 +183,7 @@ def test_with_a_clip_url_nothing_is_rendered_or_uploaded_and_the_url_is_not_save
     addon: Any, preferences: Any, standin: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The clip is longer than the strip, so that the result isn't too short.
-    strip = edits.movie(project, frames=320)
+    strip = edits.movie(project, frames=320, size=SIZE)
     addon.compat.set_right_handle(strip, 310)
     forbid_rendering(addon, monkeypatch)
     preferences.storage = "given_url"
@@ -304,7 +306,9 @@ def test_disabling_the_webhook_frees_its_port_and_the_job_succeeds(
     """The strip has more runs than may be in flight, so some are created after the webhook was disabled."""
     port = tunnelled(preferences, standin)
     hook = webhook_of_jobs(addon)
-    (job,) = edits.start(addon, edits.movie(project, frames=220), options={"takes": 6})
+    render = bpy.context.scene.render
+    render.resolution_x, render.resolution_y = SIZE
+    (job,) = edits.start(addon, edits.movie(project, frames=220, size=SIZE), options={"takes": 6})
     edits.until(lambda: hook.listening)
 
     preferences.webhook_on = False
@@ -631,7 +635,10 @@ def silent_server(preferences: Any, standin: StandIn) -> Iterator[socket.socket]
             yield server
 
 
-def test_a_running_test_is_cancelled_by_the_same_button(addon: Any, silent_server: socket.socket) -> None:
+def test_a_running_test_is_cancelled_by_the_same_button(
+    addon: Any, silent_server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_blender.part("jobs.work.storage_test"), "_CLEANUP_SECONDS", 1.0)
     operators: Any = bpy.ops
     test = addon.session.current.latest_storage_test
     assert test.running
