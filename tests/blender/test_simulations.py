@@ -23,6 +23,7 @@ pytestmark = pytest.mark.version_dependent
 
 FRAMES = 8
 SIZE = (160, 96)
+LENS = 300.0
 
 
 def grid(scene: Any, x: float, segments: int = 10) -> Any:
@@ -45,11 +46,17 @@ def new_shot() -> Any:
     # Small, since 3D scenes are rendered in software here, each in its own size.
     scene.render.resolution_x, scene.render.resolution_y = SIZE
     scene.render.engine = "BLENDER_WORKBENCH"
-    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
-    camera.location, camera.rotation_euler = (0, -12, 2), (1.4, 0, 0)
-    scene.collection.objects.link(camera)
-    scene.camera = camera
+    scene.camera = new_camera(scene, 0)
     return scene
+
+
+def new_camera(scene: Any, x: float) -> Any:
+    """Add a camera that views the middle of a sheet at `x`, so close that its movement changes the whole picture."""
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    camera.data.lens = LENS
+    camera.location, camera.rotation_euler = (x, -12, 2), (1.4, 0, 0)
+    scene.collection.objects.link(camera)
+    return camera
 
 
 def bake_points(scene: Any, item: Any, cache: Any, *, disk: bool) -> None:
@@ -96,7 +103,6 @@ def particles(scene: Any, x: float, *, disk: bool) -> None:
 def rigid_body(scene: Any, x: float, *, disk: bool) -> None:
     assert not disk
     item = grid(scene, x)
-    item.location.z = 2
     with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0], active_object=item, object=item):
         bpy.ops.rigidbody.world_add()
         bpy.ops.rigidbody.object_add()
@@ -150,21 +156,28 @@ def test_baked_simulations_move_as_in_blenders_own_render(
     edit_scene.render.resolution_x, edit_scene.render.resolution_y = SIZE
     scene = new_shot()
     bpy.context.window.scene = scene
-    for place, simulate in enumerate(simulations):
+    places = [2.4 * (place - (len(simulations) - 1) / 2) for place in range(len(simulations))]
+    for x, simulate in zip(places, simulations, strict=True):
         # Place them side by side, so that none hides another.
-        simulate(scene, 2.4 * (place - (len(simulations) - 1) / 2), disk=disk)
+        simulate(scene, x, disk=disk)
     bpy.context.window.scene = edit_scene
-    strip = edits.edit().strips.new_scene(name="shot", scene=scene, channel=2, frame_start=1)
+    strips: list[Any] = []
+    for number, x in enumerate(places):
+        start = 1 + number * FRAMES
+        strips.append(edits.edit().strips.new_scene(name=f"shot {number}", scene=scene, channel=2, frame_start=start))
+        strips[-1].scene_camera = new_camera(scene, x)
     bpy.ops.wm.save_mainfile()
     before = files_of(project)
 
-    (job,) = edits.generate(addon, strip, prompt=project.name)
+    jobs = edits.generate(addon, *strips, prompt=project.name)
 
-    assert job.error is None
+    assert [job.error for job in jobs] == [None] * len(jobs)
     assert {path: data for path, data in files_of(project).items() if path in before} == before
-    (run,) = (run for run in standin.state()["runs"] if run["input"].get("prompt") == project.name)
-    whole = footage.describe(edits.render_whole(project, 1, FRAMES, percentage=100))
-    sent, own = np.array(run["clip"]["means"][:FRAMES]), np.array(whole["means"])
-    assert np.ptp(own) > 1, "it moves"
-    assert np.abs(sent - own).max() < max(0.15 * np.ptp(own), 1), (sent, own)
-    assert list(addon.session.current.runner.jobs[0].request.snapshot.blend.parent.glob("blendcache_*")) == []
+    runs = {run["id"]: run for run in standin.state()["runs"]}
+    whole = footage.describe(edits.render_whole(project, 1, FRAMES * len(strips), percentage=100))
+    for number, (job, simulate) in enumerate(zip(jobs, simulations, strict=True)):
+        own = np.array(whole["means"][number * FRAMES : (number + 1) * FRAMES])
+        sent = np.array(runs[job.takes[0].prediction_ids[0]]["clip"]["means"][:FRAMES])
+        assert np.ptp(own) > 1, f"{simulate.__name__} moves"
+        assert np.abs(sent - own).max() < max(0.15 * np.ptp(own), 1), (simulate.__name__, sent, own)
+    assert list(jobs[0].request.snapshot.blend.parent.glob("blendcache_*")) == []
