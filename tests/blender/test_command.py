@@ -30,10 +30,9 @@ def test_generate_saves_the_edit_and_prints_one_line_of_json(
     (sound,) = job["sounds"]
     assert (sound["frame_start"], sound["frame_end"]) == (10, 40)
     assert Path(sound["file"]).is_file() and Path(sound["file"]).parent == project / "mmaudio"
-    stages = ["queued", "exporting", "uploading", "predicting", "downloading", "placing"]
-    assert [line for line in captured.err.splitlines() if line in [f"“clip”: {stage}" for stage in stages]] == [
-        f"“clip”: {stage}" for stage in stages
-    ]
+    # Whether it is still queued when the first line is printed is up to the worker.
+    stages = [f"“clip”: {stage}" for stage in ("exporting", "uploading", "predicting", "downloading", "placing")]
+    assert [line for line in captured.err.splitlines() if line in stages] == stages
     bpy.ops.wm.open_mainfile(filepath=str(target))
     made = edits.edit().strips[sound["strip"]]
     assert made["mmaudio"]["seed"] == 11
