@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure time, upload size and memory as ratios within one run; the README has results and the machine they are from.
+"""Measure how long an artist waits besides the model's own time, as a ratio to what the ffmpeg program needs for the clips.
 
-- Time from the click to the strip, excluding the run, against the time ffmpeg needs to make the same clip.
-- Bytes uploaded, against the size of the full-size clip.
-- A strip of ten minutes: time against the ideal, which is windows x run time / runs in flight, and peak memory.
+Both are measured in turn, in one run; docs/performance.md has the latest table and says what machine it is from.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -15,6 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,78 +30,133 @@ from tests.standin.client import StandIn
 
 _ROUNDS = 5
 _RUN_SECONDS = 1.0
-_LONG_SECONDS = 600
-# Duration of a run of the real model.
-_LONG_RUN_SECONDS = 5.0
+_REAL_RUN_SECONDS = 5.0
+"""Duration of a run of the real model."""
 _RUNS_IN_FLIGHT = 10
+_NOISE = ("-t", "8", "-r", "24", "-vf", "scale=1920:1080,noise=alls=20:allf=t")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    name: str
+    footage: Sequence[str]
+    """Options of ffmpeg that make the clip from the repeated test footage."""
+    goal: float
+    strips: int = 1
+    clicks: int = 1
+    """Clicks in one Blender, of which the last is measured."""
+    until: str = "placed"
+    rounds: int = _ROUNDS
+
+
+_CASES = (
+    Case("one strip, 720p, 5.28 s, first click", ("-t", "5.28"), 2.0),
+    Case("the same, second click", ("-t", "5.28"), 2.0, clicks=2),
+    Case("one strip, 1080p24, 8 s of noisy footage, first click", _NOISE, 1.2),
+    Case("two minutes in 17 windows, until the last is ordered", ("-t", "120"), 1.25, until="last_created"),
+    Case("twelve strips of 5.28 s in one batch", ("-t", "5.28"), 1.25, strips=12),
+)
+_MAKESPAN_STRIPS = 40
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-k", metavar="TEXT", default="", help="measure only the rows whose name contains this")
+    chosen = parser.parse_args().k
     extension = build.build()
-    clip = toolchain.footage()
     for environment in (toolchain.BLENDER_45, toolchain.BLENDER_52):
-        python = toolchain.python_of(environment)
-        ffmpeg = shutil.which("ffmpeg") or _bundled_ffmpeg(python)
-        _bench_click(environment, python, extension, clip, ffmpeg)
-        _bench_long(environment, python, extension, clip, ffmpeg)
+        bench = Bench(environment, extension)
+        print(f"\n{environment.name}, medians of {_ROUNDS}: seconds of waiting less the run's own, ffmpeg's, ratio, goal")
+        for case in _CASES:
+            if chosen in case.name:
+                print(bench.row(case), flush=True)
+        if chosen in "makespan":
+            print(bench.makespan(), flush=True)
     return 0
 
 
-def _bench_click(environment: Environment, python: Path, extension: Path, clip: Path, ffmpeg: str) -> None:
-    with tempfile.TemporaryDirectory() as name, StandIn(run_seconds=_RUN_SECONDS, python=str(python)) as double:
-        folder = Path(name)
-        shutil.copy(clip, folder / "clip.mp4")
-        references = [_ffmpeg_seconds(ffmpeg, folder) for _ in range(_ROUNDS)]
-        rounds = _in_blender(python, extension, folder, str(_ROUNDS), double)
-        runs = double.state()["runs"]
-    waits = [seconds - run["predict_time"] for seconds, run in zip(rounds, runs, strict=True)]
-    wait, reference = statistics.median(waits), statistics.median(references)
-    full, sent = clip.stat().st_size, runs[0]["clip"]["bytes"]
-    print(f"{environment.name}: median of {_ROUNDS}; 132 frames of 1280x720 at 25 frames per second")
-    print(f"  click to strip, without run    {wait:6.2f} s")
-    print(f"  same clip made by ffmpeg       {reference:6.2f} s   ratio {wait / reference:.2f}")
-    print(f"  uploaded                       {sent:9} of {full} bytes   ratio {sent / full:.2f}", flush=True)
+class Bench:
+    """Measures with one version of Blender."""
 
+    def __init__(self, environment: Environment, extension: Path) -> None:
+        self._python = toolchain.python_of(environment)
+        self._extension = extension
+        self._ffmpeg = shutil.which("ffmpeg") or _bundled_ffmpeg(self._python)
 
-def _bench_long(environment: Environment, python: Path, extension: Path, clip: Path, ffmpeg: str) -> None:
-    """Measure a strip of ten minutes: the footage repeated, at 640x360."""
-    with tempfile.TemporaryDirectory() as name, StandIn(run_seconds=_LONG_RUN_SECONDS, python=str(python)) as double:
-        folder = Path(name)
-        repeat = [ffmpeg, "-v", "error", "-y", "-stream_loop", "-1", "-i", clip, "-an", "-t", str(_LONG_SECONDS)]
-        subprocess.run([*repeat, "-vf", "scale=640:360", folder / "clip.mp4"], check=True)
-        measured = _in_blender(python, extension, folder, "long", double)
-        state = double.state()
-    windows = len(state["runs"])
-    ideal = windows * _LONG_RUN_SECONDS / _RUNS_IN_FLIGHT
-    total, rendered = measured["total"], measured["rendered"]
-    print(f"{environment.name}: a strip of {_LONG_SECONDS} s in {windows} windows, runs of {_LONG_RUN_SECONDS} s")
-    print(f"  click to strip                 {total:6.1f} s   ideal {ideal:.0f} s, ratio {total / ideal:.2f}")
-    print(f"  rendering                      {rendered:6.1f} s   remaining steps {total - rendered:.1f} s")
-    print(f"  most runs in flight            {state['peak_concurrent']:6}")
-    print(f"  memory                         {measured['added_mb']:6.0f} MB added in Blender")
-    print(f"                                 {measured['render_mb']:6.0f} MB in the background render", flush=True)
+    def row(self, case: Case) -> str:
+        """Measure one row, the two programs in turn."""
+        waits: list[float] = []
+        references: list[float] = []
+        memory: list[tuple[float, float]] = []
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            clip = self._make_clip(folder, case.footage)
+            for _ in range(case.rounds):
+                measured, runs = self._in_blender(folder, clip, case.strips, case.clicks, _RUN_SECONDS)
+                own_run = runs[-1]["predict_time"] if case.until == "placed" else 0.0
+                waits.append(measured["clicks"][-1][case.until] - own_run)
+                clips = [run["clip"] for run in runs[len(runs) * (case.clicks - 1) // case.clicks :]]
+                references.append(self._ffmpeg_seconds(folder, clip, clips, in_sequence=case.strips == 1))
+                memory.append((measured["added_mb"], measured["render_mb"]))
+        wait, reference = statistics.median(waits), statistics.median(references)
+        added, render = (max(values) for values in zip(*memory, strict=True))
+        figures = f"{wait:6.2f} {reference:6.2f} {wait / reference:6.2f} {case.goal:6.2f}"
+        return f"  {case.name:56} {figures}   memory {added:.0f} MB added, {render:.0f} MB in the background"
 
+    def makespan(self) -> str:
+        """Measure a batch of strips of 8 s with runs as long as the real ones, and as many at once as the service allows."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            clip = self._make_clip(folder, ("-t", "8"))
+            measured, _ = self._in_blender(folder, clip, _MAKESPAN_STRIPS, 1, _REAL_RUN_SECONDS)
+        (click,) = measured["clicks"]
+        ideal = click["first_created"] + _MAKESPAN_STRIPS / _RUNS_IN_FLIGHT * _REAL_RUN_SECONDS
+        return (
+            f"  {_MAKESPAN_STRIPS} strips of 8 s, runs of {_REAL_RUN_SECONDS:.0f} s, {_RUNS_IN_FLIGHT} in flight: "
+            f"placed after {click['placed']:.1f} s, ideal {ideal:.1f} s, ratio {click['placed'] / ideal:.2f}; "
+            f"last ordered after {click['last_created']:.1f} s; "
+            f"memory {measured['added_mb']:.0f} MB added, {measured['render_mb']:.0f} MB in the background"
+        )
 
-def _in_blender(python: Path, extension: Path, folder: Path, what: str, double: StandIn) -> Any:
-    script = toolchain.ROOT / "scripts" / "bench_in_blender.py"
-    subprocess.run(
-        [str(python), str(script), str(extension), str(folder), what],
-        env={**os.environ, **double.environment, "BLENDER_USER_RESOURCES": str(folder / "user")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
-    )
-    return json.loads((folder / "measured.json").read_text())
+    def _make_clip(self, folder: Path, options: Sequence[str]) -> Path:
+        """Repeat the test footage, and encode it as fast and as good as a camera does."""
+        clip = folder / "clip.mp4"
+        encode = ["-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", *options]
+        self._run_ffmpeg(["-stream_loop", "-1", "-i", str(toolchain.footage()), *encode, str(clip)])
+        return clip
 
+    def _in_blender(self, folder: Path, clip: Path, strips: int, clicks: int, run_seconds: float) -> tuple[Any, Any]:
+        """Click in a new Blender. Return what it measured, and the runs that the double had."""
+        script = toolchain.ROOT / "scripts" / "bench_in_blender.py"
+        with StandIn(run_seconds=run_seconds, python=str(self._python)) as double:
+            subprocess.run(
+                [str(self._python), str(script), str(self._extension), str(folder), str(clip), str(strips), str(clicks)],
+                env={**os.environ, **double.environment, "BLENDER_USER_RESOURCES": str(folder / "user")},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=True,
+            )
+            runs = double.state()["runs"]
+        return json.loads((folder / "measured.json").read_text()), runs
 
-def _ffmpeg_seconds(ffmpeg: str, folder: Path) -> float:
-    """Return the seconds ffmpeg needs for the same range, scale and held last frame, with its defaults for H.264."""
-    start = time.monotonic()
-    filters = "scale=678:380,tpad=stop_mode=clone:stop_duration=0.28"
-    subprocess.run(
-        [ffmpeg, "-v", "error", "-y", "-i", folder / "clip.mp4", "-an", "-vf", filters, folder / "by ffmpeg.mp4"], check=True
-    )
-    return time.monotonic() - start
+    def _ffmpeg_seconds(self, folder: Path, clip: Path, clips: Sequence[Any], *, in_sequence: bool) -> float:
+        """Return the seconds that ffmpeg needs for the same clips, one after another, with its defaults for H.264.
+
+        `in_sequence`: the clips are from one strip, so each begins where the one before has ended.
+        """
+        start = time.monotonic()
+        position = 0.0
+        for made in clips:
+            filters = f"scale={made['width']}:{made['height']},tpad=stop_mode=clone:stop_duration=1"
+            wanted = ["-an", "-vf", filters, "-frames:v", str(made["frames"])]
+            self._run_ffmpeg(["-ss", str(position), "-i", str(clip), *wanted, str(folder / "by ffmpeg.mp4")])
+            position += float(made["frames"] / Fraction(made["fps"])) if in_sequence else 0.0
+        return time.monotonic() - start
+
+    def _run_ffmpeg(self, arguments: Sequence[str]) -> None:
+        subprocess.run([self._ffmpeg, "-v", "error", "-y", *arguments], check=True, stdin=subprocess.DEVNULL)
 
 
 def _bundled_ffmpeg(python: Path) -> str:

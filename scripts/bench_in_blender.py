@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Part of the benchmark that runs in Blender; writes FOLDER/measured.json.
+"""Part of the benchmark that runs in Blender: one click. Writes FOLDER/measured.json.
 
-Usage: python bench_in_blender.py EXTENSION.zip FOLDER (ROUNDS | long)
+Usage: python bench_in_blender.py EXTENSION.zip FOLDER CLIP STRIPS CLICKS
 """
 
 import json
@@ -11,41 +11,66 @@ import time
 from pathlib import Path
 from typing import Any
 
+import bpy
 import in_blender
 
+_MEMORY_SECONDS = 10.0
 
-def main(extension: str, folder: Path, what: str) -> None:
+
+def main(extension: str, folder: Path, clip: Path, strips: int, clicks: int) -> None:
     in_blender.install(extension)
-    strip = in_blender.make_edit(folder / "clip.mp4", "clip", folder / "edit.blend")
-    measured = _long(strip) if what == "long" else [_round(strip) for _ in range(int(what))]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    measured = {"clicks": [_click(_edit(folder, clip, strips)) for _ in range(clicks)]}
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    measured |= {"added_mb": (own - before) / 1024, "render_mb": _render_megabytes()}
     (folder / "measured.json").write_text(json.dumps(measured))
 
 
-def _round(strip: Any) -> float:
-    """Return the seconds from the click until the sound strip is placed."""
+def _edit(folder: Path, clip: Path, strips: int) -> list[Any]:
+    """Make an edit with so many strips of the clip, one after another, at the clip's frame rate and size."""
+    edit = in_blender.new_edit()
+    first = edit.strips.new_movie(name="clip", filepath=str(clip), channel=2, frame_start=1, fit_method="FIT")
+    scene: Any = bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = first.elements[0].orig_width, first.elements[0].orig_height
+    scene.render.fps = round(first.fps)
+    found, compat = [first], in_blender.part("timeline.compat")
+    for _ in range(strips - 1):
+        end = compat.right_handle(found[-1])
+        found.append(edit.strips.new_movie(name="clip", filepath=str(clip), channel=2, frame_start=end, fit_method="FIT"))
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "edit.blend"))
+    return found
+
+
+def _click(strips: list[Any]) -> dict[str, float]:
+    """Return the seconds from the click until the first run is created, until the last is, and until all is placed."""
     start = time.monotonic()
-    in_blender.generate(strip, lambda job: None)
+    created: dict[str, float] = {}
+    unfinished: dict[str, int] = {}
+
+    def note(job: Any) -> None:
+        unfinished[job.id] = sum(run.prediction_id is None for run in job.runs)
+        if any(run.prediction_id for run in job.runs):
+            created.setdefault("first", time.monotonic() - start)
+        if not any(unfinished.values()) and len(unfinished) == len(strips):
+            created.setdefault("last", time.monotonic() - start)
+
+    jobs = in_blender.ended([job.id for job in in_blender.start(strips)], on_state=note, cleaned_up=False)
     total = time.monotonic() - start
+    faults = [str(job.error) for job in jobs if job.stage != "done"]
+    if faults:
+        sys.exit(faults[0])
     in_blender.finish()
-    return total
+    return {"first_created": created["first"], "last_created": created["last"], "placed": total}
 
 
-def _long(strip: Any) -> dict[str, float]:
-    """Return the seconds from click to last rendered clip and from click to placed strip, and the peak memory in MB."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.monotonic()
-    rendered: list[float] = []
-
-    def note_rendering(job: Any) -> None:
-        if job.stage == "exporting":
-            rendered[:] = [time.monotonic() - start]
-
-    in_blender.generate(strip, note_rendering)
-    total = time.monotonic() - start
-    in_blender.finish()
-    own, render = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {"rendered": rendered[0], "total": total, "added_mb": (own - before) / 1024, "render_mb": render / 1024}
+def _render_megabytes() -> float:
+    """Return the peak memory of the largest background Blender, which is known once it has ended."""
+    in_blender.part("session").current.close(_MEMORY_SECONDS)
+    end = time.monotonic() + _MEMORY_SECONDS
+    while not (peak := resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) and time.monotonic() < end:
+        time.sleep(0.1)
+    return peak / 1024
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))

@@ -53,7 +53,8 @@ def new_shot() -> Any:
 def new_camera(scene: Any, x: float) -> Any:
     """Add a camera that views the middle of a sheet at `x`, so close that its movement changes the whole picture."""
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
-    camera.data.lens = LENS
+    lens: Any = camera.data
+    lens.lens = LENS
     camera.location, camera.rotation_euler = (x, -12, 2), (1.4, 0, 0)
     scene.collection.objects.link(camera)
     return camera
