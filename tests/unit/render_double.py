@@ -3,7 +3,7 @@
 
 HOW is one of: render, write the clips; note, write them and reply with a note; refuse, reply with an error; undecodable,
 reply with a file that can't be decoded; crash, exit as a crashed Blender does; nothing, exit without a word; grow, reply
-with much memory; hang, write two frames and wait. A strip named "bad" is always refused; "deadly" crashes.
+with much memory; hang, write one frame and wait. A strip named "bad" is always refused; "deadly" crashes.
 The real Blender is used in tests/blender.
 """
 
@@ -43,10 +43,10 @@ def _reply(how: str, order: dict[str, Any]) -> dict[str, Any]:
         return {"undecodable": "“Shot 1” plays a movie that can't be decoded: clip.mov"}
     if how == "hang":
         log.write_text(str(os.getpid()))
-        for pause in (0.2, 120):
-            # The second frame is shown even if the first one is not: progress is shown ten times a second.
-            print("Append frame 1", flush=True)
-            threading.Event().wait(pause)
+        # Progress is shown ten times a second at most: a frame that came sooner would not be.
+        time.sleep(0.2)
+        print(f"Append frame {order['first']}", flush=True)
+        threading.Event().wait(120)
     _write(Path(order["output"]), order["frames"])
     with log.open("a") as lines:
         lines.write(f"{began} {time.time()} {os.getpid()}\n")

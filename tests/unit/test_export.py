@@ -15,7 +15,7 @@ import pytest
 from addon.failure import Cancelled, Failure
 from addon.media.export import Exported, Exporter
 
-from .helpers import RENDER_DOUBLE, render_order, wait_until
+from .helpers import RENDER_DOUBLE, is_alive, render_order, wait_until
 
 NEVER = threading.Event()
 
@@ -46,14 +46,6 @@ def renders(folder: Path) -> list[tuple[float, float, int]]:
     """Return begin, end and process of each render, in the order of their ends."""
     lines = [line.split() for line in (folder / "log.txt").read_text().splitlines()]
     return [(float(began), float(ended), int(process)) for began, ended, process in lines]
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_the_progress_of_an_export_is_told_frame_by_frame(exporter: Exporter, tmp_path: Path) -> None:
