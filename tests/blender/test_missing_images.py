@@ -175,7 +175,8 @@ def test_missing_images_beyond_the_handles_that_an_effect_shows_are_filled_in(
 ) -> None:
     """Blender 4.5 crashes if one is missing."""
     addon.compat.set_right_handle(sequence, 13)
-    edits.effect("SPEED", sequence, channel=5)
+    speed = edits.effect("SPEED", sequence, channel=5)
+    speed.speed_control, speed.speed_factor = "MULTIPLY", 2.0
     delete_images(project, *range(14, 20))
     check_done(generated(addon, sequence, project), "")
 

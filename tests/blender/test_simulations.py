@@ -138,8 +138,13 @@ def nodes(scene: Any, x: float, *, disk: bool) -> None:
     lift.inputs["Offset"].default_value = (0, 0, -0.05)
 
 
+def nodes_on_disk(scene: Any, x: float, *, disk: bool) -> None:
+    """Add the simulation zone with its bake in a folder next to the project, whatever the others have."""
+    nodes(scene, x, disk=True)
+
+
 SIMULATIONS = [
-    pytest.param([cloth, soft_body, particles], False, id="in memory"),
+    pytest.param([cloth, soft_body, particles, nodes_on_disk], False, id="in memory"),
     pytest.param([cloth, soft_body, particles, nodes], True, id="on disk"),
     pytest.param([rigid_body, nodes], False, id="carried by Blender itself"),
 ]
