@@ -64,6 +64,11 @@ def describe(clip: Path) -> dict[str, Any]:
     return _call("describe", path=str(clip))
 
 
+def psnr(clip: Path, pictures: Sequence[Path]) -> list[float]:
+    """Return how close each frame of a clip is to a picture: the PSNR in dB of the luma of both at 224x224."""
+    return _call("psnr", path=str(clip), pictures=[str(picture) for picture in pictures])
+
+
 def _made(do: str, suffix: str = "", **parameters: Any) -> Path:
     """Return the kept file or folder of these parameters, made by this version of the module and of PyAV."""
     recipe = json.dumps([Path(__file__).read_text(encoding="utf-8"), version("av"), do, parameters])
@@ -207,6 +212,24 @@ def _describe(path: Path) -> dict[str, object]:
     return model.describe(path)
 
 
+def _psnr(clip: Path, pictures: Sequence[str]) -> list[float]:
+    import av
+    import numpy as np
+
+    def luma(frame: av.VideoFrame) -> Any:
+        small = frame.reformat(224, 224, "rgb24", src_colorspace=frame.colorspace, interpolation="BICUBIC")
+        return small.to_ndarray() @ np.array((0.299, 0.587, 0.114))
+
+    with av.open(str(clip)) as file:
+        shown = [luma(frame) for frame in file.decode(video=0)]
+    ratios: list[float] = []
+    for sent, path in zip(shown, pictures, strict=True):
+        with av.open(path) as file:
+            error = np.mean((sent - luma(next(file.decode(video=0)))) ** 2)
+        ratios.append(float(10 * np.log10(255**2 / max(error, 1e-9))))
+    return ratios
+
+
 def _do(order: dict[str, Any]) -> Any:
     path = Path(order["path"])
     match order["do"]:
@@ -220,6 +243,8 @@ def _do(order: dict[str, Any]) -> Any:
             return _remux(Path(order["source"]), path, order["options"])
         case "unusual":
             return _write_unusual(path, order["kind"])
+        case "psnr":
+            return _psnr(path, order["pictures"])
         case _:
             return _describe(path)
 

@@ -139,7 +139,7 @@ def render(snapshot: Snapshot, order: dict[str, Any]) -> list[str]:
         strip_first = clip_meta.show_range(scene.sequence_editor, meta, order["strip_first"], order["strip_frames"])
         render_settings.set_picture(scene.render, order["short_side_max"], order["long_side_max"])
         render_settings.set_colors(scene, dependencies)
-        render_settings.scale_quickly(scene.sequence_editor)
+        render_settings.scale_smoothly(scene)
         render_settings.scale_nested_edits(scene.render.resolution_percentage)
         scene.frame_step = 1
         _render_range(scene, order, strip_first)

@@ -11,8 +11,10 @@ from typing import Any
 import bpy
 
 from . import compat, isolate
-from .compat import Edit, PictureStrip
+from .compat import PictureStrip
 
+_EXACT_SHARE = 0.8
+"""Share of the largest size that is given up at most for an exact one."""
 _SIDE_MIN = 16
 """Smallest side in pixels that H.264 encoders and decoders accept."""
 _FACTORY_TRANSFORM = "AgX"
@@ -21,9 +23,14 @@ _NEUTRAL_VIEW = {"look": "None", "exposure": 0.0, "gamma": 1.0, "use_curve_mappi
 
 
 def set_picture(render: Any, short_side_max: int, long_side_max: int) -> None:
-    """Scale by whole percent, as Blender does, and trim each side to an even number of pixels, as H.264 requires."""
+    """Scale by whole percent, as Blender does, and trim each side to an even number of pixels, as H.264 requires.
+
+    A percentage that needs no trimming is preferred, see `scale_smoothly`.
+    """
     short_side, long_side = sorted((render.resolution_x, render.resolution_y))
-    percent = max(1, min(100, short_side_max * 100 // short_side, long_side_max * 100 // long_side))
+    largest = max(1, min(100, short_side_max * 100 // short_side, long_side_max * 100 // long_side))
+    near = range(largest, int(largest * _EXACT_SHARE), -1)
+    percent = next((percent for percent in near if _is_exact(render, percent)), largest)
     render.resolution_percentage = percent
     for side in ("resolution_x", "resolution_y"):
         # A side that would become too small gets a black border.
@@ -85,11 +92,22 @@ def _is_display_referred(strip: PictureStrip) -> bool:
             return True
 
 
-def scale_quickly(edit: Edit) -> None:
-    """Replace the AUTO filter, which picks a box filter that takes twice as long. The service scales the clip down again."""
-    for strip in edit.strips_all:
-        if strip.type != "SOUND" and strip.transform.filter == "AUTO":
-            strip.transform.filter = "BILINEAR"
+def _is_exact(render: Any, percent: int) -> bool:
+    """Return whether both sides have a whole, even number of pixels at this percentage."""
+    return all(side * percent % 200 == 0 for side in (render.resolution_x, render.resolution_y))
+
+
+def scale_smoothly(scene: Any) -> None:
+    """Replace the filter AUTO by one that averages pixels, if no pixel at the clip's edge is covered in part.
+
+    For a strip at its own size AUTO picks single pixels, however small the render is, so that noise becomes flicker; for one
+    that is scaled down it picks a slower filter. But a filter makes a pixel that is covered in part transparent, which the
+    clip would show as a black edge.
+    """
+    if _is_exact(scene.render, scene.render.resolution_percentage):
+        for strip in scene.sequence_editor.strips_all:
+            if getattr(strip, "transform", None) is not None and strip.transform.filter == "AUTO":
+                strip.transform.filter = "BILINEAR"
 
 
 def scale_nested_edits(percent: int) -> None:

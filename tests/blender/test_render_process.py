@@ -9,15 +9,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bpy
 import pytest
 
+from scripts import toolchain
 from tests import footage
 
 from . import edits
+
+pytestmark = pytest.mark.version_dependent
 
 
 def order(addon: Any, blend: Path, strip: Any, output: Path, **changes: Any) -> Any:
@@ -126,6 +130,29 @@ def test_a_file_that_is_replaced_between_two_clips_is_read_again(addon: Any, pro
     footage.flashes(source, frames=20, at=(), size=(320, 180))
     assert clip("repaired")["flashes"] == []
     exporter.close()
+
+
+def test_the_clip_of_real_footage_looks_like_a_render_at_best_quality(
+    addon: Any, project: Path, record_property: Callable[[str, object], None]
+) -> None:
+    scene = bpy.context.scene
+    scene.render.fps = 25
+    source = toolchain.footage()
+    strip = edits.edit().strips.new_movie(name="bunny", filepath=str(source), channel=1, frame_start=1, fit_method="FIT")
+    common = snapshot(addon, project)
+    output, frames = project / "clip.mp4", 60
+    exporter = addon.export.Exporter()
+    render(addon, exporter, [order(addon, project / "edit.blend", strip, output, **common, frames=frames)])
+    exporter.close()
+
+    scene.view_settings.view_transform = "Standard"
+    scene.frame_start, scene.frame_end = 1, frames
+    scene.render.image_settings.file_format, scene.render.resolution_percentage = "PNG", 100
+    scene.render.filepath = str(project / "best ")
+    bpy.ops.render.render(animation=True)
+    ratios = footage.psnr(output, sorted(project.glob("best *.png")))
+    record_property("clip against a render at best quality, lowest PSNR in dB", f"{min(ratios):.1f}")
+    assert len(ratios) == frames and min(ratios) >= 35
 
 
 _PARENT = """

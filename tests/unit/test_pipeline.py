@@ -329,11 +329,11 @@ def test_jobs_beyond_the_services_cap_wait_and_a_waiting_one_can_be_cancelled(
     jobs = [new_job(tmp_path, f"Shot {number}") for number in range(WORKERS_MAX + 2)]
     runner.add(jobs, context_for(double, tmp_path, "hang"))
     started = {thread.name for thread in threading.enumerate()}
-    assert [job.request.strip for job in jobs if f"mmaudio {job.id[:8]}" not in started] == ["Shot 10", "Shot 11"]
+    assert [job.request.strip for job in jobs if f"mmaudio {job.id[:8]}" not in started] == ["Shot 20", "Shot 21"]
     runner.cancel(jobs[-1].id)
     runner.cancel(jobs[0].id)
-    drain_until(runner, lambda: f"mmaudio {jobs[10].id[:8]}" in {thread.name for thread in threading.enumerate()})
-    assert f"mmaudio {jobs[11].id[:8]}" not in {thread.name for thread in threading.enumerate()}
+    drain_until(runner, lambda: f"mmaudio {jobs[WORKERS_MAX].id[:8]}" in {thread.name for thread in threading.enumerate()})
+    assert f"mmaudio {jobs[-1].id[:8]}" not in {thread.name for thread in threading.enumerate()}
     runner.forget(jobs[-1].id)
     assert runner.job(jobs[-1].id) is None
 

@@ -26,8 +26,9 @@ from .state import JobState
 
 log = logging.getLogger(__name__)
 
-WORKERS_MAX = SLOTS_MAX
-"""Jobs under way at once: the run of another one would find no slot."""
+WORKERS_MAX = 2 * SLOTS_MAX
+"""Jobs under way at once: those whose runs fill the slots, and as many whose clips are rendered and uploaded meanwhile, or
+whose uploads are deleted."""
 JOURNAL = "jobs.sqlite3"
 
 
