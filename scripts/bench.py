@@ -29,8 +29,7 @@ sys.path.insert(0, str(toolchain.ROOT))
 from tests.standin.client import StandIn
 
 _ROUNDS = 5
-_RUN_SECONDS = 1.0
-_REAL_RUN_SECONDS = 5.0
+_RUN_SECONDS = 5.0
 """Duration of a run of the real model."""
 _RUNS_IN_FLIGHT = 10
 _NOISE = ("-t", "8", "-r", "24", "-vf", "scale=1920:1080,noise=alls=20:allf=t")
@@ -94,7 +93,7 @@ class Bench:
             folder = Path(name)
             clip = self._make_clip(folder, case.footage)
             for _ in range(case.rounds):
-                measured, runs = self._in_blender(folder, clip, case.strips, case.clicks, _RUN_SECONDS)
+                measured, runs = self._in_blender(folder, clip, case.strips, case.clicks)
                 own_run = runs[-1]["predict_time"] if case.until == "placed" else 0.0
                 waits.append(measured["clicks"][-1][case.until] - own_run)
                 clips = [run["clip"] for run in runs[len(runs) * (case.clicks - 1) // case.clicks :]]
@@ -110,11 +109,11 @@ class Bench:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             clip = self._make_clip(folder, ("-t", "8"))
-            measured, _ = self._in_blender(folder, clip, _MAKESPAN_STRIPS, 1, _REAL_RUN_SECONDS)
+            measured, _ = self._in_blender(folder, clip, _MAKESPAN_STRIPS, 1)
         (click,) = measured["clicks"]
-        ideal = click["first_created"] + _MAKESPAN_STRIPS / _RUNS_IN_FLIGHT * _REAL_RUN_SECONDS
+        ideal = click["first_created"] + _MAKESPAN_STRIPS / _RUNS_IN_FLIGHT * _RUN_SECONDS
         return (
-            f"  {_MAKESPAN_STRIPS} strips of 8 s, runs of {_REAL_RUN_SECONDS:.0f} s, {_RUNS_IN_FLIGHT} in flight: "
+            f"  {_MAKESPAN_STRIPS} strips of 8 s, runs of {_RUN_SECONDS:.0f} s, {_RUNS_IN_FLIGHT} in flight: "
             f"placed after {click['placed']:.1f} s, ideal {ideal:.1f} s, ratio {click['placed'] / ideal:.2f}; "
             f"last ordered after {click['last_created']:.1f} s; "
             f"memory {measured['added_mb']:.0f} MB added, {measured['render_mb']:.0f} MB in the background"
@@ -127,10 +126,10 @@ class Bench:
         self._run_ffmpeg(["-stream_loop", "-1", "-i", str(toolchain.footage()), *encode, str(clip)])
         return clip
 
-    def _in_blender(self, folder: Path, clip: Path, strips: int, clicks: int, run_seconds: float) -> tuple[Any, Any]:
+    def _in_blender(self, folder: Path, clip: Path, strips: int, clicks: int) -> tuple[Any, Any]:
         """Click in a new Blender. Return what it measured, and the runs that the double had."""
         script = toolchain.ROOT / "scripts" / "bench_in_blender.py"
-        with StandIn(run_seconds=run_seconds, python=str(self._python)) as double:
+        with StandIn(run_seconds=_RUN_SECONDS, python=str(self._python)) as double:
             subprocess.run(
                 [str(self._python), str(script), str(self._extension), str(folder), str(clip), str(strips), str(clicks)],
                 env={**os.environ, **double.environment, "BLENDER_USER_RESOURCES": str(folder / "user")},

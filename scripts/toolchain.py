@@ -61,7 +61,16 @@ def python_of(environment: Environment) -> Path:
     folder = ROOT / ".venvs" / environment.name
     check_run(
         [
-            *(_uv(), "sync", "--quiet", "--locked", "--no-default-groups", "--group", environment.group),
+            *(
+                _uv(),
+                "sync",
+                "--quiet",
+                "--compile-bytecode",
+                "--locked",
+                "--no-default-groups",
+                "--group",
+                environment.group,
+            ),
             *("--python", _interpreter(environment.python)),
         ],
         {"UV_PROJECT_ENVIRONMENT": str(folder)},

@@ -22,6 +22,7 @@ _RIGHT_HANDLE = "right_handle" if _SINCE_5_1 else "frame_final_end"
 _CONTENT_START = "content_start" if _SINCE_5_1 else "frame_start"
 _CONTENT_DURATION = "content_duration" if _SINCE_5_1 else "frame_duration"
 _CONTENT_TRIM_START = "content_trim_start" if _SINCE_5_1 else "animation_offset_start"
+_CONTENT_TRIM_END = "content_trim_end" if _SINCE_5_1 else "animation_offset_end"
 
 
 class _Strip(Protocol):
@@ -236,6 +237,12 @@ def content_duration(strip: Strip) -> int:
     return int(getattr(strip, _CONTENT_DURATION))
 
 
+def end_content(strip: Strip, frame: int) -> None:
+    """End the strip's content before the frame. Up to its right handle, the strip then holds the frame before that."""
+    end = getattr(strip, _CONTENT_START) + content_duration(strip)
+    setattr(strip, _CONTENT_TRIM_END, int(end - frame))
+
+
 def move_content(strip: Strip, frames: int) -> None:
     """Move the strip together with its content."""
     setattr(strip, _CONTENT_START, getattr(strip, _CONTENT_START) + frames)
@@ -248,14 +255,19 @@ def connected_strips(strip: Strip) -> Sequence[Strip]:
 
 def is_animated(strip: Strip, *names: str) -> bool:
     """Return whether keyframes or drivers animate one of these properties of the strip, or a property within them."""
+    paths = tuple(f"{strip.path_from_id()}.{name}" for name in names)
+    return any(path.startswith(paths) for path in animated_paths(strip.id_data))
+
+
+def animated_paths(scene: bpy.types.Scene) -> list[str]:
+    """Return the data paths of the scene's properties that keyframes or drivers animate."""
     # fake-bpy-module doesn't know which kinds of strips an action has.
-    animation: Any = strip.id_data.animation_data
+    animation: Any = scene.animation_data
     if animation is None:
-        return False
+        return []
     layers = animation.action.layers if animation.action else ()
     curves = [curve for layer in layers for part in layer.strips for bag in part.channelbags for curve in bag.fcurves]
-    paths = tuple(f"{strip.path_from_id()}.{name}" for name in names)
-    return any(curve.data_path.startswith(paths) for curve in (*curves, *animation.drivers))
+    return [curve.data_path for curve in (*curves, *animation.drivers)]
 
 
 def has_compositor(scene: bpy.types.Scene) -> bool:
@@ -263,17 +275,10 @@ def has_compositor(scene: bpy.types.Scene) -> bool:
     return bool(scene.compositing_node_group if _SINCE_5_0 else scene.use_nodes)
 
 
-def set_video_output(image_settings: bpy.types.ImageFormatSettings) -> None:
-    """Set a render's output to a video."""
+def set_output(image_settings: Any, media_type: Literal["VIDEO", "IMAGE"], file_format: str) -> None:
+    """Set the format of a render's output."""
     if _SINCE_5_0:
-        image_settings.media_type = "VIDEO"
-    image_settings.file_format = "FFMPEG"
-
-
-def set_image_output(image_settings: Any, file_format: str) -> None:
-    """Set a render's output to images of that format."""
-    if _SINCE_5_0:
-        image_settings.media_type = "IMAGE"
+        image_settings.media_type = media_type
     image_settings.file_format = file_format
 
 

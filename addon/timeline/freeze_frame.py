@@ -1,23 +1,51 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Freeze frame at the end of a clip, made as an image so that nothing in it moves.
+"""Freeze frame at the end of a clip, in which nothing moves.
 
 Runs inside the background Blender (see `render_clip.py`), so it imports no other package of the add-on.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 
-from . import compat, render_settings
+from . import clip_meta, compat, render_settings
+from .compat import PictureStrip, Strip
+
+_MOVING_TYPES = ("SCENE", "MOVIECLIP", "MASK")
+"""Strips of these types show what the current frame of the scene has, even beyond their content."""
+_SOUND_PROPERTIES = (".volume", ".pan")
 
 
-def hold_last_frame(scene: Any, end: int, until: int, still: Path, channel: int) -> None:
-    """Render the frame before `end`, and show it up to the frame `until` as an image strip.
+def hold_last_frame(scene: Any, meta: Strip, parts: Iterable[PictureStrip], *, end: int, until: int, still: Path) -> None:
+    """Show the frame before `end` up to the frame `until`. `parts` are the strips that the meta strip's picture is made of.
 
     Blender adds the number of the frame to the path `still`.
     """
+    if _is_animated(scene) or any(_moves(part) for part in parts):
+        # That takes as long as to decode a movie up to this frame.
+        _show_still(scene, end, until, still)
+    else:
+        compat.end_content(meta, end)
+        compat.set_right_handle(meta, until)
+
+
+def _is_animated(scene: Any) -> bool:
+    """Return whether keyframes or drivers change the picture of any strip."""
+    paths = compat.animated_paths(scene)
+    return any(path.startswith("sequence_editor") and not path.endswith(_SOUND_PROPERTIES) for path in paths)
+
+
+def _moves(strip: PictureStrip) -> bool:
+    """Return whether the strip's picture goes on beyond its content."""
+    masks = any(getattr(modifier, "input_mask_id", None) is not None for modifier in strip.modifiers)
+    return strip.type in _MOVING_TYPES or masks
+
+
+def _show_still(scene: Any, end: int, until: int, still: Path) -> None:
+    """Render the frame before `end` and show it as an image strip."""
     # As an animation of one frame: for a single image Blender evaluates keyframes and drivers in the window's scene only.
     scene.frame_start = scene.frame_end = end - 1
     render = scene.render
@@ -28,14 +56,18 @@ def hold_last_frame(scene: Any, end: int, until: int, still: Path, channel: int)
         _render_without_view_transform(scene)
     else:
         # Pixels before the view transform, since the image goes through it like every other strip.
-        compat.set_image_output(render.image_settings, "OPEN_EXR")
+        compat.set_output(render.image_settings, "IMAGE", "OPEN_EXR")
         render.image_settings.color_mode, render.image_settings.color_depth = "RGBA", "32"
         bpy.ops.render.render(animation=True, scene=scene.name)
         if _is_transparent(image_file):
             # Blender transforms transparent float pixels differently from transparent byte pixels, as in most strips.
             _render_without_view_transform(scene)
     image = scene.sequence_editor.strips.new_image(
-        name="mmaudio", filepath=str(image_file), channel=channel, frame_start=end, fit_method="STRETCH"
+        name="mmaudio",
+        filepath=str(image_file),
+        channel=clip_meta.free_channel(scene.sequence_editor),
+        frame_start=end,
+        fit_method="STRETCH",
     )
     image.transform.filter = "NEAREST"
     compat.set_right_handle(image, until)
@@ -51,7 +83,7 @@ def _is_transparent(still: Path) -> bool:
 
 def _render_without_view_transform(scene: Any) -> None:
     image_settings = scene.render.image_settings
-    compat.set_image_output(image_settings, "PNG")
+    compat.set_output(image_settings, "IMAGE", "PNG")
     image_settings.color_mode, image_settings.color_depth = "RGBA", "8"
     image_settings.compression = 0
     image_settings.color_management = "OVERRIDE"

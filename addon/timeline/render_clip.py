@@ -142,7 +142,13 @@ def render(snapshot: Snapshot, order: dict[str, Any]) -> list[str]:
         render_settings.scale_smoothly(scene)
         render_settings.scale_nested_edits(scene.render.resolution_percentage)
         scene.frame_step = 1
-        _render_range(scene, order, strip_first)
+        with _named_when_complete(order) as (video, still):
+            strip_end, first = strip_first + order["strip_frames"], strip_first + order["first"]
+            if first + order["frames"] > strip_end:
+                parts = [part for part, _, _ in dependencies]
+                until = first + order["frames"]
+                freeze_frame.hold_last_frame(scene, meta, parts, end=strip_end, until=until, still=still)
+            _render_range(scene, first, order["frames"], video)
     return notes
 
 
@@ -152,26 +158,27 @@ def _dependencies(scene: Any, order: dict[str, Any]) -> list[isolate.StripRange]
     return [part for strip in strips for part in isolate.dependencies(strip, first, end)]
 
 
-def _render_range(scene: Any, order: dict[str, Any], strip_first: int) -> None:
-    """Render the clip's frames to its file, which gets its name when it is complete."""
-    first, strip_end = strip_first + order["first"], strip_first + order["strip_frames"]
-    end, output = first + order["frames"], Path(order["output"])
+@contextmanager
+def _named_when_complete(order: dict[str, Any]) -> Generator[tuple[Path, Path]]:
+    """Yield the paths for the video and for a still. The video gets its own name at the end, and nothing else is left."""
+    output = Path(order["output"])
     # A render whose parent Blender was killed a moment ago may still be writing its own files.
     temporary = f"{output.name}.{order['export']}"
     part, still = output.with_name(f"{temporary}.part"), output.with_name(f"{temporary}.still")
     try:
-        if end > strip_end:
-            channel = clip_meta.free_channel(scene.sequence_editor)
-            freeze_frame.hold_last_frame(scene, strip_end, end, still, channel)
-        render_settings.set_video_format(scene.render)
-        scene.frame_start, scene.frame_end = first, end - 1
-        compat.set_render_path(scene.render, str(part))
-        bpy.ops.render.render(animation=True, scene=scene.name)
-        _check_complete(part, order["frames"])
+        yield part, still
         part.replace(output)
     finally:
         for file in output.parent.glob(f"{temporary}.*"):
             file.unlink()
+
+
+def _render_range(scene: Any, first: int, frames: int, video: Path) -> None:
+    render_settings.set_video_format(scene.render)
+    scene.frame_start, scene.frame_end = first, first + frames - 1
+    compat.set_render_path(scene.render, str(video))
+    bpy.ops.render.render(animation=True, scene=scene.name)
+    _check_complete(video, frames)
 
 
 def _check_complete(part: Path, frames: int) -> None:

@@ -120,7 +120,7 @@ def scale_nested_edits(percent: int) -> None:
 
 
 def set_video_format(render: Any) -> None:
-    compat.set_video_output(render.image_settings)
+    compat.set_output(render.image_settings, "VIDEO", "FFMPEG")
     render.image_settings.color_management = "FOLLOW_SCENE"
     render.image_settings.color_mode, render.image_settings.color_depth = "RGB", "8"
     render.use_file_extension = False
