@@ -22,7 +22,6 @@ _RIGHT_HANDLE = "right_handle" if _SINCE_5_1 else "frame_final_end"
 _CONTENT_START = "content_start" if _SINCE_5_1 else "frame_start"
 _CONTENT_DURATION = "content_duration" if _SINCE_5_1 else "frame_duration"
 _CONTENT_TRIM_START = "content_trim_start" if _SINCE_5_1 else "animation_offset_start"
-_CONTENT_TRIM_END = "content_trim_end" if _SINCE_5_1 else "animation_offset_end"
 
 
 class _Strip(Protocol):
@@ -235,12 +234,6 @@ def content_trim_start(strip: Strip) -> int:
 def content_duration(strip: Strip) -> int:
     """Return the number of frames of the strip's content, without those that a hard cut has removed."""
     return int(getattr(strip, _CONTENT_DURATION))
-
-
-def end_content(strip: Strip, frame: int) -> None:
-    """End the strip's content before the frame. Up to its right handle, the strip then holds the frame before that."""
-    end = getattr(strip, _CONTENT_START) + content_duration(strip)
-    setattr(strip, _CONTENT_TRIM_END, int(end - frame))
 
 
 def move_content(strip: Strip, frames: int) -> None:

@@ -24,12 +24,13 @@ def hold_last_frame(scene: Any, meta: Strip, parts: Iterable[PictureStrip], *, e
 
     Blender adds the number of the frame to the path `still`.
     """
-    if _is_animated(scene) or any(_moves(part) for part in parts):
-        # That takes as long as to decode a movie up to this frame.
-        _show_still(scene, end, until, still)
-    else:
-        compat.end_content(meta, end)
+    ends_there = compat.content_start(meta) + compat.content_duration(meta) == end
+    if ends_there and not _is_animated(scene) and not any(_moves(part) for part in parts):
+        # Beyond its content it holds its last frame.
         compat.set_right_handle(meta, until)
+    else:
+        # Takes as long as to decode a movie up to this frame.
+        _show_still(scene, end, until, still)
 
 
 def _is_animated(scene: Any) -> bool:

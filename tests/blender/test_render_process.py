@@ -155,6 +155,82 @@ def test_the_clip_of_real_footage_looks_like_a_render_at_best_quality(
     assert len(ratios) == frames and min(ratios) >= 35
 
 
+def moving(folder: Path, channel: int) -> Any:
+    """Add footage that flashes again and again, from frame 1 to 61, of which frames 11 to 30 are shown."""
+    flashes = tuple(range(0, 60, 3))
+    return edits.movie(folder, frames=60, at=flashes, channel=channel, start=1, size=(320, 180))
+
+
+def trimmed(addon: Any, strip: Any) -> Any:
+    addon.compat.set_handles(strip, 11, 31)
+    return strip
+
+
+def reversed_movie(addon: Any, folder: Path) -> Any:
+    strip = moving(folder, 2)
+    strip.use_reverse_frames = True
+    return trimmed(addon, strip)
+
+
+def transition(kind: str) -> Callable[[Any, Path], Any]:
+    def make(addon: Any, folder: Path) -> Any:
+        below, above = trimmed(addon, moving(folder, 2)), trimmed(addon, moving(folder, 4))
+        return edits.effect(kind, below, above, channel=6, start=11, frames=20)
+
+    return make
+
+
+def multicam(addon: Any, folder: Path) -> Any:
+    moving(folder, 2)
+    strip = edits.effect("MULTICAM", channel=4, start=11, frames=20)
+    strip.multicam_source = 2
+    return strip
+
+
+def speed(addon: Any, folder: Path) -> Any:
+    strip = edits.effect("SPEED", trimmed(addon, moving(folder, 2)), channel=4, start=11, frames=20)
+    strip.speed_control, strip.speed_factor = "MULTIPLY", 0.5
+    return strip
+
+
+def meta_within_a_cut(addon: Any, folder: Path) -> Any:
+    return trimmed(addon, edits.make_meta(moving(folder, 2)))
+
+
+def faded(addon: Any, folder: Path) -> Any:
+    strip = trimmed(addon, moving(folder, 2))
+    for frame, alpha in ((11, 0.0), (50, 1.0)):
+        strip.blend_alpha = alpha
+        strip.keyframe_insert("blend_alpha", frame=frame)
+    return strip
+
+
+HELD = {
+    "movie": lambda addon, folder: trimmed(addon, moving(folder, 2)),
+    "reversed": reversed_movie,
+    "cross": transition("CROSS"),
+    "wipe": transition("WIPE"),
+    "multicam": multicam,
+    "speed": speed,
+    "meta": meta_within_a_cut,
+    "keyframes": faded,
+}
+
+
+@pytest.mark.parametrize("whole_edit", [False, True])
+@pytest.mark.parametrize("kind", HELD)
+def test_nothing_moves_in_the_frames_beyond_the_strip(kind: str, addon: Any, project: Path, *, whole_edit: bool) -> None:
+    strip = HELD[kind](addon, project)
+    common = snapshot(addon, project) | {"whole_edit": whole_edit}
+    output = project / "clip.mp4"
+    exporter = addon.export.Exporter()
+    render(addon, exporter, [order(addon, project / "edit.blend", strip, output, **common, frames=32)])
+    exporter.close()
+
+    motion = footage.describe(output)["motion"]
+    assert len(motion) == 32 and max(motion[20:]) < 2.0 < max(motion[:20]), motion
+
+
 _PARENT = """
 import json, sys, threading
 sys.path.insert(0, {root!r})
