@@ -99,6 +99,8 @@ def start_and_wait_for_the_run(addon: Any, strip: Any, runs: Callable[[], int]) 
     (job,) = edits.start(addon, strip)
     edits.wait_for_stage(addon, job.id, "predicting")
     edits.until(lambda: runs() == 1)
+    # Deletes the copy of the edit, which would make room on a full disk.
+    addon.generation.advance()
     return job
 
 
@@ -193,7 +195,7 @@ def test_a_download_that_cannot_be_written_is_repeated_by_a_retry(
 
 
 @pytest.mark.version_dependent
-@pytest.mark.parametrize("room_bytes", [0, 16 * 1024], ids=["none", "for a part of it"])
+@pytest.mark.parametrize("room_bytes", [0, 4096], ids=["none", "for a part of it"])
 def test_a_clip_that_cannot_be_written_is_reported_and_no_run_is_created(
     *, room_bytes: int, addon: Any, standin: StandIn, extension_folder: Path, project: Path, runs: Callable[[], int]
 ) -> None:

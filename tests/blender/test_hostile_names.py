@@ -127,7 +127,7 @@ def test_any_name_is_used_literally(
 
 @pytest.mark.version_dependent
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows names that are not Unicode")
-def test_a_folder_whose_name_is_not_unicode_is_reported_at_once_and_another_one_works(
+def test_a_folder_whose_name_is_not_unicode_is_reported_and_another_one_works(
     addon: Any, standin: StandIn, small: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = small / os.fsdecode(b"caf\xe9 \xff")
@@ -135,10 +135,9 @@ def test_a_folder_whose_name_is_not_unicode_is_reported_at_once_and_another_one_
     clip = edits.movie(small, frames=24, at=(8,), size=(320, 180))
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "project.blend"))
     requests_before = len(standin.requests())
-    with pytest.raises(addon.failure.Failure) as caught:
-        edits.start(addon, clip)
-    assert "not in UTF-8" in caught.value.message and "choose another Results Folder" in caught.value.hint
-    check_readable([caught.value.message])
+    (refused,) = edits.generate(addon, clip)
+    assert "not in UTF-8" in refused.error.message and "choose another Results Folder" in refused.error.hint
+    check_readable([refused.error.message])
     assert (len(standin.requests()), [path.name for path in folder.iterdir()]) == (requests_before, ["project.blend"])
 
     addon.preferences.results = str(small / "sounds")
@@ -193,18 +192,17 @@ def test_results_are_written_to_the_folder_in_the_preferences(
 
 
 @pytest.mark.filterwarnings("ignore:.*blend relative:RuntimeWarning")
-def test_a_file_in_place_of_the_results_folder_is_reported_at_once(addon: Any, standin: StandIn, small: Path) -> None:
+def test_a_file_in_place_of_the_results_folder_is_reported(addon: Any, standin: StandIn, small: Path) -> None:
     clip = edits.movie(small, frames=24, at=(8,), size=(320, 180))
     (small / "taken").write_text("mine")
     requests_before = len(standin.requests())
     addon.preferences.results = "//taken/sounds/"
     try:
-        with pytest.raises(addon.failure.Failure) as caught:
-            edits.start(addon, clip)
+        (job,) = edits.generate(addon, clip)
     finally:
         addon.preferences.property_unset("results")
 
-    assert "a file is in the way" in caught.value.message and str(small / "taken") in caught.value.message
-    assert "choose another Results Folder" in caught.value.hint
+    assert "a file is in the way" in job.error.message and str(small / "taken") in job.error.message
+    assert "choose another Results Folder" in job.error.hint
     assert (small / "taken").read_text() == "mine"
     assert len(standin.requests()) == requests_before
