@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Part of the benchmark that runs in Blender: one click. Writes FOLDER/measured.json.
 
-Usage: python bench_in_blender.py EXTENSION.zip FOLDER CLIP STRIPS CLICKS
+Usage: python bench_in_blender.py EXTENSION.zip FOLDER CLIP STRIPS
 """
 
 import json
@@ -17,10 +17,10 @@ import in_blender
 _MEMORY_SECONDS = 10.0
 
 
-def main(extension: str, folder: Path, clip: Path, strips: int, clicks: int) -> None:
+def main(extension: str, folder: Path, clip: Path, strips: int) -> None:
     in_blender.install(extension)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    measured = {"clicks": [_click(_edit(folder, clip, strips)) for _ in range(clicks)]}
+    measured = {"click": _click(_edit(folder, clip, strips))}
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     measured |= {"added_mb": (own - before) / 1024, "render_mb": _render_megabytes()}
     (folder / "measured.json").write_text(json.dumps(measured))
@@ -73,4 +73,4 @@ def _render_megabytes() -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

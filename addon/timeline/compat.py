@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, cast
 import bpy
 
 _SINCE_5_1 = bpy.app.version >= (5, 1, 0)
-"""5.1 renamed the properties of handles and content. The old names raise warnings until they are removed in 6.0."""
+"""5.1 renamed handles and content. The old names raise warnings until they are removed in 6.0."""
 _SINCE_5_0 = bpy.app.version >= (5, 0, 0)
 """5.0 gave the Sequencer a scene of its own beside the window's, and changed compositor nodes and output settings."""
 
@@ -234,6 +234,11 @@ def content_trim_start(strip: Strip) -> int:
 def content_duration(strip: Strip) -> int:
     """Return the number of frames of the strip's content, without those that a hard cut has removed."""
     return int(getattr(strip, _CONTENT_DURATION))
+
+
+def content_end(strip: Strip) -> int:
+    """Return the frame at which the strip's content ends."""
+    return round(getattr(strip, _CONTENT_START)) + content_duration(strip)
 
 
 def move_content(strip: Strip, frames: int) -> None:

@@ -24,7 +24,7 @@ def hold_last_frame(scene: Any, meta: Strip, parts: Iterable[PictureStrip], *, e
 
     Blender adds the number of the frame to the path `still`.
     """
-    ends_there = compat.content_start(meta) + compat.content_duration(meta) == end
+    ends_there = compat.content_end(meta) == end
     if ends_there and not _is_animated(scene) and not any(_moves(part) for part in parts):
         # Beyond its content it holds its last frame.
         compat.set_right_handle(meta, until)
@@ -40,9 +40,13 @@ def _is_animated(scene: Any) -> bool:
 
 
 def _moves(strip: PictureStrip) -> bool:
-    """Return whether the strip's picture goes on beyond its content."""
+    """Return whether the strip's picture goes on beyond its content, or is decoded anew for each frame there.
+
+    Blender does that with the last frame of a movie, beginning at the key frame before it.
+    """
     masks = any(getattr(modifier, "input_mask_id", None) is not None for modifier in strip.modifiers)
-    return strip.type in _MOVING_TYPES or masks
+    ends = strip.type == "MOVIE" and compat.right_handle(strip) >= compat.content_end(strip)
+    return strip.type in _MOVING_TYPES or masks or ends
 
 
 def _show_still(scene: Any, end: int, until: int, still: Path) -> None:
