@@ -7,6 +7,7 @@ Usage: python bench_in_blender.py EXTENSION.zip FOLDER CLIP STRIPS
 import json
 import resource
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,10 @@ def _click(strips: list[Any]) -> dict[str, float]:
 def _render_megabytes() -> float:
     """Return the peak memory of the largest background Blender, which is known once it has ended."""
     in_blender.part("session").current.close(_MEMORY_SECONDS)
-    end = time.monotonic() + _MEMORY_SECONDS
-    while not (peak := resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) and time.monotonic() < end:
-        time.sleep(0.1)
-    return peak / 1024
+    for thread in threading.enumerate():
+        if thread.name == "mmaudio render":
+            thread.join(_MEMORY_SECONDS)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
 if __name__ == "__main__":
