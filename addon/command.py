@@ -177,14 +177,14 @@ def _wait_for(started: Sequence[Job]) -> list[Job]:
     """Drive the jobs to their end, and print each stage to standard error."""
     printed: dict[str, str] = {}
     job_ids = [job.id for job in started]
-    for job in started:
-        _print_stage(job, printed)
     while True:
-        versions = generation.advance()
-        jobs = [job for job_id in job_ids if (job := session.current.runner.job(job_id)) is not None]
-        for version in (*versions, *jobs):
+        # The current versions may be ahead of these.
+        for version in generation.advance():
             _print_stage(version, printed)
+        jobs = [job for job_id in job_ids if (job := session.current.runner.job(job_id)) is not None]
         if all(job.stage.ended for job in jobs) and not session.current.runner.busy:
+            for job in jobs:
+                _print_stage(job, printed)
             return jobs
         time.sleep(_TICK_SECONDS)
 
