@@ -53,7 +53,7 @@ def test_after_a_call_the_run_is_polled_at_once(takes: int, hook: Webhook, doubl
     end = run_job(new_job(tmp_path, takes=takes), context_with(double, tmp_path, hook))[-1]
     assert (end.stage, end.error, end.note) == (Stage.PLACING, None, "")
     assert time.monotonic() - began < POLL_SECONDS
-    assert {call["status"] for call in double.state()["webhook_calls"]} == {204}
+    wait_until(lambda: {call["status"] for call in double.state()["webhook_calls"]} == {204})
     assert polls(double) == takes, "when it was called"
     assert not hook.listening
 
@@ -65,7 +65,8 @@ def test_a_repeated_or_late_call_ends_one_wait(order: dict[str, Any], hook: Webh
     end = run_job(new_job(tmp_path), context_with(double, tmp_path, hook))[-1]
     assert (end.stage, end.error, end.note, len(double.state()["runs"])) == (Stage.PLACING, None, "", 1)
     assert polls(double) == 1, "when it was called"
-    assert double.state()["webhook_calls"][0]["status"] == 204
+    # The job may have ended before the double has its response, and an attempt may get none on a busy machine.
+    wait_until(lambda: 204 in {call["status"] for call in double.state()["webhook_calls"]})
 
 
 @pytest.mark.parametrize("do", ["never", "wrong_secret", "unknown_run"])
