@@ -25,7 +25,7 @@ def hold_last_frame(scene: Any, meta: Strip, parts: Iterable[PictureStrip], *, e
     Blender adds the number of the frame to the path `still`.
     """
     ends_there = compat.content_end(meta) == end
-    if ends_there and not _is_animated(scene) and not any(_moves(part) for part in parts):
+    if ends_there and not _is_animated(scene) and all(_holds_last_frame(part) for part in parts):
         # Beyond its content it holds its last frame.
         compat.set_right_handle(meta, until)
     else:
@@ -39,14 +39,14 @@ def _is_animated(scene: Any) -> bool:
     return any(path.startswith("sequence_editor") and not path.endswith(_SOUND_PROPERTIES) for path in paths)
 
 
-def _moves(strip: PictureStrip) -> bool:
-    """Return whether the strip's picture goes on beyond its content, or is decoded anew for each frame there.
+def _holds_last_frame(strip: PictureStrip) -> bool:
+    """Return whether the strip holds its last frame beyond its content, and without decoding it for each frame there.
 
-    Blender does that with the last frame of a movie, beginning at the key frame before it.
+    Blender decodes the last frame of a movie again each time, beginning at the key frame before it.
     """
-    masks = any(getattr(modifier, "input_mask_id", None) is not None for modifier in strip.modifiers)
-    ends = strip.type == "MOVIE" and compat.right_handle(strip) >= compat.content_end(strip)
-    return strip.type in _MOVING_TYPES or masks or ends
+    has_mask = any(getattr(modifier, "input_mask_id", None) is not None for modifier in strip.modifiers)
+    ends_with_movie = strip.type == "MOVIE" and compat.right_handle(strip) >= compat.content_end(strip)
+    return not (strip.type in _MOVING_TYPES or has_mask or ends_with_movie)
 
 
 def _show_still(scene: Any, end: int, until: int, still: Path) -> None:

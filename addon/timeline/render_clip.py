@@ -144,9 +144,9 @@ def render(snapshot: Snapshot, order: dict[str, Any]) -> list[str]:
         scene.frame_step = 1
         with _named_when_complete(order) as (video, still):
             strip_end, first = strip_first + order["strip_frames"], strip_first + order["first"]
-            if first + order["frames"] > strip_end:
+            until = first + order["frames"]
+            if until > strip_end:
                 parts = [part for part, _, _ in dependencies]
-                until = first + order["frames"]
                 freeze_frame.hold_last_frame(scene, meta, parts, end=strip_end, until=until, still=still)
             _render_range(scene, first, order["frames"], video)
     return notes

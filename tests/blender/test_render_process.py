@@ -2,13 +2,11 @@
 """Tests of the background Blender that renders many clips: each as if it were the first, and never without a parent."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 
 from scripts import toolchain
 from tests import footage
+from tests.processes import is_alive
 
 from . import edits
 
@@ -256,18 +255,9 @@ def test_a_render_ends_with_its_parent(addon: Any, project: Path) -> None:
             pass
         (child,) = (int(line) for line in _children(parent.pid))
         parent.send_signal(signal.SIGKILL)
-    edits.until(lambda: not _is_alive(child), 10)
+    edits.until(lambda: not is_alive(child), 10)
     assert not output.exists()
 
 
 def _children(process: int) -> list[str]:
     return subprocess.run(["pgrep", "-P", str(process)], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    time.sleep(0.05)
-    return True

@@ -2,7 +2,6 @@
 """Helpers for unit tests: the service double, a transport that does not wait, jobs and clips."""
 
 import json
-import os
 import sys
 import tempfile
 import threading
@@ -149,14 +148,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end, "the condition did not become true"
         pause.wait(0.01)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def drain_until(runner: Runner, condition: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from addon.failure import Cancelled, Failure
 from addon.media.export import Exported, Exporter
+from tests.processes import is_alive
 
-from .helpers import RENDER_DOUBLE, is_alive, render_order, wait_until
+from .helpers import RENDER_DOUBLE, render_order, wait_until
 
 NEVER = threading.Event()
 

@@ -25,6 +25,7 @@ from addon.jobs.work.runner import WORKERS_MAX, Runner
 from addon.jobs.work.state import JobState
 from addon.media.export import Exporter
 from addon.service.net.clock import Clock
+from tests.processes import is_alive
 
 from .helpers import (
     RENDER_DOUBLE,
@@ -32,7 +33,6 @@ from .helpers import (
     cancel_all,
     context_for,
     drain_until,
-    is_alive,
     new_job,
     render_order,
     run_job,

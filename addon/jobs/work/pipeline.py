@@ -9,7 +9,6 @@ import threading
 import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 
 from ...failure import Cancelled, Failure, as_failure
@@ -140,29 +139,23 @@ class Pipeline:
                     yield windows[exported.finished]
 
     def _render_orders(self, windows: Sequence[int]) -> list[RenderOrder]:
-        request = self.job.request
-        template = RenderOrder(
-            blend=str(request.snapshot.blend),
-            scene=request.snapshot.scene,
-            whole_project=request.snapshot.whole_project,
-            strip=request.shown,
-            strip_first=request.span.start,
-            strip_frames=request.span.frames,
-            first=0,
-            frames=0,
-            output="",
-            short_side_max=mmaudio.SHORT_SIDE_MAX,
-            long_side_max=mmaudio.LONG_SIDE_MAX,
-            whole_edit=request.options.source is Source.TIMELINE,
-            scenes_as_they_are=request.options.scenes_as_they_are,
-            export=uuid.uuid4().hex[:8],
-        )
+        request, export = self.job.request, uuid.uuid4().hex[:8]
         return [
-            replace(
-                template,
+            RenderOrder(
+                blend=str(request.snapshot.blend),
+                scene=request.snapshot.scene,
+                whole_project=request.snapshot.whole_project,
+                strip=request.shown,
+                strip_first=request.span.start,
+                strip_frames=request.span.frames,
                 first=request.windows[window].first,
                 frames=mmaudio.clip_frames(request.windows[window].duration, request.fps),
                 output=str(self._clips[window].file),
+                short_side_max=mmaudio.SHORT_SIDE_MAX,
+                long_side_max=mmaudio.LONG_SIDE_MAX,
+                whole_edit=request.options.source is Source.TIMELINE,
+                scenes_as_they_are=request.options.scenes_as_they_are,
+                export=export,
             )
             for window in windows
         ]
