@@ -24,7 +24,7 @@ from .media import folder
 from .preferences import page
 from .service.eachlabs import mmaudio
 from .timeline import compat, project, shots, strips
-from .timeline.compat import PictureStrip, Strip
+from .timeline.strip_types import PictureStrip, Strip
 
 ALL_DONE = 0
 SOME_FAILED = 1

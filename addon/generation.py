@@ -20,8 +20,8 @@ from .jobs.model.run import JobError, Stage
 from .service.eachlabs import mmaudio
 from .service.eachlabs.mmaudio import Settings
 from .timeline import compat, isolate, place, project, shots, snapshot, strips
-from .timeline.compat import Strip
 from .timeline.errors import NoStrip
+from .timeline.strip_types import Strip
 
 log = logging.getLogger(__name__)
 

@@ -209,7 +209,7 @@ def _write_unusual(target: Path, kind: str) -> None:
 def _describe(path: Path) -> dict[str, object]:
     from tests.standin import model
 
-    return model.describe(path)
+    return model.describe(model.read_clip(path))
 
 
 def _psnr(clip: Path, pictures: Sequence[str]) -> list[float]:

@@ -126,4 +126,6 @@ def _checked(reply: dict[str, Any]) -> dict[str, Any]:
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if name not in _SECRET_VARIABLES}
+    kept = {name: value for name, value in variables.items() if name not in _SECRET_VARIABLES}
+    # NumPy's threads, which have nothing to do here, would compete with Blender's while they start.
+    return {**kept, "OPENBLAS_NUM_THREADS": "1"}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import compat, isolate
-from .compat import Edit, MetaStrip, Strip
+from .strip_types import Edit, MetaStrip, Strip
 
 _CHANNEL_MAX = 128
 

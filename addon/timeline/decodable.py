@@ -19,7 +19,7 @@ import bpy
 import imbuf
 
 from . import compat, isolate, media_files
-from .compat import MovieStrip, PictureStrip
+from .strip_types import MovieStrip, PictureStrip
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")

@@ -4,7 +4,7 @@
 Runs inside the background Blender (see `render_clip.py`), so it imports no other package of the add-on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,24 @@ import bpy
 import numpy as np
 
 from . import clip_meta, compat, render_settings
-from .compat import PictureStrip, Strip
+from .strip_types import PictureStrip, Strip
 
 _MOVING_TYPES = ("SCENE", "MOVIECLIP", "MASK")
 """Strips of these types show what the current frame of the scene has, even beyond their content."""
+_PIXEL_BYTES = 16
+"""Of a movie with more than 8 bits a channel, the largest that Blender caches."""
 _SOUND_PROPERTIES = (".volume", ".pan")
 
 
-def hold_last_frame(scene: Any, meta: Strip, parts: Iterable[PictureStrip], *, end: int, until: int, still: Path) -> None:
+def hold_last_frame(scene: Any, meta: Strip, parts: Sequence[PictureStrip], *, end: int, until: int, still: Path) -> None:
     """Show the frame before `end` up to the frame `until`. `parts` are the strips that the meta strip's picture is made of.
 
     Blender adds the number of the frame to the path `still`.
     """
     ends_there = compat.content_end(meta) == end
-    if ends_there and not _is_animated(scene) and all(_holds_last_frame(part) for part in parts):
+    if ends_there and not _is_animated(scene) and all(map(_holds_last_frame, parts)) and _are_cached(parts):
         # Beyond its content it holds its last frame.
+        scene.sequence_editor.use_cache_raw = True
         compat.set_right_handle(meta, until)
     else:
         # Takes as long as to decode a movie up to this frame.
@@ -40,13 +43,20 @@ def _is_animated(scene: Any) -> bool:
 
 
 def _holds_last_frame(strip: PictureStrip) -> bool:
-    """Return whether the strip holds its last frame beyond its content, and without decoding it for each frame there.
-
-    Blender decodes the last frame of a movie again each time, beginning at the key frame before it.
-    """
+    """Return whether the strip holds its last frame beyond its content."""
     has_mask = any(getattr(modifier, "input_mask_id", None) is not None for modifier in strip.modifiers)
-    ends_with_movie = strip.type == "MOVIE" and compat.right_handle(strip) >= compat.content_end(strip)
-    return not (strip.type in _MOVING_TYPES or has_mask or ends_with_movie)
+    return not (strip.type in _MOVING_TYPES or has_mask)
+
+
+def _are_cached(parts: Iterable[PictureStrip]) -> bool:
+    """Return whether Blender decodes the last frames of movies that end here once, rather than for each frame held.
+
+    To decode one takes as long as to decode all frames from the key frame before it.
+    """
+    ending = [part for part in parts if part.type == "MOVIE" and compat.right_handle(part) >= compat.content_end(part)]
+    pixels = sum(movie.elements[0].orig_width * movie.elements[0].orig_height for movie in ending)
+    cache_mb = bpy.context.preferences.system.memory_cache_limit
+    return not ending or (compat.CACHES_HELD_FRAMES and pixels * _PIXEL_BYTES < cache_mb / 2 * 2**20)
 
 
 def _show_still(scene: Any, end: int, until: int, still: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from . import compat
-from .compat import Edit, MetaStrip, PictureStrip, Strip
+from .strip_types import Edit, MetaStrip, PictureStrip, Strip
 
 StripRange = tuple[PictureStrip, int, int]
 """A strip and a range of frames of its own scene: the first frame, and the frame after the last."""

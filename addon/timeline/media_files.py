@@ -13,7 +13,7 @@ from pathlib import Path
 import bpy
 
 from . import isolate
-from .compat import ImageStrip, PictureStrip
+from .strip_types import ImageStrip, PictureStrip
 
 _MISSING_WINDOWS_ERRORS = (21, 123, 1921)
 """Windows: no medium in the drive, invalid name, unresolvable link. Python doesn't raise FileNotFoundError for these."""

@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from . import compat, isolate
-from .compat import ImageStrip, PictureStrip
+from .strip_types import ImageStrip, PictureStrip
 
 TRANSITIONS = ("CROSS", "GAMMA_CROSS", "WIPE")
 """Types of effect strips that show both of their inputs in turn."""

@@ -12,8 +12,8 @@ from ..failure import disk_failure
 from ..jobs.model.job import Job, PlacedSound, Take
 from ..jobs.model.request import Request, Span
 from . import compat, isolate, media_files, project, strips
-from .compat import SoundStrip, Strip
 from .errors import NoChannel, NoFile, NoScene
+from .strip_types import SoundStrip, Strip
 
 _CHANNELS = range(1, 129)
 

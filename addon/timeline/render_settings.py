@@ -11,7 +11,7 @@ from typing import Any
 import bpy
 
 from . import compat, isolate
-from .compat import PictureStrip
+from .strip_types import PictureStrip
 
 _EXACT_SHARE = 0.8
 """Share of the largest size that is given up at most for an exact one."""

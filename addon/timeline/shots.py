@@ -9,7 +9,7 @@ import bpy
 
 from ..jobs.model.request import Span
 from . import compat, isolate, opacity, strips
-from .compat import PictureStrip, Strip
+from .strip_types import PictureStrip, Strip
 from .strips import has_picture, span
 
 _REASONS = {

@@ -11,7 +11,7 @@ import bpy
 
 from ..jobs.model.request import Snapshot
 from . import compat, isolate, simulations
-from .compat import Edit, PictureStrip
+from .strip_types import Edit, PictureStrip
 
 _TYPES_WITH_DATA = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
 """Types of strips that refer to datablocks, which may take gigabytes. All other strips take next to nothing."""

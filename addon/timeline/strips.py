@@ -10,8 +10,8 @@ import bpy
 
 from ..jobs.model.request import Request, Span
 from . import compat, isolate
-from .compat import PictureStrip, SoundStrip, Strip
 from .errors import LinkedScene, MissingClip, MissingScene, NoCamera, NoPicture, NoStrip, NotSeen
+from .strip_types import PictureStrip, SoundStrip, Strip
 
 METADATA_PROPERTY = "mmaudio"
 """Custom property of a generated sound strip that holds its metadata."""

@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from ..timeline import shots, snapshot, strips
-from ..timeline.compat import Strip
+from ..timeline.strip_types import Strip
 
 _TEXT = "MMAudio: copying 3D scenes for the background render…"
 # Long enough for the header to be redrawn.

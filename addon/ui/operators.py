@@ -18,8 +18,8 @@ from ..preferences import clip_url, page
 from ..service.eachlabs import client
 from ..service.net.addresses import check_url
 from ..timeline import compat, place, shots, strips
-from ..timeline.compat import PictureStrip, Strip
 from ..timeline.errors import NoPicture, NoStrip
+from ..timeline.strip_types import PictureStrip, Strip
 from . import settings, ticker
 from .copy_notice import CopyNotice
 

@@ -32,6 +32,7 @@ class RunFailed(Exception):
 class Clip:
     """Decoded properties of a clip; each array has one value per frame."""
 
+    path: Path
     width: int
     height: int
     fps: Fraction
@@ -53,7 +54,7 @@ def read_clip(path: Path) -> Clip:
         with av.open(str(path)) as file:
             stream = file.streams.video[0]
             for frame in file.decode(stream):
-                picture = frame.to_ndarray(format="gray").astype(np.float32)
+                picture = frame.to_ndarray(format="gray").astype(np.int16)
                 times.append(float(frame.time or 0))
                 means.append(float(picture.mean()))
                 motion.append(0.0 if previous is None else float(np.abs(picture - previous).mean()))
@@ -63,13 +64,12 @@ def read_clip(path: Path) -> Clip:
             fps = Fraction(rate.numerator, rate.denominator) if rate else Fraction(0)
     except (FFmpegError, IndexError) as error:
         raise RunFailed("the video could not be decoded") from error
-    return Clip(width, height, fps, np.array(times), np.array(means), np.array(motion))
+    return Clip(path, width, height, fps, np.array(times), np.array(means), np.array(motion))
 
 
-def describe(path: Path) -> dict[str, object]:
+def describe(clip: Clip) -> dict[str, object]:
     """Return a clip's properties as JSON values; `motion` and `means` have one value per frame, from 0 to 255."""
-    clip = read_clip(path)
-    with av.open(str(path)) as file:
+    with av.open(str(clip.path)) as file:
         codec = file.streams.video[0].codec_context
         return {
             "width": clip.width,
@@ -80,7 +80,7 @@ def describe(path: Path) -> dict[str, object]:
             "pixels": codec.pix_fmt,
             "color_range": {1: "limited", 2: "full"}.get(int(codec.color_range), "unknown"),
             "audio": len(file.streams.audio),
-            "bytes": path.stat().st_size,
+            "bytes": clip.path.stat().st_size,
             "first": float(clip.times[0]),
             "last": float(clip.times[-1]),
             "flashes": [float(time) for time in clip.times[flashes(clip)]],
@@ -112,18 +112,17 @@ def segments(seconds: float) -> int:
 
 
 def generate(
-    path: Path, target: Path, *, duration: float, seed: int, signalled: bool = False, silent: bool = False
+    clip: Clip, target: Path, *, duration: float, seed: int, signalled: bool = False, silent: bool = False
 ) -> float:
     """Write the result of a run to `target`; return how many seconds of the clip were used.
 
     signalled  signal the AAC encoder delay in the mp4, as the ffmpeg program does and the public model code doesn't
     silent     write no audio track
     """
-    clip = read_clip(path)
     seconds = result_seconds(clip.times, duration)
     if segments(seconds) < 1:
         raise RunFailed(f"the video is too short: {seconds:.2f} s")
-    _mux(path, target, None if silent else _sound(clip, seconds, seed), signalled)
+    _mux(clip.path, target, None if silent else _sound(clip, seconds, seed), signalled)
     return seconds
 
 

@@ -382,14 +382,15 @@ class Service:
             run.status = "cancelled"
             return
         video = self._video(run.input["video"])
-        clip = self._folder / f"{run.id}-clip.mp4"
+        file = self._folder / f"{run.id}-clip.mp4"
         target = self._folder / f"{run.id}-result.mp4"
         try:
             if "fail" in faults:
                 raise model.RunFailed(str(faults["fail"].get("reason", "out of memory")))
             if video is None:
                 raise model.RunFailed("video could not be fetched")
-            clip.write_bytes(video)
+            file.write_bytes(video)
+            clip = model.read_clip(file)
             run.clip = model.describe(clip)
             duration = float(run.input.get("duration", 8)) - faults.get("short", {}).get("seconds", 0)
             used = model.generate(

@@ -153,7 +153,7 @@ def test_each_take_of_each_job_has_a_file_of_its_own() -> None:
 def result(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Result as the public model code writes it."""
     target = tmp_path_factory.mktemp("result") / "result.mp4"
-    model.generate(clip, target, duration=1.28, seed=1)
+    model.generate(model.read_clip(clip), target, duration=1.28, seed=1)
     return target
 
 
@@ -162,12 +162,12 @@ def test_an_unsignaled_delay_is_found(result: Path) -> None:
 
 
 def test_a_signaled_delay_is_left_to_the_decoder(clip: Path, tmp_path: Path) -> None:
-    model.generate(clip, tmp_path / "result.mp4", duration=1.28, seed=1, signalled=True)
+    model.generate(model.read_clip(clip), tmp_path / "result.mp4", duration=1.28, seed=1, signalled=True)
     assert unsignaled_delay(tmp_path / "result.mp4") == 0
 
 
 def test_a_result_without_sound_is_reported(clip: Path, tmp_path: Path) -> None:
-    model.generate(clip, tmp_path / "result.mp4", duration=1.28, seed=1, silent=True)
+    model.generate(model.read_clip(clip), tmp_path / "result.mp4", duration=1.28, seed=1, silent=True)
     with pytest.raises(Failure) as raised:
         unsignaled_delay(tmp_path / "result.mp4")
     assert raised.value.code == "no_sound"
@@ -303,4 +303,4 @@ def test_a_clip_is_seen_as_it_is_and_one_that_is_too_short_fails(tmp_path: Path)
     assert (seen.width, seen.height, seen.fps, len(seen.times), seen.times[0]) == (64, 64, 24, 14, 0.0)
     assert list(model.flashes(seen)) == [9]
     with pytest.raises(model.RunFailed, match="too short"):
-        model.generate(tmp_path / "clip.mp4", tmp_path / "result.mp4", duration=1.28, seed=1)
+        model.generate(model.read_clip(tmp_path / "clip.mp4"), tmp_path / "result.mp4", duration=1.28, seed=1)
