@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, TypeVar
 
-from .jobs.model.request import TAKES_MAX, Options, Source
+from .jobs.model.request import CHANNELS_MAX, HANDLE_SECONDS_MAX, TAKES_MAX, Options, Source
 from .service.eachlabs import mmaudio
 
 NAME = "mmaudio"
@@ -66,8 +66,18 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     add("--source", type=_one_of(sources), metavar="{strip,timeline}", help=source)
     split = "split strips of more than eight seconds into windows, or use a single run (default: split)"
     add("--long-clips", dest="split", type=_one_of(long_clips), metavar="{split,single}", help=split)
-    add("--above", action="store_true", help="place sounds above their clips if possible")
+    add("--as-one", action="store_true", help="one sound over the range of all strips, from the timeline as it is seen")
+    handle = _number(float, 0, HANDLE_SECONDS_MAX)
+    handles = f"how far sounds go on beyond both ends of their strips, hidden, 0 to {HANDLE_SECONDS_MAX:g} s {default}"
+    add("--handles", dest="handle_seconds", type=handle, metavar="SECONDS", help=handles)
+    add("--above", action="store_true", help="place sounds above the pictures if possible")
+    channel = _number(int, 1, CHANNELS_MAX)
+    add("--sound-channel", type=channel, metavar="N", help="channel for the sounds, as long as it is free")
+    lufs = "integrated loudness of each sound, with a true peak below -1 dBTP (default: as the model made it)"
+    add("--lufs", type=_number(float, -60, 0), metavar="TARGET", help=lufs)
     add("--mute-own-sound", action="store_true", help="mute the sound strip that was added with the clip")
+    own_sound = "lower the sound strip that was added with the clip by so many decibels"
+    add("--own-sound-db", type=_lowered, metavar="DB", help=own_sound)
     as_they_are = "render 3D scenes with their own engine instead of Workbench; much slower"
     add("--scenes-as-they-are", action="store_true", help=as_they_are)
     clip_url = "public https URL of the clip of the strip; nothing is rendered or uploaded"
@@ -91,6 +101,11 @@ def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[
 
     parse.__name__ = "number"
     return parse
+
+
+def _lowered(text: str) -> float:
+    """Return a number of decibels as a negative one: to lower by 12 dB, and by -12 dB, is understood as the same."""
+    return -abs(_number(float, -60, 60)(text))
 
 
 def _one_of(values: Mapping[str, _Value]) -> Callable[[str], _Value]:

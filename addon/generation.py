@@ -5,21 +5,21 @@ Main thread only; nothing here waits.
 """
 
 import logging
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import bpy
 
 from . import session
+from .click import Click
 from .config import Config
 from .failure import Failure, InternalFailure, disk_failure
 from .jobs.model.job import Job, PlacedSound
-from .jobs.model.request import Options, Request, Snapshot, Source
+from .jobs.model.request import Options
 from .jobs.model.run import JobError, Stage
 from .service.eachlabs import mmaudio
 from .service.eachlabs.mmaudio import Settings
-from .timeline import compat, isolate, place, project, shots, snapshot, strips
+from .timeline import place, project, shots, snapshot, strips
 from .timeline.errors import NoStrip
 from .timeline.strip_types import Strip
 
@@ -57,7 +57,7 @@ def start(
     *,
     random_seeds: bool = False,
 ) -> list[Job]:
-    """Start a job for each strip and return the jobs. A strip that can't be rendered gives a job that has failed.
+    """Start a job for each strip, or one for all `as_one`, and return them. A strip that can't be rendered fails at once.
 
     An effect with one input stands for the strip that it works on, and a generated sound for its clip. With `random_seeds`
     each strip but the first gets a seed of its own; otherwise all have that of the settings.
@@ -69,13 +69,10 @@ def start(
     if options.clip_url and len(chosen) > 1:
         raise OneClipUrl(len(chosen))
     session.current.runner.open(config.extension_folder)
-    new_snapshot = _new_snapshot(config)
-    jobs: list[Job] = []
-    for strip, shown in zip(chosen, shots.topmost_effects(chosen), strict=True):
-        if random_seeds and jobs:
-            settings = replace(settings, seed=mmaudio.random_seed())
-        template = _RequestTemplate(settings, options, new_snapshot, config)
-        jobs.append(Job.new(template.request(scene, strip, shown), project.saved_as()))
+    requests = Click(scene, settings, options, config).requests(chosen)
+    if random_seeds:
+        requests[1:] = [request.with_seed(mmaudio.random_seed()) for request in requests[1:]]
+    jobs = [Job.new(request, project.saved_as()) for request in requests]
     _start_jobs(jobs, config)
     return [session.current.runner.job(job.id) or job for job in jobs]
 
@@ -112,12 +109,13 @@ def start_over(job: Job, config: Config, job_id: str = "") -> Job:
     With `job_id` the new job replaces `job`, and deletes the uploads that this one has left.
     """
     old = job.request
-    scene, strip = strips.find_marked(old)
-    if not session.current.belongs_to_open_file(job) or scene is None or strip is None:
+    scene, found = strips.find_marked(old)
+    clips = [clip for clip in found if clip is not None]
+    if not session.current.belongs_to_open_file(job) or scene is None or len(clips) < len(found):
         text = f"The strip “{old.strip}” is not in the open file."
         raise NoStrip(text, "Open its file, or select the strip and generate again.")
-    template = _RequestTemplate(old.settings, old.options, _new_snapshot(config), config)
-    again = Job.new(template.request(scene, strip, isolate.topmost_effect(strip)), project.saved_as())
+    [request] = Click(scene, old.settings, old.options, config).requests(clips)
+    again = Job.new(request, project.saved_as())
     if job_id:
         again = replace(again, id=job_id, stale_uploads=job.uploads)
     _start_jobs([again], config)
@@ -146,47 +144,15 @@ def advance() -> list[Job]:
     return versions
 
 
-def _new_snapshot(config: Config) -> Snapshot:
-    """Return where the snapshot of a click goes; its scene is known once it is taken."""
-    return Snapshot(config.work / f"edit-{uuid.uuid4().hex}.blend", "")
-
-
-@dataclass(frozen=True)
-class _RequestTemplate:
-    """What the requests of one click have in common."""
-
-    settings: Settings
-    options: Options
-    snapshot: Snapshot
-    config: Config
-
-    def request(self, scene: bpy.types.Scene, strip: Strip, shown: Strip) -> Request:
-        return Request(
-            scene=scene.name,
-            strip=strip.name,
-            shown=shown.name,
-            span=strips.span(strip),
-            content_start=compat.content_start(strip),
-            fps=strips.fps(scene),
-            settings=self.settings,
-            snapshot=self.snapshot,
-            folder=self.config.folder,
-            channel=strip.channel,
-            mark=strips.ensure_mark(strip) if strips.is_local(scene) else "",
-            scene_mark=strips.ensure_scene_mark(scene) if strips.is_local(scene) else "",
-            offset=self.config.offset,
-            options=self.options,
-        )
-
-
 def _start_jobs(jobs: Sequence[Job], config: Config) -> None:
     """Let jobs fail whose strips can't be used; start the others, with one snapshot of the edit if they are rendered."""
     runner, job_context = session.current.runner, session.current.job_context(config)
     ready: list[Job] = []
     for job in jobs:
         try:
-            found = strips.find(job.request.scene, job.request.strip)
-            strips.check(*found, rendered=not job.request.options.clip_url)
+            for position in job.request.positions:
+                found = strips.find(job.request.scene, position.strip)
+                strips.check(*found, rendered=not job.request.options.clip_url)
             ready.append(job)
         except Failure as failure:
             error = JobError(failure.code, failure.message, failure.hint)
@@ -198,9 +164,9 @@ def _start_jobs(jobs: Sequence[Job], config: Config) -> None:
     if first.options.clip_url:
         runner.add(ready, job_context)
         return
-    names = None if first.options.source is Source.TIMELINE else [job.request.shown for job in ready]
+    shown = None if first.whole_edit else {job.request.shown: job.request.scored for job in ready}
     try:
-        taken = snapshot.write(bpy.data.scenes[first.scene], names, first.snapshot.blend)
+        taken = snapshot.write(bpy.data.scenes[first.scene], shown, first.snapshot.blend)
     except (OSError, RuntimeError) as fault:
         raise disk_failure(fault, f"The edit for the background render can't be written to {config.work}") from fault
     session.current.snapshots.add(taken)

@@ -18,7 +18,7 @@ from .config import Config
 from .failure import Failure
 from .jobs.model.job import Job, PlacedSound
 from .jobs.model.run import JobError, Stage
-from .timeline import compat, project, strips
+from .timeline import compat, project, strips, takes
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def file_saving(target: str, config: Config) -> None:
     """Bring sounds along that were made before the file was ever saved. Call it before Blender saves it at `target`."""
     if is_own_copy(target, config) or project.is_temporary(target):
         return
-    project.copy_sounds(config.temporary_folders, config.folder_for(target))
+    takes.copy_files(config.temporary_folders, config.folder_for(target))
 
 
 def file_saved(target: str, config: Config) -> None:
@@ -174,8 +174,9 @@ def _has_snapshot(job: Job) -> bool:
 
 def _is_of_open_edit(job: Job) -> bool:
     """Return whether the open file has the job's clip, which its mark identifies: so after the add-on was disabled."""
-    _, clip = strips.find_marked(job.request)
-    return clip is not None and clip.get(strips.MARK) == job.request.mark
+    marks = {clip.mark for clip in job.request.positions}
+    _, clips = strips.find_marked(job.request)
+    return any(clip is not None and clip.get(strips.MARK) in marks for clip in clips)
 
 
 def _place_again() -> None:
@@ -203,10 +204,10 @@ def _with_placed_sounds(job: Job) -> Job:
     job = replace(job, takes=tuple(replace(take, sound=None) for take in job.takes))
     edits = [edit for scene in bpy.data.scenes if (edit := compat.edit_of(scene)) is not None]
     for strip in (strip for edit in edits for strip in edit.strips_all):
-        kept = strips.metadata(strip)
+        seeds = {entry.get("seed") for entry in takes.of(strip) if entry.get("job") == job.id}
         for number in job.to_place:
             take = job.takes[number]
-            if kept.get("job") == job.id and kept.get("seed") == take.settings.seed and take.file is not None:
+            if take.settings.seed in seeds and take.file is not None:
                 start, end = compat.left_handle(strip), compat.right_handle(strip)
                 job = job.with_take(number, sound=PlacedSound(strip.name, strip.channel, start, end, take.file))
     return job

@@ -32,11 +32,11 @@ class RenderOrder:
     """The .blend is a copy of the whole project rather than of the scene alone."""
     strip: str
     strip_first: int
-    """The strip's left handle."""
+    """First frame of the strip's picture that is scored, which may be before its left handle."""
     strip_frames: int
-    """Number of frames that the strip shows. Its last frame is held in the part of the clip that exceeds them."""
+    """Number of these frames. The last one is held in the part of the clip that exceeds them."""
     first: int
-    """First frame of the clip, counted from the strip's left handle."""
+    """First frame of the clip, counted from `strip_first`."""
     frames: int
     output: str
     """Path of the file. Nothing has this name until the file is complete."""

@@ -10,11 +10,12 @@ from typing import Any
 from . import compat, isolate
 from .strip_types import Edit, MetaStrip, Strip
 
-_CHANNEL_MAX = 128
 
+def of_strip(scene: Any, name: str, first: int, end: int) -> MetaStrip:
+    """Move the strip and what its picture depends on into a new meta strip, within those around it, with all else muted.
 
-def of_strip(scene: Any, name: str, first: int) -> MetaStrip:
-    """Move the strip and what its picture depends on into a new meta strip, within those around it, with all else muted."""
+    Its handles are moved apart where the frames from `first` up to `end` go beyond them.
+    """
     edit: Edit = scene.sequence_editor
     strip = edit.strips_all[name]
     assert strip.type != "SOUND"  # only strips with a picture are rendered
@@ -24,10 +25,13 @@ def of_strip(scene: Any, name: str, first: int) -> MetaStrip:
         shown = [isolate.topmost_effect(meta)]
     meta = _new_meta(edit, shown, first)
     _show_only(meta, shown)
+    left, right = isolate.frame_range(strip)
+    if first < left or right < end:
+        compat.set_handles(strip, min(first, left), max(right, end))
     return meta
 
 
-def of_edit(scene: Any, _: str, first: int) -> MetaStrip:
+def of_edit(scene: Any, _: str, first: int, end: int) -> MetaStrip:
     """Move all strips into a new meta strip, keeping which strips and channels are muted."""
     edit: Edit = scene.sequence_editor
     muted = [channel.mute for channel in edit.channels]
@@ -65,7 +69,7 @@ def _show_only(meta: MetaStrip, shown: Sequence[Strip]) -> None:
 
 def _new_meta(edit: Edit, parts: Sequence[Strip], first: int) -> MetaStrip:
     """Return a new meta strip of `parts`, on a channel without other strips."""
-    meta = edit.strips.new_meta(name="mmaudio", channel=free_channel(edit), frame_start=first)
+    meta = edit.strips.new_meta(name="mmaudio", channel=isolate.empty_channel(edit), frame_start=first)
     for part in parts:
         # An effect takes its inputs along, so a part may already be inside.
         if part.parent_meta() != meta:
@@ -75,8 +79,3 @@ def _new_meta(edit: Edit, parts: Sequence[Strip], first: int) -> MetaStrip:
             # A new meta strip measures its content only when a handle inside it is set. Effects follow their inputs.
             compat.set_right_handle(part, compat.right_handle(part))
     return meta
-
-
-def free_channel(edit: Edit) -> int:
-    occupied = {strip.channel for strip in edit.strips}
-    return next((number for number in range(_CHANNEL_MAX, 0, -1) if number not in occupied), _CHANNEL_MAX)

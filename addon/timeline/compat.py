@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Differences between Blender 4.5 LTS and 5.2 LTS. No other module reads Blender's version. Frames are timeline frames."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import bpy
@@ -99,9 +100,31 @@ def content_end(strip: Strip) -> int:
     return round(getattr(strip, _CONTENT_START)) + content_duration(strip)
 
 
-def move_content(strip: Strip, frames: int) -> None:
-    """Move the strip together with its content."""
+def move_content(strip: Strip, frames: float) -> None:
+    """Move the strip together with its content, and with its keyframes."""
     setattr(strip, _CONTENT_START, getattr(strip, _CONTENT_START) + frames)
+
+
+def update_content(strip: Strip) -> None:
+    """Let the strip's content be as long as its file, after the file was replaced. This moves the right handle."""
+    # Blender reads the file again when the trim is set, even to the same value.
+    setattr(strip, _CONTENT_TRIM_START, content_trim_start(strip))
+
+
+@contextmanager
+def keyframes_kept(scene: bpy.types.Scene) -> Generator[None]:
+    """Keep keyframes where they are while strips are moved. Otherwise a strip takes its keyframes along."""
+    animation: Any = scene.animation_data
+    if animation is None or animation.action is None:
+        yield
+        return
+    action, slot = animation.action, animation.action_slot
+    animation.action = None
+    try:
+        yield
+    finally:
+        animation.action = action
+        animation.action_slot = slot
 
 
 def connected_strips(strip: Strip) -> Sequence[Strip]:

@@ -11,7 +11,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import clip_meta, compat, render_settings
+from . import compat, isolate, render_settings
 from .strip_types import PictureStrip, Strip
 
 _MOVING_TYPES = ("SCENE", "MOVIECLIP", "MASK")
@@ -80,7 +80,7 @@ def _show_still(scene: Any, end: int, until: int, still: Path) -> None:
     image = scene.sequence_editor.strips.new_image(
         name="mmaudio",
         filepath=str(image_file),
-        channel=clip_meta.free_channel(scene.sequence_editor),
+        channel=isolate.empty_channel(scene.sequence_editor),
         frame_start=end,
         fit_method="STRETCH",
     )

@@ -7,6 +7,8 @@ from typing import TypeVar
 from . import compat
 from .strip_types import Edit, MetaStrip, PictureStrip, Strip
 
+CHANNELS = range(1, 129)
+"""Of an edit or a meta strip."""
 StripRange = tuple[PictureStrip, int, int]
 """A strip and a range of frames of its own scene: the first frame, and the frame after the last."""
 Container = Edit | MetaStrip
@@ -20,6 +22,12 @@ def container(strip: Strip) -> Container:
     parent = strip.parent_meta() or compat.edit_of(strip.id_data)
     assert parent is not None  # every strip is in an edit
     return parent
+
+
+def empty_channel(parent: Container) -> int:
+    """Return the highest channel without any strip; the highest of all if there is none."""
+    occupied = {strip.channel for strip in parent.strips}
+    return next((channel for channel in reversed(CHANNELS) if channel not in occupied), CHANNELS[-1])
 
 
 def enclosing_metas(strip: Strip) -> list[MetaStrip]:
@@ -108,18 +116,19 @@ def visible_strips(parent: Container, first: int, end: int) -> list[PictureStrip
 
 
 def dependencies(strip: PictureStrip, first: int, end: int) -> Iterator[StripRange]:
-    """Yield everything that the strip's picture depends on in the frames from `first` up to `end`.
+    """Yield everything that the strip's picture depends on in the frames from `first` up to `end`, also beyond its handles.
 
     This is the strip itself, inputs of effects, masks of modifiers, and contents of meta strips and of other scenes' edits.
     """
     found: set[StripRange] = set()
+    whole = (first, end)
     pending = [(strip, first, end), *((mask, first, end) for meta in enclosing_metas(strip) for mask in _masks(meta))]
     while pending:
         part, first, end = pending.pop()
         if part.type == "SPEED":
             # It shows frames of its input at other times.
             first, end = frame_range(part)
-        left, right = frame_range(part)
+        left, right = whole if part == strip else frame_range(part)
         dependency = (part, max(first, left), min(end, right))
         if dependency in found or dependency[1] >= dependency[2]:
             continue

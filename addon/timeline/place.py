@@ -1,100 +1,151 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Placement of finished sounds in the edit, next to the picture they were generated for. Main thread."""
+"""Placement of finished sounds in the edit, in time with the picture they were generated for. Main thread."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 from ..failure import disk_failure
 from ..jobs.model.job import Job, PlacedSound, Take
 from ..jobs.model.request import Request, Span
-from . import compat, isolate, media_files, project, strips
-from .errors import NoChannel, NoFile, NoScene
+from . import compat, isolate, media_files, project, strips, takes, track
+from .errors import NoFile, NoScene
 from .strip_types import SoundStrip, Strip
-
-_CHANNELS = range(1, 129)
 
 
 @dataclass(frozen=True)
 class _Placement:
-    """Position in the edit for the sounds of a clip."""
+    """Position in the edit for the sound of a clip, or of several clips."""
 
     container: isolate.Container
-    """The edit, or the meta strip around the clip."""
-    clip: Strip | None
-    """The strip whose picture the sounds belong to, or None if it is gone."""
+    """The edit, or the meta strip around the clips."""
+    clips: Sequence[Strip]
+    """The strips whose picture the sound belongs to, without those that are gone."""
     span: Span
-    """Span of the whole sound."""
+    """Span of the request, where its picture is now."""
     visible: Span
     """Part of the span that the clip shows. The clip may have been trimmed or cut."""
+    sound: SoundStrip | None
+    """The sound strip that is there already, and gets the takes."""
 
 
 def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], str]:
-    """Add sound strips for the job's takes that are ready to be placed, the first of them unmuted.
+    """Add the job's takes that are ready to be placed to the clip's sound strip, which is added if there is none.
 
-    Return them by take number, from 0, and a note for the user, usually empty. If a clip was cut, each part that was moved
-    away gets the sounds too. With `anywhere`, they go into the open edit if neither their clip nor their scene exists.
-    Raise Failure if they can't be placed, with the edit unchanged. The caller pushes the undo step.
+    The strip plays the first of them. Return the sounds by take number, from 0, and a note for the user, usually empty. If a
+    clip was cut, each part that was moved away gets a sound too. With `anywhere`, the sound goes into the open edit if
+    neither its clip nor its scene exists. Raise Failure if it can't be placed, with the edit unchanged. The caller pushes
+    the undo step.
     """
     request = job.request
-    scene, clip = strips.find_marked(request)
+    scene, clips = strips.find_marked(request)
     if scene is None and anywhere:
         scene = compat.edited_scene(bpy.context) or compat.scene_without_window(bpy.context)
     if scene is None:
         text = f"Neither its clip nor the scene “{request.scene}” is in this file."
         hint = f"The sound is kept in {request.folder}. Insert Result adds it to the edit that is open."
         raise NoScene(text, hint)
-    takes = {number: job.takes[number] for number in job.to_place}
-    for take in takes.values():
-        if not _has_file(take):
-            raise NoFile("The finished sound is no longer on disk.")
-    placements = _placements(request, scene, clip)
-    channels = _free_channels(placements, request, len(takes))
-    added = [_add_takes(job, placement, free) for placement, free in zip(placements, channels, strict=True)]
-    placed = {
-        number: PlacedSound(sound.name, sound.channel, compat.left_handle(sound), compat.right_handle(sound), file)
-        for number, sound in added[0].items()
-        if (file := takes[number].file) is not None
-    }
-    return placed, "" if clip is not None else "The clip no longer exists; its sound was placed where the clip was."
+    for number in job.to_place:
+        _check_file(job.takes[number])
+    placements, note = _placements(request, scene, clips)
+    channels = _channels(placements, request)
+    sounds = [_add(job, placement, channel) for placement, channel in zip(placements, channels, strict=True)]
+    placed = {number: _placed(sounds[0], job.takes[number]) for number in job.to_place}
+    return placed, note
 
 
-def _has_file(take: Take) -> bool:
+def _check_file(take: Take) -> None:
+    """Raise Failure if the take's file is gone or can't be read."""
     try:
-        return take.file is not None and media_files.exists(take.file)
+        if take.file is None or not media_files.exists(take.file):
+            raise NoFile("The finished sound is no longer on disk.")
     except OSError as fault:
         raise disk_failure(fault, f"The finished sound {take.file} can't be read", reading=True) from fault
 
 
-def _add_takes(job: Job, placement: _Placement, channels: Sequence[int]) -> dict[int, SoundStrip]:
-    """Add the takes at one placement, and return their strips by take number, from 0."""
-    earlier = strips.takes_of(placement.clip, placement.visible) if placement.clip is not None else []
-    first_number = max((int(strips.metadata(sound).get("take", 0)) for sound in earlier), default=0) + 1
-    sounds: dict[int, SoundStrip] = {}
-    for take_number, (number, channel) in enumerate(zip(job.to_place, channels, strict=True), first_number):
-        take = job.takes[number]
-        sounds[number] = _add(placement, channel, take, _name(job.request, take_number))
-        sounds[number][strips.METADATA_PROPERTY] = _metadata(job, take, take_number)
-    activate_take([*earlier, *sounds.values()], next(iter(sounds.values())))
-    if job.request.options.mute_own_sound and placement.clip is not None:
-        for sound in own_sounds(placement.container, placement.clip):
+def _placed(sound: SoundStrip, take: Take) -> PlacedSound:
+    assert take.file is not None  # checked before it was placed
+    return PlacedSound(sound.name, sound.channel, *isolate.frame_range(sound), take.file)
+
+
+def _channels(placements: Sequence[_Placement], request: Request) -> list[int]:
+    """Return the channel of each placement's sound, which is new unless there is one already."""
+    channels: list[int] = []
+    for placement in placements:
+        beside = [
+            channel
+            for other, channel in zip(placements, channels, strict=False)
+            if other.container == placement.container and other.visible.common(placement.visible).frames
+        ]
+        if placement.sound is not None:
+            channels.append(placement.sound.channel)
+        else:
+            channels.append(
+                track.channel(placement.container, placement.visible, request.track, request.options, taken=beside)
+            )
+    return channels
+
+
+def _add(job: Job, placement: _Placement, channel: int) -> SoundStrip:
+    """Add the takes at one placement and return their strip."""
+    request, sound = job.request, placement.sound
+    start = placement.span.start - request.lead
+    if sound is not None:
+        first = max(int(take["take"]) for take in takes.of(sound)) + 1
+        takes.add(sound, _entries(job, first, round(takes.origin(sound)) - start))
+        return sound
+    file = job.takes[job.to_place[0]].file
+    assert file is not None  # checked before it was placed
+    for clip in placement.clips:
+        _mute_old_sounds(clip)
+    name = f"{request.strip} (MMAudio)"
+    sound = takes.new_strip(placement.container, name, file, channel=channel, start=start, visible=placement.visible)
+    marks = [position.mark for position in request.positions]
+    sound[strips.METADATA_PROPERTY] = {"clips": marks} if request.together else {"clip": marks[0]}
+    takes.set_takes(sound, _entries(job, 1, request.lead), 1)
+    for clip in placement.clips:
+        _change_own_sounds(placement.container, clip, request)
+    return sound
+
+
+def _entries(job: Job, first: int, lead: int) -> list[dict[str, Any]]:
+    """Return what a strip keeps of the job's new takes, see `takes.py`. `first` is the number of the first one."""
+    return [
+        {
+            **({} if take.cost is None else {"cost_usd": take.cost}),
+            "take": number,
+            "job": job.id,
+            "source": str(job.request.options.source),
+            "file": project.blender_path(take.file) if take.file else "",
+            "length": job.request.sound_frames,
+            "lead": lead,
+            "gain_db": take.gain_db,
+            "prediction_ids": take.prediction_ids,
+            **asdict(take.settings),
+            "duration": float(job.request.windows[0].duration),
+        }
+        for number, take in enumerate((job.takes[number] for number in job.to_place), first)
+    ]
+
+
+def _mute_old_sounds(clip: Strip) -> None:
+    """Mute the clip's sounds of version 0.1, which had a strip for each take."""
+    for sound in strips.sounds_over(clip):
+        if strips.TAKES not in strips.metadata(sound):
             sound.mute = True
-    return sounds
 
 
-def activate_take(takes: Sequence[Strip], active: Strip) -> None:
-    """Mute all takes except the active one."""
-    for sound in takes:
-        sound.mute = sound != active
-
-
-def activate_next_take(takes: Sequence[Strip]) -> None:
-    """Activate the take after the first unmuted one. The first take follows the last."""
-    current = next((number for number, sound in enumerate(takes) if not sound.mute), -1)
-    activate_take(takes, takes[(current + 1) % len(takes)])
+def _change_own_sounds(container: isolate.Container, clip: Strip, request: Request) -> None:
+    """Mute or lower the sound that the clip came with, as the request has it."""
+    for sound in own_sounds(container, clip):
+        if request.options.mute_own_sound:
+            sound.mute = True
+        elif request.options.own_sound_db:
+            sound.volume *= 10 ** (request.options.own_sound_db / 20)
 
 
 def own_sounds(container: isolate.Container, clip: Strip) -> list[SoundStrip]:
@@ -118,62 +169,42 @@ def own_sounds(container: isolate.Container, clip: Strip) -> list[SoundStrip]:
     return [strip for strip in own if strip in connected] or own
 
 
-def _name(request: Request, number: int) -> str:
-    return f"{request.strip} (MMAudio)" if number == 1 else f"{request.strip} (MMAudio {number})"
+def _placements(request: Request, scene: bpy.types.Scene, clips: Sequence[Strip | None]) -> tuple[list[_Placement], str]:
+    """Return where the picture that the sound was generated for is now, and a note for the user, usually empty."""
+    existing = [clip for clip in clips if clip is not None]
+    if not existing:
+        placement = _Placement(compat.ensure_edit(scene), [], request.span, request.span, None)
+        return [placement], "The clip no longer exists; its sound was placed where the clip was."
+    if request.together:
+        return _placement_over(request, existing)
+    return _placements_of_parts(request, scene, existing[0]), ""
 
 
-def _add(placement: _Placement, channel: int, take: Take, name: str) -> SoundStrip:
-    """Add the sound strip of one take."""
-    new_sound = placement.container.strips.new_sound
-    sound = new_sound(name=name, filepath=str(take.file), channel=channel, frame_start=placement.span.start)
-    # Blender derives the length from the file and may round it by a frame.
-    compat.set_right_handle(sound, placement.span.end)
-    # Trimmed rather than shortened: the rest of the sound remains available beyond the handles.
-    compat.set_handles(sound, placement.visible.start, placement.visible.end)
-    if sound.channel != channel:
-        # Before it was trimmed, it may have overlapped another strip, and Blender has moved it away.
-        sound.channel = channel
-    sound.show_waveform = True
-    # Keeps the user's selection.
-    sound.select = False
-    if sound.sound and project.saved_as() and bpy.context.preferences.filepaths.use_relative_paths:
-        sound.sound.filepath = _relative(str(take.file))
-    return sound
+def _placement_over(request: Request, clips: Sequence[Strip]) -> tuple[list[_Placement], str]:
+    """Return the place of a sound over several clips: with them if all have moved together, else where they were."""
+    positions = request.positions
+    moved = {
+        strips.frames_moved(clip, position.span, position.content_start)
+        for clip, position in zip(clips, positions, strict=False)
+    }
+    is_together = len(clips) == len(positions) and len(moved) == 1
+    span = request.span.moved(moved.pop()) if is_together else request.span
+    sound = strips.sound_of(clips, span) if len(clips) == len(positions) else None
+    note = "" if is_together else "Its clips no longer are as they were; the sound was placed where they were."
+    return [_Placement(isolate.container(clips[0]), clips, span, span, sound)], note
 
 
-def _free_channels(placements: Sequence[_Placement], request: Request, count: int) -> list[list[int]]:
-    """Return `count` channels for each placement that are free there, unlocked and unmuted.
-
-    The nearest ones below the clip come first, or above it if so requested, then those on the other side.
-    """
-    above = request.options.above
-    chosen: list[list[int]] = []
-    for placement in placements:
-        channels = placement.container.channels
-        others = [(strip.channel, strips.span(strip)) for strip in placement.container.strips]
-        for other, numbers in zip(placements, chosen, strict=False):
-            others += [(number, other.visible) for number in numbers if other.container == placement.container]
-        beside = placement.clip.channel if placement.clip is not None else request.channel
-        occupied = {beside, *(channel for channel, span in others if span.common(placement.visible).frames)}
-        nearest = sorted(_CHANNELS, key=lambda number: ((number > beside) != above, abs(number - beside)))
-        usable = [number for number in nearest if not channels[number].lock and not channels[number].mute]
-        free = [number for number in usable if number not in occupied][:count]
-        if len(free) < count:
-            raise NoChannel("No channel is free and unlocked there.")
-        chosen.append(free)
-    return chosen
-
-
-def _placements(request: Request, scene: bpy.types.Scene, clip: Strip | None) -> list[_Placement]:
-    """Return where the picture that the sounds were generated for is now, the clip's own position first.
+def _placements_of_parts(request: Request, scene: bpy.types.Scene, clip: Strip) -> list[_Placement]:
+    """Return where the clip's picture is now, the clip's own position first.
 
     The clip may have been moved, trimmed or cut since, and its parts may have been moved: the sound follows the picture.
     """
-    if clip is None:
-        return [_Placement(compat.ensure_edit(scene), None, request.span, request.span)]
 
     def frames_moved(part: Strip) -> int:
         return strips.frames_moved(part, request.span, request.content_start)
+
+    def placement(container: isolate.Container, part: Strip, span: Span, visible: Span) -> _Placement:
+        return _Placement(container, [part], span, visible, strips.sound_of([part], visible))
 
     placements: list[_Placement] = []
     parts = strips.cut_parts(scene, clip)
@@ -184,12 +215,12 @@ def _placements(request: Request, scene: bpy.types.Scene, clip: Strip | None) ->
         if last is not None and (last.container, last.span, last.visible.end) == (container, span, visible.start):
             # Parts that still adjoin share a sound.
             both = Span(last.visible.start, visible.end)
-            placements[-1] = _Placement(container, clip if part == clip else last.clip, span, both)
+            placements[-1] = placement(container, clip if part == clip else last.clips[0], span, both)
         elif visible.frames:
-            placements.append(_Placement(container, part, span, visible))
+            placements.append(placement(container, part, span, visible))
     span = request.span.moved(frames_moved(clip))
-    own_first = sorted(placements, key=lambda placement: placement.clip != clip)
-    return own_first or [_Placement(isolate.container(clip), clip, span, span)]
+    own_first = sorted(placements, key=lambda placement: clip not in placement.clips)
+    return own_first or [placement(isolate.container(clip), clip, span, span)]
 
 
 def _is_same_file(one: str, other: str) -> bool:
@@ -202,26 +233,3 @@ def _is_same_file(one: str, other: str) -> bool:
     except OSError:
         # Windows: a disconnected network drive.
         return Path(one) == Path(other)
-
-
-def _relative(path: str) -> str:
-    try:
-        return bpy.path.relpath(path)
-    except ValueError:
-        # Windows: a drive other than the project's.
-        return path
-
-
-def _metadata(job: Job, take: Take, number: int) -> dict[str, str | int | float | list[str]]:
-    """Return the metadata of a sound strip. `number` is the take's number among all takes of the clip, from 1."""
-    cost = {} if take.cost is None else {"cost_usd": take.cost}
-    return {
-        **cost,
-        "job": job.id,
-        "clip": job.request.mark,
-        "prediction_ids": take.prediction_ids,
-        "source": str(job.request.options.source),
-        **asdict(take.settings),
-        "take": number,
-        "duration": float(job.request.windows[0].duration),
-    }

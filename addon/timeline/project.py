@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Path of the open file, and copies of the sounds that were generated before it was saved. Main thread."""
+"""Path of the open file, and of files beside it. Main thread."""
 
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 import bpy
-
-from . import compat, strips
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +33,6 @@ def _is_in_temporary_folder(blend: str, temporary: str) -> bool:
     return Path(os.path.realpath(blend)).parent in (session, session.parent)
 
 
-def copy_sounds(temporary: Collection[Path], results: Path) -> None:
-    """Copy the open file's generated sounds from temporary folders to `results`, and let their strips play the copies.
-
-    The original files are kept for the steps of the undo history, which play them.
-    """
-    for sound in _sounds():
-        file = Path(bpy.path.abspath(sound.filepath))
-        if file.parent in temporary and (copy := copy_to(file, results)) != file:
-            sound.filepath = str(copy)
-
-
 def copy_to(file: Path, results: Path) -> Path:
     """Return the file's copy in the folder `results`, creating it if necessary, or the file itself if it can't be copied."""
     target = results / file.name
@@ -63,10 +49,12 @@ def copy_to(file: Path, results: Path) -> Path:
     return target
 
 
-def _sounds() -> Iterator[bpy.types.Sound]:
-    """Yield the sound datablocks of generated sound strips."""
-    for scene in bpy.data.scenes:
-        edit = compat.edit_of(scene)
-        for strip in edit.strips_all if edit else ():
-            if strip.type == "SOUND" and strip.sound is not None and strips.metadata(strip):
-                yield strip.sound
+def blender_path(file: Path) -> str:
+    """Return an absolute path as the artist's preferences want paths in a .blend: as a rule relative to it, with "//"."""
+    if not (saved_as() and bpy.context.preferences.filepaths.use_relative_paths):
+        return str(file)
+    try:
+        return bpy.path.relpath(str(file))
+    except ValueError:
+        # Windows: a drive other than the project's.
+        return str(file)

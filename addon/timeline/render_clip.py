@@ -135,7 +135,7 @@ def render(snapshot: Snapshot, order: dict[str, Any]) -> list[str]:
     notes = snapshot.check_media(order, dependencies)
     with snapshot.copy() as scene:
         make_meta = clip_meta.of_edit if order["whole_edit"] else clip_meta.of_strip
-        meta = make_meta(scene, order["strip"], order["strip_first"])
+        meta = make_meta(scene, order["strip"], order["strip_first"], order["strip_first"] + order["strip_frames"])
         strip_first = clip_meta.show_range(scene.sequence_editor, meta, order["strip_first"], order["strip_frames"])
         render_settings.set_picture(scene.render, order["short_side_max"], order["long_side_max"])
         render_settings.set_colors(scene, dependencies)
@@ -154,8 +154,10 @@ def render(snapshot: Snapshot, order: dict[str, Any]) -> list[str]:
 
 def _dependencies(scene: Any, order: dict[str, Any]) -> list[isolate.StripRange]:
     edit, first, end = scene.sequence_editor, order["strip_first"], order["strip_first"] + order["strip_frames"]
-    strips = isolate.visible_strips(edit, first, end) if order["whole_edit"] else [edit.strips_all[order["strip"]]]
-    return [part for strip in strips for part in isolate.dependencies(strip, first, end)]
+    if not order["whole_edit"]:
+        return list(isolate.dependencies(edit.strips_all[order["strip"]], first, end))
+    ranges = [(strip, *isolate.frame_range(strip)) for strip in isolate.visible_strips(edit, first, end)]
+    return [part for strip, left, right in ranges for part in isolate.dependencies(strip, max(first, left), min(end, right))]
 
 
 @contextmanager

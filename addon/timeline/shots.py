@@ -35,13 +35,8 @@ class ExcludedStrip:
 
 
 def clips(selected: Iterable[Strip]) -> list[Strip]:
-    """Return the clips of the selected strips, each once: the clip of a generated sound, or the base strip of an effect."""
-    found: list[Strip] = []
-    for strip in selected:
-        clip = base_strip(strips.clip_of(strip) or strip)
-        if clip not in found:
-            found.append(clip)
-    return found
+    """Return the clips of the selected strips, each once: the clips of a generated sound, or the base strip of an effect."""
+    return list(dict.fromkeys(base_strip(clip) for strip in selected for clip in strips.clips_of(strip) or [strip]))
 
 
 def base_strip(strip: Strip) -> Strip:

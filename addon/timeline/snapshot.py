@@ -2,14 +2,14 @@
 """Copies of the edit as small .blend files, for the background render. Main thread, milliseconds."""
 
 import shutil
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..jobs.model.request import Snapshot
+from ..jobs.model.request import Snapshot, Span
 from . import compat, isolate, simulations
 from .strip_types import Edit, PictureStrip
 
@@ -17,8 +17,8 @@ _TYPES_WITH_DATA = ("SCENE", "SOUND", "MASK", "MOVIECLIP")
 """Types of strips that refer to datablocks, which may take gigabytes. All other strips take next to nothing."""
 
 
-def write(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> Snapshot:
-    """Write the scene's edit to `blend`: what the pictures of the named strips depend on, or everything without names.
+def write(scene: bpy.types.Scene, shown: Mapping[str, Span] | None, blend: Path) -> Snapshot:
+    """Write the scene's edit to `blend`: what the pictures of the named strips depend on in these frames, or everything.
 
     The scene stays unchanged. If simulations are baked in memory, the whole project is written.
     """
@@ -27,7 +27,7 @@ def write(scene: bpy.types.Scene, names: Sequence[str] | None, blend: Path) -> S
         compat.make_writable(other)
     copy: Any = scene.copy()
     try:
-        _remove_unneeded(copy, names)
+        _remove_unneeded(copy, shown)
         shows_scenes = any(strip.type == "SCENE" for strip in copy.sequence_editor.strips_all)
         bakes = simulations.find_bakes() if shows_scenes else simulations.Bakes()
         simulations.store(copy, bakes)
@@ -123,16 +123,16 @@ def _save_whole_project(copy: Any, blend: Path) -> None:
         paths.file_preview_type, data.use_autopack = preview, autopack
 
 
-def _remove_unneeded(copy: Any, names: Sequence[str] | None) -> None:
+def _remove_unneeded(copy: Any, shown: Mapping[str, Span] | None) -> None:
     """Remove strips and objects from the copy that aren't shown, but refer to data."""
     edit: Edit = copy.sequence_editor
-    if names is None:
-        shown = {strip.name for strip in edit.strips_all if strip.type != "SOUND"}
+    if shown is None:
+        needed = {strip.name for strip in edit.strips_all if strip.type != "SOUND"}
     else:
-        strips = [strip for strip in (edit.strips_all[name] for name in names) if strip.type != "SOUND"]
-        parts = [part for strip in strips for part in isolate.dependencies(strip, *isolate.frame_range(strip))]
-        shown = {part.name for part, _, _ in parts if part.id_data == copy}
-    for name in [strip.name for strip in edit.strips_all if strip.type in _TYPES_WITH_DATA and strip.name not in shown]:
+        ranges = [(strip, span) for name, span in shown.items() if (strip := edit.strips_all[name]).type != "SOUND"]
+        parts = [part for strip, span in ranges for part in isolate.dependencies(strip, span.start, span.end)]
+        needed = {part.name for part, _, _ in parts if part.id_data == copy}
+    for name in [strip.name for strip in edit.strips_all if strip.type in _TYPES_WITH_DATA and strip.name not in needed]:
         strip = edit.strips_all.get(name)
         if strip is not None:
             isolate.container(strip).strips.remove(strip)

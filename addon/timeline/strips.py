@@ -8,13 +8,15 @@ from typing import Any, TypeGuard
 
 import bpy
 
-from ..jobs.model.request import Request, Span
+from ..jobs.model.request import ClipPosition, Request, Span
 from . import compat, isolate
 from .errors import LinkedScene, MissingClip, MissingScene, NoCamera, NoPicture, NoStrip, NotSeen
 from .strip_types import PictureStrip, SoundStrip, Strip
 
 METADATA_PROPERTY = "mmaudio"
 """Custom property of a generated sound strip that holds its metadata."""
+TAKES = "takes"
+"""Item of the metadata: the takes that the strip can play, see `takes.py`."""
 MARK = "mmaudio_clip"
 """Custom property of a clip that holds its mark, by which it is found after it was renamed. Its sounds refer to the mark."""
 SCENE_MARK = "mmaudio_scene"
@@ -61,32 +63,41 @@ def ensure_scene_mark(scene: bpy.types.Scene) -> str:
     return str(scene[SCENE_MARK])
 
 
-def find_marked(request: Request) -> tuple[bpy.types.Scene | None, Strip | None]:
-    """Return the scene and the strip of a job, even if they were renamed. Each is None if it is gone.
+def find_marked(request: Request) -> tuple[bpy.types.Scene | None, list[Strip | None]]:
+    """Return the scene of a job, and its strips in the order of `Request.positions`, even if they were renamed.
+
+    Each is None if it is gone.
+    """
+    found = [_find_marked(request, position) for position in request.positions]
+    return next((scene for scene, clip in found if clip is not None), found[0][0]), [clip for _, clip in found]
+
+
+def _find_marked(request: Request, clip: ClipPosition) -> tuple[bpy.types.Scene | None, Strip | None]:
+    """Return the scene and a strip of a job.
 
     Names alone are not enough, since another file may use the same ones. A mark alone is not enough, since copies share it.
     """
-    scene, named = find(request.scene, request.strip)
-    if named is not None and named.get(MARK, "") == request.mark:
+    scene, named = find(request.scene, clip.strip)
+    if named is not None and named.get(MARK, "") == clip.mark:
         return scene, named
     for other in [scene, *bpy.data.scenes]:
         edit = compat.edit_of(other) if other is not None else None
-        every = edit.strips_all if edit and request.mark else ()
-        marked = [strip for strip in every if has_picture(strip) and strip.get(MARK) == request.mark]
+        every = edit.strips_all if edit and clip.mark else ()
+        marked = [strip for strip in every if has_picture(strip) and strip.get(MARK) == clip.mark]
         if marked:
-            return other, next((strip for strip in marked if strip.name == request.strip), marked[0])
+            return other, next((strip for strip in marked if strip.name == clip.strip), marked[0])
     # An undo to before the job's start removes the marks. The strip is still the same if its range and trim are.
-    if named is not None and MARK not in named and _has_same_range(named, request):
+    if named is not None and MARK not in named and _has_same_range(named, clip):
         return scene, named
     is_its = (other for other in [scene, *bpy.data.scenes] if other and other.get(SCENE_MARK, "") == request.scene_mark)
     return (next(is_its, None) if request.scene_mark else None), None
 
 
-def _has_same_range(strip: Strip, request: Request) -> bool:
-    """Return whether the strip has the length and the trimmed start that the request has."""
+def _has_same_range(strip: Strip, clip: ClipPosition) -> bool:
+    """Return whether the strip has the length and the trimmed start that the clip had."""
     now = span(strip)
-    trimmed = request.span.start - request.content_start
-    return now.frames == request.span.frames and now.start - compat.content_start(strip) == trimmed
+    trimmed = clip.span.start - clip.content_start
+    return now.frames == clip.span.frames and now.start - compat.content_start(strip) == trimmed
 
 
 def cut_parts(scene: bpy.types.Scene, clip: Strip) -> list[Strip]:
@@ -124,28 +135,50 @@ def _has_duration(strip: Strip) -> bool:
     return strip.type in _TYPES_WITH_DURATION or (strip.type == "IMAGE" and len(strip.elements) > 1)
 
 
-def takes_of(clip: Strip, at: Span | None = None) -> list[SoundStrip]:
-    """Return the clip's sound strips at its current place, or at the span `at`, ordered by take number."""
-    if not clip.get(MARK):
-        return []
-    place = at or span(clip)
-    sounds = [
+def sound_of(clips: Sequence[Strip], at: Span | None = None) -> SoundStrip | None:
+    """Return the sound strip that was generated for exactly these clips, where the first is now, or at the span `at`.
+
+    Not one of version 0.1, which had a strip for each take, and not one that is locked or on a locked or muted channel.
+    """
+    marks = {str(clip.get(MARK, "")) for clip in clips}
+    place, container = at or span(clips[0]), isolate.container(clips[0])
+    for strip in container.strips:
+        if strip.type != "SOUND" or TAKES not in metadata(strip) or marks_of(strip) != marks:
+            continue
+        is_usable = not (strip.lock or container.channels[strip.channel].lock or container.channels[strip.channel].mute)
+        if is_usable and _is_same_place(span(strip), place):
+            return strip
+    return None
+
+
+def sounds_over(clip: Strip) -> list[SoundStrip]:
+    """Return the generated sounds of a clip that are where it is: its own, and those over several clips."""
+    mark = clip.get(MARK)
+    return [
         strip
         for strip in isolate.container(clip).strips
-        if strip.type == "SOUND" and _is_same_place(span(strip), place) and metadata(strip).get("clip") == clip[MARK]
+        if strip.type == "SOUND" and mark and mark in marks_of(strip) and span(strip).common(span(clip)).frames
     ]
-    return sorted(sounds, key=lambda sound: int(metadata(sound).get("take", 1)))
 
 
-def clip_of(sound: Strip) -> PictureStrip | None:
-    """Return the clip that a sound strip was generated for, or None if it is gone."""
-    clip = metadata(sound).get("clip")
-    marked = [strip for strip in isolate.container(sound).strips if has_picture(strip) and clip and strip.get(MARK) == clip]
-    return next((strip for strip in marked if _is_same_place(span(sound), span(strip))), None)
+def clips_of(sound: Strip) -> list[PictureStrip]:
+    """Return the clips that a sound strip was generated for, without those that are gone."""
+    marks = marks_of(sound)
+    marked = [strip for strip in isolate.container(sound).strips if has_picture(strip) and strip.get(MARK) in marks]
+    if len(marks) == 1:
+        # Parts of a cut clip share its mark.
+        return [strip for strip in marked if _is_same_place(span(sound), span(strip))][:1]
+    return [strip for strip in marked if span(sound).common(span(strip)).frames]
+
+
+def marks_of(sound: Strip) -> set[str]:
+    """Return the marks of the clips that a sound strip was generated for."""
+    kept = metadata(sound)
+    return {str(mark) for mark in kept.get("clips", [kept.get("clip")]) if mark}
 
 
 def metadata(strip: Strip) -> Mapping[str, Any]:
-    """Return the metadata of a generated sound strip (see `place.py`), or an empty mapping for other strips."""
+    """Return the metadata of a generated sound strip (see `takes.py`), or an empty mapping for other strips."""
     stored = strip.get(METADATA_PROPERTY)
     return stored.to_dict() if hasattr(stored, "to_dict") else {}
 

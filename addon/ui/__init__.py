@@ -3,10 +3,10 @@
 
 import bpy
 
-from . import menus, operators, panels, settings, ticker
+from . import menus, operators, panels, settings, take_operators, ticker
 
 # Dependencies first; unregistered in reverse.
-_CLASSES = (*settings.CLASSES, *operators.CLASSES, *panels.CLASSES)
+_CLASSES = (*settings.CLASSES, *operators.CLASSES, *take_operators.CLASSES, *panels.CLASSES)
 
 
 def register() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import bpy
 
-from .operators import MMAUDIO_OT_generate, MMAUDIO_OT_next_take, MMAUDIO_OT_reuse_settings
+from . import take_operators
+from .operators import MMAUDIO_OT_generate
 
 
 def _draw_generate(self: Any, context: bpy.types.Context) -> None:
@@ -15,8 +16,9 @@ def _draw_generate(self: Any, context: bpy.types.Context) -> None:
 
 def _draw_all(self: Any, context: bpy.types.Context) -> None:
     _draw_generate(self, context)
-    self.layout.operator(MMAUDIO_OT_next_take.bl_idname)
-    self.layout.operator(MMAUDIO_OT_reuse_settings.bl_idname)
+    for operator in take_operators.CLASSES:
+        if operator is not take_operators.MMAUDIO_OT_play_take:
+            self.layout.operator(operator.bl_idname)
 
 
 _MENUS = {

@@ -17,7 +17,7 @@ from ..jobs.model.run import Stage
 from ..preferences import clip_url, page
 from ..service.eachlabs import client
 from ..service.net.addresses import check_url
-from ..timeline import compat, place, shots, strips
+from ..timeline import compat, shots, strips
 from ..timeline.errors import NoPicture, NoStrip
 from ..timeline.strip_types import PictureStrip, Strip
 from . import settings, ticker
@@ -142,8 +142,8 @@ class MMAUDIO_OT_retry_job(_JobOperator, CopyNotice, bpy.types.Operator):
 
     def strips_to_copy(self, context: bpy.types.Context) -> Sequence[Strip]:
         job = self.find_job()
-        clip = None if job is None or job.paid else strips.find_marked(job.request)[1]
-        return [] if clip is None else [clip]
+        clips = [] if job is None or job.paid else strips.find_marked(job.request)[1]
+        return [clip for clip in clips if clip is not None]
 
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job()
@@ -203,69 +203,8 @@ class MMAUDIO_OT_clear_jobs(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def selected_sound(context: bpy.types.Context) -> Strip | None:
-    """Return the active generated sound, or the audible take of the active clip; None if there is neither."""
-    scene, strip = compat.edited_scene(context), compat.active_strip(context)
-    if scene is None or strip is None:
-        return None
-    if strips.metadata(strip):
-        return strip
-    takes = strips.takes_of(shots.base_strip(strip))
-    return next((sound for sound in takes if not sound.mute), next(iter(takes), None))
-
-
-def selected_takes(context: bpy.types.Context) -> Sequence[Strip]:
-    """Return all takes of the clip that the selected sound belongs to."""
-    sound = selected_sound(context)
-    if sound is None:
-        return []
-    clip = strips.clip_of(sound)
-    return [sound] if clip is None else strips.takes_of(clip)
-
-
-class MMAUDIO_OT_next_take(bpy.types.Operator):
-    bl_idname = "mmaudio.next_take"
-    bl_label = "Next Take"
-    bl_description = "Switch to the next take"
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        count = len(selected_takes(context))
-        if count < 2:
-            cls.poll_message_set("The sound has only one take" if count else "Select a clip or its generated sound")
-        return count > 1
-
-    def execute(self, context: bpy.types.Context) -> Any:
-        place.activate_next_take(selected_takes(context))
-        return {"FINISHED"}
-
-
-class MMAUDIO_OT_reuse_settings(bpy.types.Operator):
-    bl_idname = "mmaudio.reuse_settings"
-    bl_label = "Reuse Settings"
-    bl_description = "Copy the prompt, seed and settings that this sound was generated with to the panel"
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if selected_sound(context) is not None:
-            return True
-        cls.poll_message_set("Select a clip or its generated sound")
-        return False
-
-    def execute(self, context: bpy.types.Context) -> Any:
-        scene = compat.edited_scene(context)
-        sound = selected_sound(context)
-        assert scene is not None and sound is not None  # checked by poll
-        settings.reuse(settings.of(scene), strips.metadata(sound))
-        return {"FINISHED"}
-
-
 CLASSES = (
     MMAUDIO_OT_generate,
-    MMAUDIO_OT_next_take,
-    MMAUDIO_OT_reuse_settings,
     MMAUDIO_OT_cancel_job,
     MMAUDIO_OT_retry_job,
     MMAUDIO_OT_insert_result,

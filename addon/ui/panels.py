@@ -15,8 +15,9 @@ from ..preferences import page, storage_given_url
 from ..service.eachlabs import client, mmaudio
 from ..service.storage.given_url import LENGTH_NOTE
 from ..text import draw_text
-from ..timeline import compat, strips
-from . import operators, settings
+from ..timeline import compat, strips, takes
+from ..timeline.strip_types import SoundStrip
+from . import operators, settings, take_operators
 
 _STAGE_ICONS = {Stage.DONE: "CHECKMARK", Stage.FAILED: "ERROR", Stage.CANCELLED: "X", Stage.QUEUED: "TIME"}
 
@@ -39,9 +40,13 @@ class MMAUDIO_PT_generate(_Sidebar, bpy.types.Panel):
                 _draw_clip_url(layout, context)
         _draw_generate_failure(layout, context)
         count = len(operators.clips_with_picture(strips.selected(context)))
+        as_one = False
+        if scene is not None and count > 1:
+            layout.prop(settings.of(scene), "as_one")
+            as_one = settings.of(scene).as_one
         row = layout.row()
         row.scale_y = 1.5
-        text = "Generate Sound" if count < 2 else f"Generate Sound for {count} Strips"
+        text = f"Generate {'One ' if as_one else ''}Sound{f' for {count} Strips' if count > 1 else ''}"
         row.operator(operators.MMAUDIO_OT_generate.bl_idname, text=text, icon="SOUND")
 
 
@@ -67,8 +72,14 @@ class MMAUDIO_PT_advanced(_Sidebar, bpy.types.Panel):
         column.separator()
         column.prop(scene_settings, "source")
         column.prop(scene_settings, "long_clips")
+        column.prop(scene_settings, "handle_seconds")
+        column.separator()
         column.prop(scene_settings, "placement")
-        layout.prop(scene_settings, "mute_own_sound")
+        column.prop(scene_settings, "sound_channel")
+        column.prop(scene_settings, "level")
+        column.prop(scene_settings, "own_sound")
+        if scene_settings.own_sound == "LOWER":
+            column.prop(scene_settings, "own_sound_db")
         layout.prop(scene_settings, "scenes_as_they_are")
 
 
@@ -77,22 +88,21 @@ class MMAUDIO_PT_sound(_Sidebar, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return operators.selected_sound(context) is not None
+        return take_operators.active_sound(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        sound, takes = operators.selected_sound(context), operators.selected_takes(context)
+        sound = take_operators.active_sound(context)
         assert sound is not None  # checked by poll
-        made_with = strips.metadata(sound)
         layout: Any = self.layout
-        row = layout.row()
-        row.label(text=f"Take {made_with.get('take', 1)} of {max(len(takes), 1)}")
-        row.operator(operators.MMAUDIO_OT_next_take.bl_idname, icon="TRIA_DOWN")
+        made_with = takes.current(sound)
+        if len(takes.of(sound)) > 1:
+            _draw_takes(layout, sound)
         column = layout.column(align=True)
         for name, value in _made_with_rows(made_with):
             split = column.split(factor=0.35)
             split.label(text=name)
             draw_text(split, value, context, share=0.65)
-        layout.operator(operators.MMAUDIO_OT_reuse_settings.bl_idname, icon="COPYDOWN")
+        layout.operator(take_operators.MMAUDIO_OT_reuse_settings.bl_idname, icon="COPYDOWN")
 
 
 class MMAUDIO_PT_jobs(_Sidebar, bpy.types.Panel):
@@ -144,6 +154,24 @@ def _draw_clip_url(layout: Any, context: bpy.types.Context) -> None:
     column.prop(preferences, "clip_url", text="", placeholder="https://…/clip.mp4")
     draw_text(column, f"{LENGTH_NOTE} It is processed in one run, however long it is.", context)
     storage_given_url.draw_test(column, preferences, context)
+
+
+def _draw_takes(layout: Any, sound: SoundStrip) -> None:
+    """Draw the takes of a sound, each as a button that plays it, and what can be done with them."""
+    playing, fps = takes.current(sound), strips.fps(sound.id_data)
+    column = layout.column(align=True)
+    for take in takes.of(sound):
+        seconds = float((take["length"]) / fps)
+        text = f"{take['take']}   {seconds:.1f} s   {take['seed']}   {take['prompt'] or 'no prompt'}"
+        icon = "RADIOBUT_ON" if take == playing else "RADIOBUT_OFF"
+        play = column.operator(take_operators.MMAUDIO_OT_play_take.bl_idname, text=text, icon=icon, depress=take == playing)
+        play.take = take["take"]
+    row = layout.row(align=True)
+    row.operator(take_operators.MMAUDIO_OT_previous_take.bl_idname, text="Previous", icon="TRIA_UP")
+    row.operator(take_operators.MMAUDIO_OT_next_take.bl_idname, text="Next", icon="TRIA_DOWN")
+    row = layout.row(align=True)
+    row.operator(take_operators.MMAUDIO_OT_keep_take.bl_idname, text="Keep This")
+    row.operator(take_operators.MMAUDIO_OT_unpack_takes.bl_idname, text="Unpack")
 
 
 def _made_with_rows(made_with: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from ..jobs.model.request import TAKES_MAX, Options, Source
+from ..jobs.model.request import CHANNELS_MAX, HANDLE_SECONDS, HANDLE_SECONDS_MAX, TAKES_MAX, Options, Source
 from ..service.eachlabs import mmaudio
 
 
@@ -52,7 +52,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
     )
     takes: IntProperty(
         name="Takes",
-        description="Number of versions, each with the next seed. The first is audible, the others are muted",
+        description="Number of versions, each with the next seed. The sound strip plays one of them, the first to begin with",
         default=1,
         min=1,
         max=TAKES_MAX,
@@ -75,12 +75,57 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
     )
     placement: EnumProperty(
         name="Placement",
-        description="Side of the clip on which the sound is placed, on the nearest free channel",
-        items=(("BELOW", "Below", "Below the clip if possible"), ("ABOVE", "Above", "Above the clip if possible")),
+        description="Side of the pictures on which the sounds are placed, all on one channel as long as that is free",
+        items=(("BELOW", "Below", "Below the pictures if possible"), ("ABOVE", "Above", "Above the pictures if possible")),
     )
-    mute_own_sound: BoolProperty(
-        name="Mute Clip's Own Sound",
-        description="Mute the sound strip that was added with the clip when the generated sound is placed",
+    sound_channel: IntProperty(
+        name="Channel",
+        description="Channel for the sounds, as long as it is free. 0: that of the edit's generated sounds, or the nearest free",
+        min=0,
+        max=CHANNELS_MAX,
+    )
+    as_one: BoolProperty(
+        name="As One",
+        description="Generate one sound over the whole range of the selected strips, from the timeline as it is seen. "
+        "For ambience that goes on across cuts",
+    )
+    handle_seconds: FloatProperty(
+        name="Handles",
+        description="How far the sound goes on beyond both ends of its strip, hidden behind the handles, for L and J cuts "
+        "and cross-fades. Handles never need another run of the model",
+        default=HANDLE_SECONDS,
+        min=0.0,
+        max=HANDLE_SECONDS_MAX,
+        step=10,
+        precision=2,
+        subtype="TIME_ABSOLUTE",
+    )
+    level: EnumProperty(
+        name="Loudness",
+        description="Integrated loudness that each take is brought to. Its true peak stays below -1 dBTP",
+        items=(
+            ("OFF", "As Generated", "Leave the loudness as the model made it"),
+            ("-23", "-23 LUFS", "Loudness of programs for broadcast (EBU R 128)"),
+            ("-16", "-16 LUFS", "Loudness that is usual online"),
+        ),
+    )
+    own_sound: EnumProperty(
+        name="Own Sound",
+        description="What happens to the sound strip that was added with the clip when the generated sound is placed",
+        items=(
+            ("KEEP", "Keep", "Leave it as it is"),
+            ("LOWER", "Lower", "Lower its volume"),
+            ("MUTE", "Mute", "Mute it"),
+        ),
+    )
+    own_sound_db: FloatProperty(
+        name="Lower By",
+        description="How much the clip's own sound is lowered, in decibels",
+        default=12.0,
+        min=0.0,
+        max=60.0,
+        step=100,
+        precision=1,
     )
     scenes_as_they_are: BoolProperty(
         name="Render 3D Scenes as They Are",
@@ -111,7 +156,12 @@ def options(settings: MMAUDIO_PG_settings, clip_url: str = "") -> Options:
         source=Source.TIMELINE if settings.source == "TIMELINE" else Source.STRIP,
         split=settings.long_clips == "SPLIT",
         above=settings.placement == "ABOVE",
-        mute_own_sound=settings.mute_own_sound,
+        sound_channel=settings.sound_channel,
+        as_one=settings.as_one,
+        handle_seconds=round(settings.handle_seconds, 4),
+        lufs=None if settings.level == "OFF" else float(settings.level),
+        mute_own_sound=settings.own_sound == "MUTE",
+        own_sound_db=-round(settings.own_sound_db, 4) if settings.own_sound == "LOWER" else 0.0,
         scenes_as_they_are=settings.scenes_as_they_are,
         clip_url=clip_url,
     )

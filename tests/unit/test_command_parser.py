@@ -20,12 +20,26 @@ def test_each_option_of_a_request_has_an_argument() -> None:
         parse(
             [
                 *(*_GENERATE, "--takes", "3", "--source", "timeline", "--long-clips", "single", "--above"),
-                *("--mute-own-sound", "--scenes-as-they-are", "--clip-url", " https://cdn.example/a.mp4 "),
+                *("--mute-own-sound", "--scenes-as-they-are", "--clip-url", " https://cdn.example/a.mp4 ", "--as-one"),
+                *("--handles", "1.5", "--sound-channel", "7", "--own-sound-db", "-12", "--lufs", "-23"),
             ]
         )
     )
 
-    assert given == Options(3, Source.TIMELINE, False, True, True, True, "https://cdn.example/a.mp4")
+    assert given == Options(
+        takes=3,
+        source=Source.TIMELINE,
+        split=False,
+        as_one=True,
+        handle_seconds=1.5,
+        above=True,
+        sound_channel=7,
+        mute_own_sound=True,
+        own_sound_db=-12.0,
+        lufs=-23.0,
+        scenes_as_they_are=True,
+        clip_url="https://cdn.example/a.mp4",
+    )
     unchanged = [field.name for field in fields(Options) if getattr(given, field.name) == field.default]
     assert not unchanged
 

@@ -42,6 +42,8 @@ class Take:
     file: Path | None = None
     note: str = ""
     """For the artist; empty as a rule."""
+    gain_db: float = 0.0
+    """Gain of the file relative to the model's sound, in decibels."""
     sound: PlacedSound | None = None
 
     @property

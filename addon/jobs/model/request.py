@@ -2,7 +2,8 @@
 """Request: what the artist asks for with one click. No bpy."""
 
 import enum
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from ...service.eachlabs import mmaudio
 from ...service.eachlabs.mmaudio import Settings, Window
 
 TAKES_MAX = 8
+CHANNELS_MAX = 128
+"""Number of channels of an edit in Blender."""
+HANDLE_SECONDS = 0.5
+HANDLE_SECONDS_MAX = 2.0
 
 
 class Source(enum.StrEnum):
@@ -65,10 +70,20 @@ class Options:
     source: Source = Source.STRIP
     split: bool = True
     """Whether a strip of more than 8 s is split into windows instead of one run."""
+    as_one: bool = False
+    """Whether all strips get one sound over their whole range, scored from the timeline."""
+    handle_seconds: float = HANDLE_SECONDS
+    """How far the sound goes on beyond both ends of its clip at most, hidden behind the handles of its strip."""
     above: bool = False
-    """Whether sounds are placed on channels above the clip instead of below."""
+    """Whether sounds are placed above the pictures instead of below."""
+    sound_channel: int = 0
+    """Channel for the sounds; 0 for the one where the edit's generated sounds are, or else the nearest free one."""
     mute_own_sound: bool = False
     """Whether the sound that the clip came with is muted."""
+    own_sound_db: float = 0.0
+    """Decibels by which the sound that the clip came with is changed; negative to lower it."""
+    lufs: float | None = None
+    """Integrated loudness of each take in LUFS, None to leave it as the model made it."""
     scenes_as_they_are: bool = False
     """Whether 3D scenes are rendered with their own engine instead of Workbench."""
     clip_url: str = field(default="", repr=False)
@@ -76,15 +91,40 @@ class Options:
 
 
 @dataclass(frozen=True)
+class ClipPosition:
+    """A strip as it is at the time of the click, by which it is found again, and its movement since then."""
+
+    strip: str
+    mark: str
+    """Mark on the strip, by which it is found under another name."""
+    span: Span
+    """Frames in which the strip is visible."""
+    content_start: float
+    """Start frame of the strip's content. Sounds are moved as far as the content has been moved since."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """Channels for the sounds of one click."""
+
+    channel: int = 0
+    """Free for all of them, 0 if there is none."""
+    lowest: int = 0
+    """Lowest channel of the click's pictures. No sound is placed between them."""
+    highest: int = 0
+    """Highest channel of the click's pictures."""
+
+
+@dataclass(frozen=True)
 class Request:
-    """What the artist asks for of one strip, as the edit is at the time of the click."""
+    """What the artist asks for of one strip, or of several as one, as the edit is at the time of the click."""
 
     scene: str
     strip: str
     shown: str
     """Name of the strip that is rendered: an effect on the strip, such as a Speed effect, or the strip itself."""
     span: Span
-    """Frames in which the strip is visible."""
+    """Frames in which the strip is visible, or the range of all strips that get one sound."""
     content_start: float
     """Start frame of the strip's content. Sounds are moved as far as the content has been moved since."""
     fps: Fraction
@@ -101,13 +141,66 @@ class Request:
     offset: Fraction = Fraction(0)
     """Delay of the sound relative to the picture, in seconds, from -0.2 to 0.2."""
     options: Options = Options()
+    lead: int = 0
+    """Frames of the clip's picture before its span that are rendered and scored with it."""
+    tail: int = 0
+    """Frames of the clip's picture after its span that are rendered and scored with it."""
+    track: Track = Track()
+    together: tuple[ClipPosition, ...] = ()
+    """The strips that get one sound, from left to right; empty if `strip` gets a sound of its own."""
 
     @property
-    def seconds(self) -> Fraction:
-        return self.span.frames / self.fps
+    def scored(self) -> Span:
+        """Frames that are rendered and scored."""
+        return Span(self.span.start - self.lead, self.span.end + self.tail)
+
+    @property
+    def sound_frames(self) -> int:
+        """Frames of the sound's file. It begins with the first frame that is scored.
+
+        Its end is up to the handle's length beyond the span, as far as the last run goes on over a frame that is held.
+        """
+        if self.options.clip_url:
+            return self.span.frames
+        last = self.windows[-1]
+        surplus = math.floor(last.first + last.duration * self.fps)
+        wanted = self.lead + self.span.frames + math.floor(Fraction(self.options.handle_seconds) * self.fps)
+        return max(self.scored.frames, min(surplus, wanted))
+
+    @property
+    def sound_seconds(self) -> Fraction:
+        """Duration of the sound's file."""
+        return self.sound_frames / self.fps
+
+    @property
+    def split(self) -> bool:
+        # A clip URL is that of one clip.
+        return self.options.split and not self.options.clip_url
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        # A clip URL is that of one clip.
-        split = self.options.split and not self.options.clip_url
-        return mmaudio.windows(self.span.frames, self.fps, split=split)
+        return mmaudio.windows(self.scored.frames, self.fps, split=self.split)
+
+    def with_handles(self, before: int, after: int) -> "Request":
+        """Return the request with as much of the picture beyond its span as the handles have, and no run more.
+
+        `before` and `after` are the numbers of frames that the clip has there.
+        """
+        wanted = math.floor(Fraction(self.options.handle_seconds) * self.fps)
+        before, after = min(before, wanted), min(after, wanted)
+        spare = mmaudio.frames_max(self.span.frames, self.fps, split=self.split) - self.span.frames
+        lead = min(before, max(spare // 2, spare - after))
+        return replace(self, lead=lead, tail=min(after, spare - lead))
+
+    def with_seed(self, seed: int) -> "Request":
+        return replace(self, settings=replace(self.settings, seed=seed))
+
+    @property
+    def whole_edit(self) -> bool:
+        """Whether the edit is rendered as shown, instead of the strip alone."""
+        return self.options.source is Source.TIMELINE or bool(self.together)
+
+    @property
+    def positions(self) -> tuple[ClipPosition, ...]:
+        """The strips that get the sound."""
+        return self.together or (ClipPosition(self.strip, self.mark, self.span, self.content_start),)

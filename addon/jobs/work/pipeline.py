@@ -22,7 +22,6 @@ from ...service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
 from ..limits import SLOTS_MAX
 from ..model.file_names import file_name
 from ..model.job import Job
-from ..model.request import Source
 from ..model.run import JobError, RunIndex, Stage
 from .clip import Clip, delete_uploads
 from .connections import Connections
@@ -117,7 +116,7 @@ class Pipeline:
 
         The results folder and the storage's settings are checked before.
         """
-        folder.check_results(self.job.request.folder, self.job.request.seconds)
+        folder.check_results(self.job.request.folder, self.job.request.sound_seconds)
         with self._connect(self._stop) as connections:
             needs_export = connections.storage.needs_export
         if not needs_export:
@@ -146,14 +145,14 @@ class Pipeline:
                 scene=request.snapshot.scene,
                 whole_project=request.snapshot.whole_project,
                 strip=request.shown,
-                strip_first=request.span.start,
-                strip_frames=request.span.frames,
+                strip_first=request.scored.start,
+                strip_frames=request.scored.frames,
                 first=request.windows[window].first,
                 frames=mmaudio.clip_frames(request.windows[window].duration, request.fps),
                 output=str(self._clips[window].file),
                 short_side_max=mmaudio.SHORT_SIDE_MAX,
                 long_side_max=mmaudio.LONG_SIDE_MAX,
-                whole_edit=request.options.source is Source.TIMELINE,
+                whole_edit=request.whole_edit,
                 scenes_as_they_are=request.options.scenes_as_they_are,
                 export=export,
             )
@@ -223,7 +222,7 @@ class Pipeline:
             run_results = [RunResult(result, window.first / request.fps) for result, window in windows]
             target = request.folder / file_name(request.strip, self.job.id, number + 1)
             try:
-                made = conform(run_results, request.seconds, target, self._check_cancel, offset=request.offset)
+                made = conform(run_results, request.sound_seconds, target, self._check_cancel, offset=request.offset)
             except NoSound as failure:
                 index = RunIndex(failure.index, number)
                 if index not in self._downloaded_again:
@@ -235,7 +234,9 @@ class Pipeline:
                 error = JobError.of(failure, request.strip, self.job.run_name(index))
                 self.state.change_run(index, stage=Stage.FAILED, error=error)
                 continue
-            self.state.change_take(number, file=target, note=self._note(made.missing_seconds))
+            hidden_seconds = (request.sound_frames - request.lead - request.span.frames) / request.fps
+            note = self._note(made.missing_seconds - float(hidden_seconds))
+            self.state.change_take(number, file=target, note=note)
         return unreadable
 
     def _note(self, missing: float) -> str:

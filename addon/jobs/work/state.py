@@ -192,7 +192,7 @@ class JobState:
         if self._stopped_by is not None:
             raise self._stopped_by
         self.check_saved()
-        folder.check_results(self.job.request.folder, self.job.request.seconds)
+        folder.check_results(self.job.request.folder, self.job.request.sound_seconds)
 
     def check_saved(self) -> None:
         """Raise the failure of the latest save, which is never a TemporaryFailure."""

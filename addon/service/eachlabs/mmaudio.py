@@ -99,12 +99,22 @@ def windows(frames: int, fps: Fraction, *, split: bool) -> tuple[Window, ...]:
     The last one ends at or after the strip's end. Neighbors overlap by about a second, from whole frame to whole frame.
     """
     length = frames / fps
-    if not split or length <= LONGEST_SECONDS:
+    count = _window_count(length) if split else 1
+    if count == 1:
         return (Window(0, run_duration(length, fps)),)
-    count = math.ceil((length - _OVERLAP) / (LONGEST_SECONDS - _OVERLAP))
     duration = run_duration((length + (count - 1) * _OVERLAP) / count, fps)
     last = math.ceil((length - duration) * fps)
     return tuple(Window(round(Fraction(last * number, count - 1)), duration) for number in range(count))
+
+
+def frames_max(frames: int, fps: Fraction, *, split: bool) -> int:
+    """Return up to how many frames a strip may have beyond its `frames` without needing more runs, or a run beyond 8 s."""
+    count = _window_count(frames / fps) if split else 1
+    return max(frames, math.floor((count * (LONGEST_SECONDS - _OVERLAP) + _OVERLAP) * fps))
+
+
+def _window_count(length: Fraction) -> int:
+    return max(1, math.ceil((length - _OVERLAP) / (LONGEST_SECONDS - _OVERLAP)))
 
 
 @functools.cache

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The channel that an edit's generated sounds share. Main thread."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from ..jobs.model.request import Options, Span, Track
+from . import isolate, strips
+from .errors import NoChannel
+from .isolate import CHANNELS
+from .strip_types import Strip
+
+
+def of_click(container: isolate.Container, clips: Sequence[Strip], spans: Sequence[Span], options: Options) -> Track:
+    """Return the channels for the sounds of the clips, which are in one container and whose sounds cover these spans.
+
+    The track is the nearest channel below the lowest of the clips that is free for all sounds, or the nearest above the
+    highest if there is none, or if that was asked for.
+    """
+    channels = [clip.channel for clip in clips]
+    lowest, highest = min(channels), max(channels)
+    below, above = range(lowest - 1, 0, -1), range(highest + 1, CHANNELS.stop)
+    ordered = (*above, *below) if options.above else (*below, *above)
+    free = _free(container, spans)
+    return Track(next((channel for channel in ordered if channel in free), 0), lowest, highest)
+
+
+def channel(
+    container: isolate.Container, visible: Span, track: Track, options: Options, *, taken: Collection[int] = ()
+) -> int:
+    """Return the channel for a sound, none of those that are `taken`. Raise NoChannel if none is free.
+
+    It is that of the setting, or else the one where generated sounds are, or the track of the click; where something lies in
+    the way, the nearest free one that isn't between the click's pictures.
+    """
+    wanted = options.sound_channel or _track_in_use(container, track, options) or track.channel or 1
+    free = _free(container, [visible]).difference(taken)
+    if wanted in free:
+        return wanted
+    outside = [channel for channel in free if not track.lowest <= channel <= track.highest]
+    # On the same side of the pictures first.
+    is_above = wanted > track.highest
+    nearest = sorted(outside, key=lambda channel: ((channel > track.highest) != is_above, abs(channel - wanted)))
+    if not nearest:
+        raise NoChannel("No channel is free and unlocked there.")
+    return nearest[0]
+
+
+def nearest(container: isolate.Container, visible: Span, channel: int, count: int) -> list[int]:
+    """Return the free channels that are nearest to `channel`. Raise NoChannel if there are fewer than `count`."""
+    free = sorted(_free(container, [visible]), key=lambda other: (abs(other - channel), other > channel))[:count]
+    if len(free) < count:
+        raise NoChannel("Too few channels are free and unlocked there.")
+    return free
+
+
+def _free(container: isolate.Container, spans: Sequence[Span]) -> set[int]:
+    """Return the channels that are unlocked, unmuted, and without strips in all these spans."""
+    occupied = {
+        strip.channel
+        for strip in container.strips
+        for taken in [Span(*isolate.frame_range(strip))]
+        if any(taken.common(span).frames for span in spans)
+    }
+    settings = container.channels
+    return {number for number in CHANNELS if not (number in occupied or settings[number].lock or settings[number].mute)}
+
+
+def _track_in_use(container: isolate.Container, track: Track, options: Options) -> int:
+    """Return the channel with the most generated sounds; 0 if there are none, or if they are below and belong above."""
+    sounds = [strip for strip in container.strips if strip.type == "SOUND" and strips.TAKES in strips.metadata(strip)]
+    counts = Counter(sound.channel for sound in sounds if not options.above or sound.channel > track.highest)
+    return max(counts, key=lambda channel: (counts[channel], -channel), default=0)
