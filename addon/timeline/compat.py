@@ -72,9 +72,10 @@ def set_right_handle(strip: Strip, frame: int) -> None:
 
 
 def set_handles(strip: Strip, left: int, right: int) -> None:
-    # The right one first, since Blender clamps the left handle to it.
+    # Blender clamps each handle to the other, whichever comes first.
     set_right_handle(strip, right)
     setattr(strip, _LEFT_HANDLE, left)
+    set_right_handle(strip, right)
 
 
 def content_start(strip: Strip) -> float:

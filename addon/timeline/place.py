@@ -11,7 +11,7 @@ import bpy
 
 from ..failure import disk_failure
 from ..jobs.model.job import Job, PlacedSound, Take
-from ..jobs.model.request import Request, Span
+from ..jobs.model.request import Options, Request, Span
 from . import compat, isolate, media_files, project, strips, takes, track
 from .errors import NoFile, NoScene
 from .strip_types import SoundStrip, Strip
@@ -97,6 +97,7 @@ def _add(job: Job, placement: _Placement, channel: int) -> SoundStrip:
     if sound is not None:
         first = max(int(take["take"]) for take in takes.of(sound)) + 1
         takes.add(sound, _entries(job, first, round(takes.origin(sound)) - start))
+        _change_own_sounds(placement, request.options, again=True)
         return sound
     file = job.takes[job.to_place[0]].file
     assert file is not None  # checked before it was placed
@@ -107,8 +108,7 @@ def _add(job: Job, placement: _Placement, channel: int) -> SoundStrip:
     marks = [position.mark for position in request.positions]
     sound[strips.METADATA_PROPERTY] = {"clips": marks} if request.together else {"clip": marks[0]}
     takes.set_takes(sound, _entries(job, 1, request.lead), 1)
-    for clip in placement.clips:
-        _change_own_sounds(placement.container, clip, request)
+    _change_own_sounds(placement, request.options)
     return sound
 
 
@@ -139,13 +139,13 @@ def _mute_old_sounds(clip: Strip) -> None:
             sound.mute = True
 
 
-def _change_own_sounds(container: isolate.Container, clip: Strip, request: Request) -> None:
-    """Mute or lower the sound that the clip came with, as the request has it."""
-    for sound in own_sounds(container, clip):
-        if request.options.mute_own_sound:
+def _change_own_sounds(placement: _Placement, options: Options, *, again: bool = False) -> None:
+    """Mute or lower the sounds that the clips came with. They are lowered once, not `again` with further takes."""
+    for sound in [sound for clip in placement.clips for sound in own_sounds(placement.container, clip)]:
+        if options.mute_own_sound:
             sound.mute = True
-        elif request.options.own_sound_db:
-            sound.volume *= 10 ** (request.options.own_sound_db / 20)
+        elif options.own_sound_db and not again:
+            sound.volume *= 10 ** (options.own_sound_db / 20)
 
 
 def own_sounds(container: isolate.Container, clip: Strip) -> list[SoundStrip]:

@@ -52,7 +52,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
     )
     takes: IntProperty(
         name="Takes",
-        description="Number of versions, each with the next seed. The sound strip plays one of them, the first to begin with",
+        description="Number of versions, each with the next seed. The sound strip plays one of them at a time",
         default=1,
         min=1,
         max=TAKES_MAX,
@@ -80,7 +80,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
     )
     sound_channel: IntProperty(
         name="Channel",
-        description="Channel for the sounds, as long as it is free. 0: that of the edit's generated sounds, or the nearest free",
+        description="Channel for the sounds where it is free. 0: that of the edit's generated sounds, or the nearest free",
         min=0,
         max=CHANNELS_MAX,
     )

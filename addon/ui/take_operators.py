@@ -3,7 +3,7 @@
 # Blender reads properties from annotations.
 # pyright: reportInvalidTypeForm=false
 
-from typing import Any
+from typing import Any, cast
 
 import bpy
 from bpy.props import IntProperty
@@ -100,8 +100,7 @@ class MMAUDIO_OT_play_take(bpy.types.Operator):
         return "\n".join(["Play this take instead", *prompts])
 
     def execute(self, context: bpy.types.Context) -> Any:
-        sound, number = active_sound(context), self.take
-        assert number is not None  # the type stubs allow None
+        sound, number = active_sound(context), cast(int, self.take)
         if sound is None or number not in [take.get("take") for take in takes.of(sound)]:
             return {"CANCELLED"}
         try:

@@ -189,7 +189,15 @@ def check_handles_and_samples(cut: Cut, name: str, job: Any) -> None:
     assert (cut.addon.compat.left_handle(sound), cut.addon.compat.right_handle(sound)) == (span.start, span.stop), name
     assert (sound.parent_meta() is not None) == (name == cut.rate.nested), name
     with wave.open(str(job.takes[0].file)) as file:
-        assert file.getnframes() == round(len(span) / cut.rate.exact * file.getframerate()), name
+        assert file.getnframes() == round(job.request.sound_seconds * file.getframerate()), name
+    assert job.request.sound_frames >= job.request.lead + len(span), name
+    if name == "trimmed":
+        # All that the clip has there, less than half a second. The other strips show all that they have.
+        before, after = (
+            round(0.3 * cut.rate.exact) - 1,
+            round(LONG_SECONDS * cut.rate.exact) - round(7.2 * cut.rate.exact) - 1,
+        )
+        assert (job.request.lead, job.request.tail) == (before, after)
 
 
 def worst_offsets(cut: Cut) -> dict[str, float]:

@@ -21,9 +21,12 @@ Recorded = Callable[[str, object], None]
 
 
 def sounds(addon: Any) -> list[Any]:
-    """Return the sound strips that the add-on has made, sorted by take."""
-    made = [strip for strip in edits.edit().strips if strip.get("mmaudio")]
-    return sorted(made, key=lambda strip: strip["mmaudio"]["take"])
+    """Return the sound strips that the add-on has made, from left to right."""
+    return sorted((strip for strip in edits.edit().strips if strip.get("mmaudio")), key=addon.compat.left_handle)
+
+
+def numbers(addon: Any, sound: Any) -> list[int]:
+    return [take["take"] for take in addon.takes.of(sound)]
 
 
 def samples(file: Path) -> "np.ndarray":
@@ -39,55 +42,240 @@ def color_strip(name: str, channel: int, frames: range, shade: float) -> Any:
 
 
 @pytest.mark.version_dependent
-def test_takes_start_together_on_separate_channels_and_only_the_first_is_unmuted(
-    addon: Any, standin: StandIn, project: Path
-) -> None:
+def test_the_takes_of_a_clip_are_one_strip_that_plays_the_first(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     uploads = len(standin.state()["uploads"])
 
     (job,) = edits.generate(addon, strip, options={"takes": 3}, seed=40)
 
     assert (job.stage, job.error) == ("done", None)
-    made = sounds(addon)
-    assert [(sound.channel, sound.mute) for sound in made] == [(4, False), (3, True), (2, True)]
-    assert {(addon.compat.left_handle(sound), addon.compat.right_handle(sound)) for sound in made} == {(10, 40)}
+    (sound,) = sounds(addon)
+    assert (sound.channel, sound.mute) == (4, False)
+    assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (10, 40)
     assert len(standin.state()["uploads"]) == uploads + 1
-    kept = [sound["mmaudio"].to_dict() for sound in made]
-    assert [(take["take"], take["seed"]) for take in kept] == [(1, 40), (2, 41), (3, 42)]
-    assert len({take["prediction_ids"][0] for take in kept}) == 3
-    assert all(take["cost_usd"] > 0 and take["job"] == job.id and take["prompt"] == "rain" for take in kept)
+    kept = sound["mmaudio"].to_dict()
+    assert (kept["clip"], kept["take"]) == (strip["mmaudio_clip"], 1)
+    assert [(take["take"], take["seed"]) for take in kept["takes"]] == [(1, 40), (2, 41), (3, 42)]
+    assert len({take["prediction_ids"][0] for take in kept["takes"]}) == 3
+    assert all(take["cost_usd"] > 0 and take["job"] == job.id and take["prompt"] == "rain" for take in kept["takes"])
+    assert [Path(bpy.path.abspath(take["file"])) for take in kept["takes"]] == [take.file for take in job.takes]
     assert standin.key not in str(kept) and "://" not in str(kept)
+    entries = job.as_json()
+    assert len({entry["sounds"][0]["file"] for entry in entries}) == 3
+    assert {entry["sounds"][0]["strip"] for entry in entries} == {sound.name}
 
 
 @pytest.mark.version_dependent
-def test_generating_again_adds_takes_and_only_the_newest_is_unmuted(addon: Any, standin: StandIn, project: Path) -> None:
+def test_generating_again_adds_takes_and_plays_the_first_new_one(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     edits.generate(addon, strip, options={"takes": 2})
     # Trimmed and renamed, it is still the same clip.
     addon.compat.set_handles(strip, 12, 40)
     strip.name = "another name"
 
-    edits.generate(addon, strip, seed=99)
+    (job,) = edits.generate(addon, strip, options={"takes": 2}, seed=99)
 
-    assert [(sound["mmaudio"]["take"], sound.mute) for sound in sounds(addon)] == [(1, True), (2, True), (3, False)]
-    assert len({sound.channel for sound in sounds(addon)}) == 3
+    (sound,) = sounds(addon)
+    assert (numbers(addon, sound), sound["mmaudio"]["take"]) == ([1, 2, 3, 4], 3)
+    assert file_of(sound) == job.takes[0].file
+    assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (10, 40)
+
+
+def file_of(sound: Any) -> Path:
+    return Path(bpy.path.abspath(sound.sound.filepath)).resolve()
 
 
 @pytest.mark.version_dependent
-def test_next_take_cycles_and_reuse_settings_restores_the_settings(addon: Any, standin: StandIn, project: Path) -> None:
+def test_takes_whose_files_begin_elsewhere_stay_in_time(addon: Any, standin: StandIn, project: Path) -> None:
+    clip = edits.movie(project, frames=96, at=(30, 60), channel=5)
+    addon.compat.set_handles(clip, 30, 90)
+    edits.generate(addon, clip, options={"handle_seconds": 0.0})
+    edits.generate(addon, clip, options={"handle_seconds": 0.4})
+    # The third file begins at another frame of the clip.
+    addon.compat.set_handles(clip, 36, 90)
+    edits.generate(addon, clip, options={"handle_seconds": 2.0})
+    (sound,) = sounds(addon)
+    assert len({take["length"] for take in addon.takes.of(sound)}) == 3
+
+    for number in (3, 1, 2):
+        addon.takes.play(sound, number)
+        assert len(edits.offsets_ms(project, 30, 89)) == 2
+        assert max(map(abs, edits.offsets_ms(project, 30, 89))) < 1, number
+
+
+@pytest.mark.version_dependent
+def test_switching_takes_moves_no_strip_and_changes_nothing_else(addon: Any, standin: StandIn, project: Path) -> None:
+    compat = addon.compat
+    clip = edits.movie(project, frames=400, at=(20,), start=1, size=(320, 180))
+    for number in range(1, 12):
+        edits.edit().strips.new_movie(
+            name="clip", filepath=clip.filepath, channel=3, frame_start=400 + 30 * number
+        ).name = f"clip {number}"
+    clips = sorted((strip for strip in edits.edit().strips if strip.type == "MOVIE"), key=compat.left_handle)
+    for number, strip in enumerate(clips):
+        strip.channel = 3 + number
+        start = 100 + 30 * number
+        compat.move_content(strip, start - 40 - round(compat.content_start(strip)))
+        compat.set_handles(strip, start, start + 30)
+    for strip in clips:
+        strip.channel = 3
+    for seconds in (0.5, 1.5):
+        jobs = edits.generate(addon, *clips, options={"handle_seconds": seconds, "takes": 2})
+        assert [job.error for job in jobs] == [None] * 12
+    made = sounds(addon)
+    assert len(made) == 12 and {sound.channel for sound in made} == {2}
+    middle = made[5]
+    middle.volume, middle.pan = 0.5, 0.25
+    middle.keyframe_insert("volume", frame=255)
+    middle.keyframe_insert("volume", frame=270)
+    compat.set_handles(middle, 252, 276)
+    before = state(addon)
+
+    for step in (1, 1, 1, 1, -1, -1, -1, -1):
+        for sound in made:
+            addon.takes.play(sound, addon.takes.next_number(sound, step))
+        for now, then in zip(state(addon), before, strict=True):
+            assert [pair for pair in zip(now, then) if pair[0] != pair[1]] == []
+    assert {sound["mmaudio"]["take"] for sound in made} == {3}
+
+
+def state(addon: Any) -> list[Any]:
+    """Return where all strips are, and the keyframes."""
+    compat = addon.compat
+    by_name = sorted(edits.edit().strips, key=lambda strip: strip.name)
+    strips = [
+        (strip.name, strip.channel, compat.left_handle(strip), compat.right_handle(strip), strip.mute) for strip in by_name
+    ]
+    levels = [(strip.volume, strip.pan) for strip in by_name if strip.type == "SOUND"]
+    layers = bpy.context.scene.animation_data.action.layers
+    curves = [curve for layer in layers for part in layer.strips for bag in part.channelbags for curve in bag.fcurves]
+    return [strips, levels, [(curve.data_path, [key.co[:] for key in curve.keyframe_points]) for curve in curves]]
+
+
+@pytest.mark.version_dependent
+def test_operators_on_takes_are_one_undo_step_each(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, channel=5)
+    (job,) = edits.generate(addon, strip, options={"takes": 3}, seed=40)
+    name = sounds(addon)[0].name
+    files = [take.file for take in job.takes]
+
+    def playing() -> tuple[int, Path, int]:
+        sound = edits.edit().strips[name]
+        assert len(addon.takes.of(sound)) in {1, 3}
+        return sound["mmaudio"]["take"], file_of(sound), len(sounds(addon))
+
+    def run(operator: Any, **properties: Any) -> None:
+        with edits.sequencer():
+            edits.edit().active_strip = edits.edit().strips[name]
+            assert operator("EXEC_DEFAULT", True, **properties) == {"FINISHED"}
+
+    bpy.ops.ed.undo_push(message="before")
+    blender: Any = bpy.ops
+    operators = blender.mmaudio
+    for operator, properties, expected in (
+        (operators.next_take, {}, (2, files[1], 1)),
+        (operators.previous_take, {}, (1, files[0], 1)),
+        (operators.previous_take, {}, (3, files[2], 1)),
+        (operators.play_take, {"take": 2}, (2, files[1], 1)),
+        (operators.unpack_takes, {}, (2, files[1], 3)),
+    ):
+        before = playing()
+        run(operator, **properties)
+        assert playing() == expected
+        bpy.ops.ed.undo()
+        assert playing() == before
+        bpy.ops.ed.redo()
+        assert playing() == expected
+    bpy.ops.ed.undo()
+    run(operators.keep_take)
+    assert numbers(addon, edits.edit().strips[name]) == [2]
+    assert all(file.is_file() for file in files)
+    bpy.ops.ed.undo()
+    assert numbers(addon, edits.edit().strips[name]) == [1, 2, 3]
+
+
+@pytest.mark.version_dependent
+def test_unpacked_takes_are_muted_on_channels_of_their_own(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, at=(12,), channel=5)
+    edits.generate(addon, strip, options={"takes": 3}, seed=40)
+    (sound,) = sounds(addon)
+    sound.volume = 0.5
+    addon.takes.play(sound, 2)
+
+    addon.takes.unpack(sound)
+
+    made = sorted(sounds(addon), key=lambda made: made["mmaudio"]["take"])
+    assert [(made["mmaudio"]["take"], numbers(addon, made), made.mute) for made in made] == [
+        (1, [1], True),
+        (2, [2], False),
+        (3, [3], True),
+    ]
+    assert len({made.channel for made in made} | {strip.channel}) == 4
+    assert {(addon.compat.left_handle(made), addon.compat.right_handle(made)) for made in made} == {(10, 40)}
+    assert {made.volume for made in made} == {0.5}
+    made[1].mute, made[0].mute = True, False
+    made[0].volume = 1.0
+    assert max(map(abs, edits.offsets_ms(project, 10, 39))) < 1
+
+
+@pytest.mark.version_dependent
+def test_parts_of_a_cut_sound_keep_their_takes(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=96, at=(20, 45, 70), channel=5)
+    edits.generate(addon, strip, options={"takes": 2}, seed=40)
+    (sound,) = sounds(addon)
+    with edits.sequencer():
+        for other in edits.edit().strips:
+            other.select = other == sound
+        bpy.ops.sequencer.split(frame=50, type="SOFT", side="RIGHT")
+    left, right = sounds(addon)
+
+    addon.takes.play(right, 2)
+
+    assert [numbers(addon, part) for part in (left, right)] == [[1, 2], [1, 2]]
+    assert (left["mmaudio"]["take"], right["mmaudio"]["take"]) == (1, 2)
+    assert file_of(left) != file_of(right)
+    offsets = edits.offsets_ms(project, 10, 105)
+    assert len(offsets) == 3 and max(map(abs, offsets)) < 1
+
+
+@pytest.mark.version_dependent
+def test_a_take_whose_file_is_missing_is_named_and_nothing_changes(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, channel=5)
+    (job,) = edits.generate(addon, strip, options={"takes": 2})
+    (sound,) = sounds(addon)
+    job.takes[1].file.unlink()
+
+    with pytest.raises(addon.failure.Failure, match=r"take 2 of “clip \(MMAudio\)” is missing"):
+        addon.takes.play(sound, 2)
+
+    assert (sound["mmaudio"]["take"], file_of(sound), sound.channel) == (1, job.takes[0].file, 4)
+
+
+@pytest.mark.version_dependent
+def test_takes_are_found_when_the_file_is_saved_elsewhere(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, channel=5)
+    (job,) = edits.generate(addon, strip, options={"takes": 2})
+    elsewhere = project / "other" / "place"
+    elsewhere.mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(elsewhere / "project.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(elsewhere / "project.blend"))
+    (sound,) = sounds(addon)
+
+    addon.takes.play(sound, 2)
+
+    assert file_of(sound) == job.takes[1].file
+
+
+@pytest.mark.version_dependent
+def test_reuse_settings_restores_the_settings_of_the_take(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     edits.generate(addon, strip, options={"takes": 2}, seed=40, prompt="gravel", num_steps=30, cfg_strength=6.5)
-    one, two = sounds(addon)
+    (sound,) = sounds(addon)
+    addon.takes.play(sound, 2)
 
-    def next_take() -> list[bool]:
-        takes = addon.strips.takes_of(strip)
-        addon.place.activate_next_take(takes)
-        return [one.mute, two.mute]
-
-    assert [next_take() for _ in range(3)] == [[True, False], [False, True], [True, False]]
-    assert addon.strips.clip_of(two) == strip
+    assert addon.strips.clips_of(sound) == [strip]
     asked = addon.settings.of(bpy.context.scene)
-    addon.settings.reuse(asked, addon.strips.metadata(two))
+    addon.settings.reuse(asked, addon.takes.current(sound))
     assert (asked.prompt, asked.seed, asked.num_steps, asked.cfg_strength) == ("gravel", 41, 30, 6.5)
     assert not asked.randomize_seed
 
@@ -102,25 +290,42 @@ def test_a_copy_of_the_clip_has_takes_of_its_own(addon: Any, standin: StandIn, p
 
     edits.generate(addon, copy)
 
-    first, second = sorted(sounds(addon), key=addon.compat.left_handle)
-    assert (first.mute, second.mute) == (False, False)
-    assert (first["mmaudio"]["take"], second["mmaudio"]["take"]) == (1, 1)
+    first, second = sounds(addon)
+    assert (first.channel, second.channel) == (4, 4)
+    assert (numbers(addon, first), numbers(addon, second)) == ([1], [1])
 
 
 @pytest.mark.version_dependent
-def test_options_place_sounds_above_and_mute_the_clips_own_sound(addon: Any, standin: StandIn, project: Path) -> None:
+def test_the_strips_of_version_0_1_stay_and_are_muted_by_a_new_sound(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
-    own = edits.edit().strips.new_sound(name="own", filepath=strip.filepath, channel=4, frame_start=10)
-    other = edits.edit().strips.new_sound(
-        name="other", filepath=edits.movie(project, channel=9).filepath, channel=3, frame_start=10
-    )
+    (job,) = edits.generate(addon, strip)
+    (old,) = sounds(addon)
+    old["mmaudio"] = {"clip": strip["mmaudio_clip"], "take": 1, "seed": 7, "prompt": "rain", "job": job.id}
+    assert addon.take_operators.sound_at(old) == old and len(addon.takes.of(old)) == 1
 
-    edits.generate(addon, strip)
-    assert not own.mute
-    edits.generate(addon, strip, options={"above": True, "mute_own_sound": True})
+    edits.generate(addon, strip, seed=9)
 
-    assert [sound.channel for sound in sounds(addon)] == [2, 6]
+    new = next(sound for sound in sounds(addon) if sound != old)
+    assert (old.mute, new.mute) == (True, False)
+    assert numbers(addon, new) == [1]
+
+
+@pytest.mark.version_dependent
+def test_options_place_sounds_above_and_mute_or_lower_the_own_sound(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, channel=5)
+    new_sound = edits.edit().strips.new_sound
+    own = new_sound(name="own", filepath=strip.filepath, channel=4, frame_start=10)
+    other = new_sound(name="other", filepath=edits.movie(project, channel=9).filepath, channel=3, frame_start=10)
+
+    edits.generate(addon, strip, options={"above": True, "own_sound_db": -6.0})
+    assert own.volume == pytest.approx(10 ** (-6 / 20)) and not own.mute
+    edits.generate(addon, strip, options={"own_sound_db": -6.0, "mute_own_sound": True})
+
+    (sound,) = sounds(addon)
+    assert (sound.channel, numbers(addon, sound)) == (6, [1, 2])
     assert own.mute and not other.mute
+    assert own.volume == pytest.approx(10 ** (-6 / 20)), "lowered twice"
+    assert other.volume == 1.0
 
 
 @pytest.mark.version_dependent
@@ -138,7 +343,8 @@ def test_with_source_timeline_the_whole_visible_picture_is_rendered(addon: Any, 
     alone, whole = (run["clip"]["flashes"] for run in standin.state()["runs"][-2:])
     assert alone == []
     assert whole == pytest.approx([12 / 24])
-    assert [sound["mmaudio"]["source"] for sound in sounds(addon)] == ["strip", "timeline"]
+    (sound,) = sounds(addon)
+    assert [take["source"] for take in addon.takes.of(sound)] == ["strip", "timeline"]
 
 
 @pytest.mark.version_dependent
@@ -151,7 +357,7 @@ def test_a_strip_of_one_frame_has_a_sound_of_one_frame(addon: Any, standin: Stan
     assert job.error is None
     (sound,) = sounds(addon)
     assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (14, 15)
-    assert len(samples(job.takes[0].file)) == round(44_100 / 24)
+    assert len(samples(job.takes[0].file)) == round(job.request.sound_seconds * 44_100)
     (run,) = standin.state()["runs"][-1:]
     assert run["input"]["duration"] == 1.28 and 1.28 - 1 / 24 < run["clip"]["last"] <= 1.28
 
@@ -213,7 +419,7 @@ def test_a_result_that_is_too_short_is_reported(addon: Any, standin: StandIn, pr
 
     assert job.stage == "done"
     assert "shorter than the strip" in job.note
-    assert len(samples(job.takes[0].file)) == 2 * 44_100
+    assert len(samples(job.takes[0].file)) == round(job.request.sound_seconds * 44_100)
 
 
 @pytest.mark.parametrize("offset_ms", [-200.0, 120.0])

@@ -203,7 +203,8 @@ def new_job(
 ) -> Job:
     snapshot = Snapshot(folder / "edit.blend", "Scene")
     span = Span(1, 1 + frames)
-    options = Options(takes=takes)
+    # Without handles, the file of a sound is as long as its strip.
+    options = Options(takes=takes, handle_seconds=0.0)
     return Job.new(
         Request("Scene", strip, strip, span, 1.0, Fraction(24), settings, snapshot, folder / "mmaudio", options=options)
     )

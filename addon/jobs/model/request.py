@@ -164,7 +164,7 @@ class Request:
             return self.span.frames
         last = self.windows[-1]
         surplus = math.floor(last.first + last.duration * self.fps)
-        wanted = self.lead + self.span.frames + math.floor(Fraction(self.options.handle_seconds) * self.fps)
+        wanted = self.lead + self.span.frames + self._handle_frames
         return max(self.scored.frames, min(surplus, wanted))
 
     @property
@@ -181,13 +181,16 @@ class Request:
     def windows(self) -> tuple[Window, ...]:
         return mmaudio.windows(self.scored.frames, self.fps, split=self.split)
 
+    @property
+    def _handle_frames(self) -> int:
+        return math.floor(Fraction(self.options.handle_seconds).limit_denominator(1000) * self.fps)
+
     def with_handles(self, before: int, after: int) -> "Request":
         """Return the request with as much of the picture beyond its span as the handles have, and no run more.
 
         `before` and `after` are the numbers of frames that the clip has there.
         """
-        wanted = math.floor(Fraction(self.options.handle_seconds) * self.fps)
-        before, after = min(before, wanted), min(after, wanted)
+        before, after = min(before, self._handle_frames), min(after, self._handle_frames)
         spare = mmaudio.frames_max(self.span.frames, self.fps, split=self.split) - self.span.frames
         lead = min(before, max(spare // 2, spare - after))
         return replace(self, lead=lead, tail=min(after, spare - lead))
