@@ -14,15 +14,16 @@ from .strip_types import Strip
 def of_click(container: isolate.Container, clips: Sequence[Strip], spans: Sequence[Span], options: Options) -> Track:
     """Return the channels for the sounds of the clips, which are in one container and whose sounds cover these spans.
 
-    The track is the nearest channel below the lowest of the clips that is free for all sounds, or the nearest above the
-    highest if there is none, or if that was asked for.
+    The track is that of earlier sounds, or else the nearest channel below the lowest of the clips that is free for all
+    sounds, or above the highest if there is none, or if that was asked for.
     """
     channels = [clip.channel for clip in clips]
     lowest, highest = min(channels), max(channels)
     below, above = range(lowest - 1, 0, -1), range(highest + 1, CHANNELS.stop)
     ordered = (*above, *below) if options.above else (*below, *above)
     free = _free(container, spans)
-    return Track(next((channel for channel in ordered if channel in free), 0), lowest, highest)
+    in_use = _channels_in_use(container, highest, options)
+    return Track(in_use[0] if in_use else next((channel for channel in ordered if channel in free), 0), lowest, highest)
 
 
 def channel(
@@ -30,10 +31,13 @@ def channel(
 ) -> int:
     """Return the channel for a sound, none of those that are `taken`. Raise NoChannel if none is free.
 
-    It is that of the setting, or else the one where generated sounds are, or the track of the click; where something lies in
-    the way, the nearest free one that isn't between the click's pictures.
+    It is that of the setting, or else the track; where something lies in the way, the nearest free one that isn't between
+    the click's pictures.
     """
-    wanted = options.sound_channel or _track_in_use(container, track, options) or track.channel or 1
+    # The sounds of an earlier click may have been placed since on another channel.
+    in_use = _channels_in_use(container, track.highest, options)
+    common = track.channel if track.channel in in_use or not in_use else in_use[0]
+    wanted = options.sound_channel or common or 1
     free = _free(container, [visible]).difference(taken)
     if wanted in free:
         return wanted
@@ -66,8 +70,8 @@ def _free(container: isolate.Container, spans: Sequence[Span]) -> set[int]:
     return {number for number in CHANNELS if not (number in occupied or settings[number].lock or settings[number].mute)}
 
 
-def _track_in_use(container: isolate.Container, track: Track, options: Options) -> int:
-    """Return the channel with the most generated sounds; 0 if there are none, or if they are below and belong above."""
+def _channels_in_use(container: isolate.Container, highest: int, options: Options) -> list[int]:
+    """Return the channels with generated sounds, those with most first; only those above if sounds belong there."""
     sounds = [strip for strip in container.strips if strip.type == "SOUND" and strips.TAKES in strips.metadata(strip)]
-    counts = Counter(sound.channel for sound in sounds if not options.above or sound.channel > track.highest)
-    return max(counts, key=lambda channel: (counts[channel], -channel), default=0)
+    counts = Counter(sound.channel for sound in sounds if not options.above or sound.channel > highest)
+    return [channel for channel, _ in counts.most_common()]
