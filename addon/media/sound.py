@@ -15,6 +15,7 @@ from ..failure import Failure
 from . import mp4
 from .folder import unwritable
 from .join import Samples, Segment, join
+from .loudness import measure
 
 _SEGMENT_SECONDS = 8
 """`aud` holds the GIL while it decodes, 2 to 6 ms per second of sound. Longer segments would block the interface."""
@@ -51,6 +52,8 @@ class Conformed:
     rate: int
     missing_seconds: float
     """Duration for which the results had no sound."""
+    gain_db: float = 0.0
+    """Gain with which the sound was written to reach the target level. 0 without a target, and for silence."""
 
 
 class NoSound(mp4.NoSoundTrack):
@@ -89,11 +92,14 @@ def conform(
     check_cancel: Callable[[], None],
     *,
     offset: Fraction = Fraction(0),
+    lufs: float | None = None,
 ) -> Conformed:
     """Write `length` seconds of the results' sound to `target`, a 16-bit WAV of exactly that many samples, at least one.
 
     `results` must have at least one result and be ordered by start. Results that overlap are cross-faded. `offset` delays
-    the sound by that many seconds; a negative one plays it earlier. The first and the last 5 ms are faded.
+    the sound by that many seconds; a negative one plays it earlier. The first and the last 5 ms are faded. `lufs` is the
+    integrated loudness to bring the sound to, as far as its true peak permits (see `Loudness.gain_db`); None keeps its
+    level. The loudness is measured in a pass of its own, so the results are decoded twice.
 
     Only some segments of 8 s are in memory at a time, however long the sound is. Raise NoSound, or Failure if the results
     can't be joined or the folder can't be written to.
@@ -108,16 +114,20 @@ def conform(
 
     def shifted_segments() -> Iterator[Segment]:
         nonlocal missing
+        missing = due
         for segment in join(_segments(opened, channels, count - min(shift, 0)), rate, count - shift):
             missing -= len(segment.between(0, due))
             yield Segment(segment.start + shift, segment.samples)
 
+    def blocks() -> Iterator[Samples]:
+        return _split(_fade_edges(_fill_gaps(shifted_segments(), count, channels), count, rate), check_cancel)
+
+    gain_db = 0.0 if lufs is None else measure(blocks(), rate).gain_db(lufs)
     try:
-        blocks = _fade_edges(_fill_gaps(shifted_segments(), count, channels), count, rate)
-        _write_wav(blocks, rate, channels, target, check_cancel)
+        _write_wav(_amplify(blocks(), gain_db), rate, channels, target)
     except OSError as fault:
         raise unwritable(target.parent, fault) from fault
-    return Conformed(rate, missing / rate)
+    return Conformed(rate, missing / rate, gain_db)
 
 
 def _open(result: RunResult, index: int) -> _OpenResult:
@@ -232,8 +242,22 @@ def _silence(count: int, channels: int) -> Samples:
     return np.broadcast_to(np.float32(0), (count, channels))
 
 
-def _write_wav(blocks: Iterable[Samples], rate: int, channels: int, target: Path, check_cancel: Callable[[], None]) -> None:
-    """Write the blocks to a WAV file, which gets its name when it is complete. No step holds the GIL or much memory."""
+def _split(blocks: Iterable[Samples], check_cancel: Callable[[], None]) -> Iterator[Samples]:
+    """Yield the samples in blocks so short that no step holds the GIL or much memory. Check for a cancel before each."""
+    for samples in blocks:
+        for start in range(0, len(samples), _BLOCK_SAMPLES):
+            check_cancel()
+            yield samples[start : start + _BLOCK_SAMPLES]
+
+
+def _amplify(blocks: Iterable[Samples], gain_db: float) -> Iterator[Samples]:
+    """Yield the blocks with the gain applied. Nothing is clipped."""
+    factor = np.float32(10 ** (gain_db / 20))
+    return (samples * factor for samples in blocks)
+
+
+def _write_wav(blocks: Iterable[Samples], rate: int, channels: int, target: Path) -> None:
+    """Write the blocks to a WAV file, which gets its name when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
@@ -243,10 +267,7 @@ def _write_wav(blocks: Iterable[Samples], rate: int, channels: int, target: Path
             file.setsampwidth(_SAMPLE_BYTES)
             file.setframerate(rate)
             for samples in blocks:
-                for start in range(0, len(samples), _BLOCK_SAMPLES):
-                    check_cancel()
-                    block = np.clip(samples[start : start + _BLOCK_SAMPLES], -1, 1)
-                    file.writeframes(np.rint(block * 32767).astype("<i2").tobytes())
+                file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
