@@ -12,6 +12,7 @@ import bpy
 import numpy as np
 import pytest
 
+from addon.media.loudness import measure
 from tests.standin.client import StandIn
 
 from . import edits
@@ -436,3 +437,16 @@ def test_an_offset_moves_the_sound_within_its_strip(offset_ms: float, addon: Any
     assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (10, 58)
     click = int(np.argmax(np.abs(samples(job.takes[0].file)).max(axis=1) > 0.4))
     assert click / 44_100 == pytest.approx(float(Fraction(24, 24)) + offset_ms / 1000, abs=0.001)
+
+
+@pytest.mark.version_dependent
+def test_takes_are_brought_to_a_loudness_and_know_their_gain(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=96, at=(), channel=5)
+
+    (job,) = edits.generate(addon, strip, options={"takes": 2, "lufs": -30.0})
+
+    (sound,) = sounds(addon)
+    for take, kept in zip(job.takes, addon.takes.of(sound), strict=True):
+        level = measure([samples(take.file)], 44_100)
+        assert level.lufs == pytest.approx(-30.0, abs=0.1)
+        assert kept["gain_db"] == pytest.approx(take.gain_db) and take.gain_db != 0

@@ -236,7 +236,13 @@ def render_order(output: Path, *, strip: str = "Shot 1", frames: int = 4, export
 
 
 def concatenate(
-    results: Sequence[RunResult], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
+    results: Sequence[RunResult],
+    _length: object,
+    target: Path,
+    _check_cancel: object,
+    *,
+    offset: Fraction,
+    lufs: float | None,
 ) -> Conformed:
     """Concatenate results, in place of `conform`, which needs `aud`."""
     target.parent.mkdir(parents=True, exist_ok=True)

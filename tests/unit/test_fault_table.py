@@ -46,7 +46,13 @@ seen: list[Seen] = []
 
 
 def keep_sound(
-    results: Sequence[RunResult], _length: object, target: Path, _check_cancel: object, *, offset: Fraction
+    results: Sequence[RunResult],
+    _length: object,
+    target: Path,
+    _check_cancel: object,
+    *,
+    offset: Fraction,
+    lufs: float | None,
 ) -> Conformed:
     """Replacement for `conform` that checks results for sound and keeps them, without decoding and joining by `aud`."""
     for number, result in enumerate(results):

@@ -222,7 +222,14 @@ class Pipeline:
             run_results = [RunResult(result, window.first / request.fps) for result, window in windows]
             target = request.folder / file_name(request.strip, self.job.id, number + 1)
             try:
-                made = conform(run_results, request.sound_seconds, target, self._check_cancel, offset=request.offset)
+                made = conform(
+                    run_results,
+                    request.sound_seconds,
+                    target,
+                    self._check_cancel,
+                    offset=request.offset,
+                    lufs=request.options.lufs,
+                )
             except NoSound as failure:
                 index = RunIndex(failure.index, number)
                 if index not in self._downloaded_again:
@@ -236,7 +243,7 @@ class Pipeline:
                 continue
             hidden_seconds = (request.sound_frames - request.lead - request.span.frames) / request.fps
             note = self._note(made.missing_seconds - float(hidden_seconds))
-            self.state.change_take(number, file=target, note=note)
+            self.state.change_take(number, file=target, note=note, gain_db=made.gain_db)
         return unreadable
 
     def _note(self, missing: float) -> str:
