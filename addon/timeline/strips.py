@@ -143,7 +143,7 @@ def sound_of(clips: Sequence[Strip], at: Span | None = None) -> SoundStrip | Non
     marks = {str(clip.get(MARK, "")) for clip in clips}
     place, container = at or span(clips[0]), isolate.container(clips[0])
     for strip in container.strips:
-        if strip.type != "SOUND" or TAKES not in metadata(strip) or marks_of(strip) != marks:
+        if strip.type != "SOUND" or marks_of(strip) != marks or TAKES not in metadata(strip):
             continue
         is_usable = not (strip.lock or container.channels[strip.channel].lock or container.channels[strip.channel].mute)
         if is_usable and _is_same_place(span(strip), place):
@@ -151,14 +151,23 @@ def sound_of(clips: Sequence[Strip], at: Span | None = None) -> SoundStrip | Non
     return None
 
 
-def sounds_over(clip: Strip) -> list[SoundStrip]:
-    """Return the generated sounds of a clip that are where it is: its own, and those over several clips."""
-    mark = clip.get(MARK)
-    return [
-        strip
-        for strip in isolate.container(clip).strips
-        if strip.type == "SOUND" and mark and mark in marks_of(strip) and span(strip).common(span(clip)).frames
-    ]
+def sounds_by_mark(container: isolate.Container) -> dict[str, list[SoundStrip]]:
+    """Return the generated sounds in an edit or a meta strip by the marks of their clips."""
+    found: dict[str, list[SoundStrip]] = {}
+    for strip in container.strips:
+        if strip.type == "SOUND":
+            for mark in marks_of(strip):
+                found.setdefault(mark, []).append(strip)
+    return found
+
+
+def sounds_over(clip: Strip, sounds: Mapping[str, Sequence[SoundStrip]] | None = None) -> list[SoundStrip]:
+    """Return the generated sounds of a clip that are where it is: its own, and those over several clips.
+
+    `sounds` may pass the `sounds_by_mark` of the clip's container, if known.
+    """
+    sounds = sounds_by_mark(isolate.container(clip)) if sounds is None else sounds
+    return [sound for sound in sounds.get(str(clip.get(MARK, "")), ()) if span(sound).common(span(clip)).frames]
 
 
 def clips_of(sound: Strip) -> list[PictureStrip]:
@@ -172,9 +181,12 @@ def clips_of(sound: Strip) -> list[PictureStrip]:
 
 
 def marks_of(sound: Strip) -> set[str]:
-    """Return the marks of the clips that a sound strip was generated for."""
-    kept = metadata(sound)
-    return {str(mark) for mark in kept.get("clips", [kept.get("clip")]) if mark}
+    """Return the marks of the clips that a sound strip was generated for; none for other strips."""
+    # Not `metadata`, which copies everything: panels ask this of each strip.
+    kept = sound.get(METADATA_PROPERTY)
+    if not hasattr(kept, "to_dict"):
+        return set()
+    return {str(mark) for mark in kept.get("clips") or [kept.get("clip")] if mark}
 
 
 def metadata(strip: Strip) -> Mapping[str, Any]:

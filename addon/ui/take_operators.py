@@ -3,24 +3,28 @@
 # Blender reads properties from annotations.
 # pyright: reportInvalidTypeForm=false
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import bpy
 from bpy.props import IntProperty
 
 from ..failure import Failure
-from ..timeline import compat, shots, strips, takes
+from ..timeline import compat, isolate, shots, strips, takes
 from ..timeline.strip_types import SoundStrip, Strip
 from . import settings
 
 
-def sound_at(strip: Strip) -> SoundStrip | None:
-    """Return the strip itself if it is a generated sound, or else the generated sound of the clip; None if there is none."""
+def sound_at(strip: Strip, sounds: Mapping[str, Sequence[SoundStrip]] | None = None) -> SoundStrip | None:
+    """Return the strip itself if it is a generated sound, or else the generated sound of the clip; None if there is none.
+
+    `sounds` may pass the `strips.sounds_by_mark` of the strip's container, if known.
+    """
     if strip.type == "SOUND":
-        return strip if strips.metadata(strip) else None
-    sounds = strips.sounds_over(shots.base_strip(strip))
+        return strip if strips.METADATA_PROPERTY in strip else None
+    found = strips.sounds_over(shots.base_strip(strip), sounds)
     # The clip's own sound before one over several clips, and one that is heard before a muted one.
-    return min(sounds, key=lambda sound: (len(strips.marks_of(sound)) > 1, sound.mute), default=None)
+    return min(found, key=lambda sound: (len(strips.marks_of(sound)) > 1, sound.mute), default=None)
 
 
 def active_sound(context: bpy.types.Context) -> SoundStrip | None:
@@ -31,8 +35,13 @@ def active_sound(context: bpy.types.Context) -> SoundStrip | None:
 
 def chosen_sounds(context: bpy.types.Context) -> list[SoundStrip]:
     """Return the generated sounds of the selected strips, or of the active strip if none is selected."""
-    sounds = [sound_at(strip) for strip in strips.selected(context)] or [active_sound(context)]
-    return list(dict.fromkeys(sound for sound in sounds if sound is not None))
+    selected = strips.selected(context)
+    if not selected:
+        return [sound for sound in [active_sound(context)] if sound is not None]
+    # All selected strips are on one level of the edit.
+    sounds = strips.sounds_by_mark(isolate.container(selected[0]))
+    found = (sound_at(strip, sounds) for strip in selected)
+    return list(dict.fromkeys(sound for sound in found if sound is not None))
 
 
 class _TakesOperator:

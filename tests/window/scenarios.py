@@ -110,7 +110,7 @@ def is_rendering(job: Any) -> bool:
 
 
 def takes(session: Any):  # type: ignore[no-untyped-def]
-    """Generate three takes of a clip; switch to the next take and undo that; reuse the settings of a take."""
+    """Generate three takes of a clip; play each operator on takes, undo and redo it; reuse the settings of a take."""
     yield from open_edit(session)
     seen = session.seen
     session.strips["Bunny"].channel = 5
@@ -123,24 +123,41 @@ def takes(session: Any):  # type: ignore[no-untyped-def]
     # Wait, as a user would, so that each of the following actions is a separate undo step.
     yield 0.5
 
-    def muted() -> list[bool]:
+    def playing() -> list[list[Any]]:
         sounds = [strip for strip in session.strips if strip.get("mmaudio")]
-        return [strip.mute for strip in sorted(sounds, key=lambda strip: strip["mmaudio"]["take"])]
+        heard = [[sound["mmaudio"]["take"], len(sound["mmaudio"]["takes"]), sound.mute] for sound in sounds]
+        return sorted(heard)
 
-    seen["placed"] = muted()
+    seen["placed"] = playing()
     yield from session.screenshot("takes")
-    session.run(_operators.mmaudio.next_take, "EXEC_DEFAULT", True)
-    yield 0.3
-    seen["next"] = muted()
+    seen["played"] = {}
+    for name, options in (
+        ("next_take", {}),
+        ("previous_take", {}),
+        ("play_take", {"take": 3}),
+        ("keep_take", {}),
+        ("unpack_takes", {}),
+    ):
+        before = playing()
+        session.run(getattr(_operators.mmaudio, name), "EXEC_DEFAULT", True, **options)
+        yield 0.3
+        done = playing()
+        yield from session.screenshot(name)
+        session.run(bpy.ops.ed.undo)
+        yield 0.3
+        undone = playing()
+        session.run(bpy.ops.ed.redo)
+        yield 0.3
+        redone = playing()
+        session.run(bpy.ops.ed.undo)
+        yield 0.3
+        seen["played"][name] = [done, undone == before, redone == done]
     session.run(bpy.ops.ed.undo)
     yield 0.3
-    seen["next undone"] = muted()
-    session.run(bpy.ops.ed.undo)
-    yield 0.3
-    seen["placing undone"] = muted()
+    seen["placing undone"] = playing()
     session.run(bpy.ops.ed.redo)
     yield 0.3
-    seen["placing redone"] = muted()
+    seen["placing redone"] = playing()
     seen["can_reuse"] = session.run(_operators.mmaudio.reuse_settings.poll)
     session.run(_operators.mmaudio.reuse_settings, "EXEC_DEFAULT", True)
     settings = session.scene.mmaudio
@@ -152,6 +169,54 @@ def takes(session: Any):  # type: ignore[no-untyped-def]
         session.run(_operators.mmaudio.reuse_settings.poll),
     ]
     yield 0.2
+
+
+def mix(session: Any):  # type: ignore[no-untyped-def]
+    """Generate the sounds of two neighbors, and one sound over both; cross-fade the first two, and fade their edges."""
+    yield from open_edit(session)
+    seen = session.seen
+    first, second = session.strips["Bunny"], session.strips["Bunny again"]
+    first.right_handle, second.left_handle = 100, 165
+    second.content_start -= 65
+    for clip in (first, second):
+        clip.select = True
+    settings = session.scene.mmaudio
+    for as_one, picture in ((False, "two sounds"), (True, "one sound")):
+        settings.as_one = as_one
+        session.run(_operators.mmaudio.generate)
+        yield from session.wait_until(lambda: all(job.stage.ended for job in session.jobs))
+        yield 0.5
+        yield from session.screenshot(picture)
+    sounds = [strip for strip in session.strips if strip.get("mmaudio")]
+    seen["sounds"] = sorted([sound.left_handle, sound.right_handle, sound.channel] for sound in sounds)
+    for strip in session.strips:
+        strip.select = "clip" in (strip.get("mmaudio") or {})
+    session.scene.sequence_editor.active_strip = next(strip for strip in session.strips if strip.select)
+    session.run(bpy.ops.ed.undo_push, message="Select")
+    yield 0.3
+
+    def mixed() -> list[Any]:
+        handles = sorted([strip.left_handle, strip.right_handle, strip.channel] for strip in session.strips)
+        animation = session.scene.animation_data
+        layers = animation.action.layers if animation and animation.action else ()
+        curves = [curve for layer in layers for part in layer.strips for bag in part.channelbags for curve in bag.fcurves]
+        return [handles, sorted(len(curve.keyframe_points) for curve in curves)]
+
+    seen["played"] = {}
+    for name in ("crossfade_sounds", "fade_edges"):
+        before = mixed()
+        seen["played"][name] = [list(session.run(getattr(_operators.mmaudio, name), "EXEC_DEFAULT", True))]
+        yield 0.3
+        done = mixed()
+        yield from session.screenshot(name)
+        session.run(bpy.ops.ed.undo)
+        yield 0.3
+        undone = mixed()
+        session.run(bpy.ops.ed.redo)
+        yield 0.3
+        seen["played"][name] += [done[1], done != before, undone == before, mixed() == done]
+        session.run(bpy.ops.ed.undo)
+        yield 0.3
 
 
 def failed_job(session: Any):  # type: ignore[no-untyped-def]

@@ -45,16 +45,36 @@ def test_the_main_job_keeps_the_interface_responsive_and_places_one_undoable_str
     save_screenshots(tmp_path, "idle", "at-work", "done")
 
 
-def test_next_take_is_one_undo_step_and_settings_can_be_reused(window: Window, standin: StandIn, tmp_path: Path) -> None:
+def test_operators_on_takes_are_one_undo_step_each_and_settings_can_be_reused(
+    window: Window, standin: StandIn, tmp_path: Path
+) -> None:
     seen = window.run("takes", tmp_path, standin.environment)
 
-    first, second = [False, True, True], [True, False, True]
-    assert (seen["placed"], seen["next"], seen["next undone"]) == (first, second, first)
-    assert (seen["placing undone"], seen["placing redone"]) == ([], first)
+    assert seen["placed"] == [[1, 3, False]]
+    assert seen["played"] == {
+        "next_take": [[[2, 3, False]], True, True],
+        "previous_take": [[[3, 3, False]], True, True],
+        "play_take": [[[3, 3, False]], True, True],
+        "keep_take": [[[1, 1, False]], True, True],
+        "unpack_takes": [[[1, 1, False], [2, 1, True], [3, 1, True]], True, True],
+    }
+    assert (seen["placing undone"], seen["placing redone"]) == ([], [[1, 3, False]])
     assert seen["can_reuse"]
     assert seen["reused"] == ["birdsong, leaves, a rabbit yawns", "music, speech", 40]
     assert seen["available without a take"] == [False, False]
     save_screenshots(tmp_path, "takes")
+
+
+def test_sounds_of_neighbors_are_cross_faded_and_one_sound_lies_over_both(
+    window: Window, standin: StandIn, tmp_path: Path
+) -> None:
+    seen = window.run("mix", tmp_path, standin.environment)
+
+    (first, whole, second) = sorted(seen["sounds"], key=lambda sound: (sound[0], sound[1]))
+    assert first[1] == second[0] == 100 and first[2] == second[2] == 2
+    assert (whole[0], whole[1]) == (first[0], second[1]) and whole[2] == 1
+    assert seen["played"]["crossfade_sounds"] == [["FINISHED"], [2, 2], True, True, True]
+    assert seen["played"]["fade_edges"] == [["FINISHED"], [4, 4], True, True, True]
 
 
 def test_a_failed_run_reports_the_reason_and_leaves_the_edit_and_the_button_usable(
