@@ -173,6 +173,8 @@ def sounds_over(clip: Strip, sounds: Mapping[str, Sequence[SoundStrip]] | None =
 def clips_of(sound: Strip) -> list[PictureStrip]:
     """Return the clips that a sound strip was generated for, without those that are gone."""
     marks = marks_of(sound)
+    if not marks:
+        return []
     marked = [strip for strip in isolate.container(sound).strips if has_picture(strip) and strip.get(MARK) in marks]
     if len(marks) == 1:
         # Parts of a cut clip share its mark.
