@@ -35,6 +35,10 @@ class RenderOrder:
     """First frame of the strip's picture that is scored, which may be before its left handle."""
     strip_frames: int
     """Number of these frames. The last one is held in the part of the clip that exceeds them."""
+    lead: int
+    """How many of them are before the strip's left handle. The first visible frame is held there if media are missing."""
+    tail: int
+    """How many of them are after the strip's right handle. The last visible frame is held there if media are missing."""
     first: int
     """First frame of the clip, counted from `strip_first`."""
     frames: int

@@ -50,7 +50,7 @@ def _problems(strip: PictureStrip, first: int, end: int, textures: bool) -> Iter
     match strip.type:
         case "MOVIE":
             path = bpy.path.abspath(strip.filepath, library=library)
-            yield from _movie_problems(path, _frames_needed(strip))
+            yield from _movie_problems(path, _frames_needed(strip, end))
             if _exceeds_movie(strip, _movie_frames(path)):
                 yield path, "plays a movie that is shorter than it was when the strip was added"
         case "IMAGE":
@@ -95,11 +95,14 @@ def _texture_problems(scene: Any) -> Iterator[tuple[str, str]]:
             yield path, "shows a texture that can't be decoded"
 
 
-def _frames_needed(strip: MovieStrip) -> int | None:
-    """Return the number of frames that the strip needs from the movie's start, or None if it plays them in another order."""
+def _frames_needed(strip: MovieStrip, end: int) -> int | None:
+    """Return the number of frames from the movie's start that the strip needs up to the frame `end`.
+
+    None if it plays them in another order.
+    """
     if strip.use_reverse_frames or len(strip.retiming_keys):
         return None
-    return int(compat.right_handle(strip) - compat.content_start(strip))
+    return int(end - compat.content_start(strip))
 
 
 def _numbered(path: str, offset: int) -> str:

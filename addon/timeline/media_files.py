@@ -27,12 +27,15 @@ class UnreadableFile(Exception):
     """A file can't be read, or not even be looked for; the cause is an OSError. The message names the file."""
 
 
-def check(dependencies: Iterable[isolate.StripRange]) -> None:
-    """Raise MissingFile or UnreadableFile for the first strip that can't be shown. Gaps in a sequence can be filled."""
+def check(dependencies: Iterable[isolate.StripRange], *, with_gaps: bool = True) -> None:
+    """Raise MissingFile or UnreadableFile for the first strip that can't be shown.
+
+    A strip may be shown `with_gaps`, since these can be filled: then only a strip without any of its images can't be shown.
+    """
     for strip, first, end in dependencies:
         files = of_strip(strip, first, end)
         missing = [path for path in files if not _exists(path)]
-        if missing and len(missing) == len(files):
+        if missing and (len(missing) == len(files) or not with_gaps):
             raise MissingFile(f"its file is missing: {missing[0]}")
 
 

@@ -63,6 +63,7 @@ class Snapshot:
             render_settings.use_workbench()
         bpy.context.preferences.system.memory_cache_limit = _CACHE_MB
         self._checked_export = ""
+        self.has_handles = True
         self._gaps_filled = False
 
     def serves(self, order: dict[str, Any]) -> bool:
@@ -70,18 +71,26 @@ class Snapshot:
         is_complete = not self._gaps_filled or self._checked_export == order["export"]
         return self._opened_for == _key(order) and is_complete and not simulations.may_change_frames()
 
-    def check_media(self, order: dict[str, Any], dependencies: list[isolate.StripRange]) -> list[str]:
+    def check_media(self, order: dict[str, Any]) -> list[str]:
         """Fill gaps in image sequences, and return notes on them.
 
-        Raises MissingFile, UnreadableFile, Undecodable for what Blender can't show.
+        Raises MissingFile, UnreadableFile, Undecodable for what Blender can't show. Beyond the strip's handles none of these
+        matters: `has_handles` tells whether all media are there too.
         """
         if self._checked_export == order["export"]:
             return []
-        media_files.check(dependencies)
-        notes = media_files.fill_gaps(dependencies)
+        textures = order["scenes_as_they_are"]
+        shown = _dependencies(self.scene, order, _scored(order))
+        self.has_handles = _is_complete(shown, textures=textures)
+        if not self.has_handles:
+            shown = _dependencies(self.scene, order, _visible(order))
+            media_files.check(shown)
+        # Also images that an effect shows beyond the handles.
+        notes = media_files.fill_gaps(shown)
+        if not self.has_handles:
+            decodable.check(shown, textures=textures)
         # For the next export the missing images may be there.
         self._gaps_filled = bool(notes)
-        decodable.check(dependencies, textures=order["scenes_as_they_are"])
         self._checked_export = order["export"]
         return notes
 
@@ -131,11 +140,13 @@ def _open(blend: str, name: str, whole_project: bool) -> Any:
 
 def render(snapshot: Snapshot, order: dict[str, Any]) -> list[str]:
     """Render an order to its file, and return notes for the user."""
-    dependencies = _dependencies(snapshot.scene, order)
-    notes = snapshot.check_media(order, dependencies)
+    notes = snapshot.check_media(order)
+    shown = _scored(order) if snapshot.has_handles else _visible(order)
+    dependencies = _dependencies(snapshot.scene, order, shown)
     with snapshot.copy() as scene:
         make_meta = clip_meta.of_edit if order["whole_edit"] else clip_meta.of_strip
-        meta = make_meta(scene, order["strip"], order["strip_first"], order["strip_first"] + order["strip_frames"])
+        meta = make_meta(scene, order["strip"], *shown)
+        # Beyond what it shows, the meta strip holds its first and its last frame.
         strip_first = clip_meta.show_range(scene.sequence_editor, meta, order["strip_first"], order["strip_frames"])
         render_settings.set_picture(scene.render, order["short_side_max"], order["long_side_max"])
         render_settings.set_colors(scene, dependencies)
@@ -152,12 +163,33 @@ def render(snapshot: Snapshot, order: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _dependencies(scene: Any, order: dict[str, Any]) -> list[isolate.StripRange]:
-    edit, first, end = scene.sequence_editor, order["strip_first"], order["strip_first"] + order["strip_frames"]
+def _scored(order: dict[str, Any]) -> tuple[int, int]:
+    """Return the first of the frames that are scored, and the frame after the last."""
+    return order["strip_first"], order["strip_first"] + order["strip_frames"]
+
+
+def _visible(order: dict[str, Any]) -> tuple[int, int]:
+    """Return the first of the scored frames between the strip's handles, and the frame after the last."""
+    first, end = _scored(order)
+    return first + order["lead"], end - order["tail"]
+
+
+def _dependencies(scene: Any, order: dict[str, Any], shown: tuple[int, int]) -> list[isolate.StripRange]:
+    edit, (first, end) = scene.sequence_editor, shown
     if not order["whole_edit"]:
         return list(isolate.dependencies(edit.strips_all[order["strip"]], first, end))
     ranges = [(strip, *isolate.frame_range(strip)) for strip in isolate.visible_strips(edit, first, end)]
     return [part for strip, left, right in ranges for part in isolate.dependencies(strip, max(first, left), min(end, right))]
+
+
+def _is_complete(dependencies: list[isolate.StripRange], *, textures: bool) -> bool:
+    """Return whether Blender can show all of the media."""
+    try:
+        media_files.check(dependencies, with_gaps=False)
+        decodable.check(dependencies, textures=textures)
+    except (media_files.MissingFile, media_files.UnreadableFile, decodable.Undecodable):
+        return False
+    return True
 
 
 @contextmanager

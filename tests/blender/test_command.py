@@ -35,7 +35,7 @@ def test_generate_saves_the_edit_and_prints_one_line_of_json(
     assert [line for line in captured.err.splitlines() if line in stages] == stages
     bpy.ops.wm.open_mainfile(filepath=str(target))
     made = edits.edit().strips[sound["strip"]]
-    assert made["mmaudio"]["seed"] == 11
+    assert made["mmaudio"]["takes"][0]["seed"] == 11
     assert made.sound.filepath.startswith("//mmaudio")
 
 
@@ -77,10 +77,30 @@ def test_the_command_line_has_the_options_of_the_panel(addon: Any, standin: Stan
     strip = edits.movie(project, frames=30)
     own = edits.edit().strips.new_sound(name="own", filepath=strip.filepath, channel=6, frame_start=10)
 
-    assert addon.command.run(["generate", "--strip", "clip", "--above", "--mute-own-sound", "--save"]) == 0
+    options = ["--above", "--mute-own-sound", "--handles", "0.2", "--sound-channel", "9", "--lufs", "-30"]
+    assert addon.command.run(["generate", "--strip", "clip", *options, "--save"]) == 0
 
     (sound,) = (part for part in edits.edit().strips if part.get("mmaudio"))
-    assert (sound.channel, own.mute) == (4, True)
+    assert (sound.channel, own.mute) == (9, True)
+    (take,) = addon.takes.of(sound)
+    assert take["length"] <= 30 + 4 and take["gain_db"] != 0
+
+
+@pytest.mark.version_dependent
+def test_several_strips_can_get_one_sound(
+    addon: Any, standin: StandIn, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edits.movie(project, frames=30).name = "one"
+    edits.movie(project, frames=30, start=50).name = "two"
+
+    chosen = ["--strip", "two", "--strip", "one", "--as-one", "--takes", "2"]
+    assert addon.command.run(["generate", *chosen, "--save", "--json"]) == 0
+
+    first, second = json.loads(capfd.readouterr().out.strip().splitlines()[-1])["jobs"]
+    assert first["strip"] == second["strip"] == "one"
+    (sound,), (same,) = first["sounds"], second["sounds"]
+    assert (sound["frame_start"], sound["frame_end"]) == (10, 80)
+    assert sound["strip"] == same["strip"] and sound["file"] != same["file"]
 
 
 def test_3d_scenes_are_rendered_as_they_are_if_asked_for(

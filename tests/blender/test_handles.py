@@ -117,16 +117,39 @@ def file_samples(addon: Any, sound: Any) -> "np.ndarray":
         return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())[:, 0]
 
 
-def test_a_missing_image_in_a_handle_is_filled(addon: Any, standin: StandIn, project: Path) -> None:
+def test_missing_images_beyond_the_handles_are_not_noted_and_what_is_visible_is_held_there(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
     clip = image_sequence(addon, project)
     addon.compat.set_handles(clip, 18, 82)
     for number in (8, 9):
         (project / "frames" / clip.elements[number].filename).unlink()
 
+    (job,) = edits.generate(addon, clip, prompt=project.name)
+
+    assert (job.error, job.note, job.request.lead) == (None, "", 12)
+    (run,) = (run for run in standin.state()["runs"] if run["input"].get("prompt") == project.name)
+    assert [round(time * 24) for time in run["clip"]["flashes"]] == [flash - 17 + 12 for flash in FLASHES[1:3]]
+    motion = run["clip"]["motion"]
+    assert max(motion[:12]) < 2 < max(motion[12:76])
+    (sound,) = (strip for strip in edits.edit().strips if strip.get("mmaudio"))
+    assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (18, 82)
+
+
+def test_a_movie_at_another_rate_has_handles_in_frames_of_the_edit(addon: Any, standin: StandIn, project: Path) -> None:
+    render = bpy.context.scene.render
+    render.resolution_x, render.resolution_y = SIZE
+    flashes = [start + frame for start in (40, 75, 110) for frame in range(5)]
+    file = footage.flashes(project / "60.mp4", fps="60", frames=240, at=flashes, size=SIZE)
+    clip = edits.add_movie(file, channel=4, start=1)
+    assert addon.compat.right_handle(clip) == 97
+    addon.compat.set_handles(clip, 25, 70)
+
     (job,) = edits.generate(addon, clip)
 
-    assert job.error is None
-    assert "2 images of “clip” were missing" in job.note
+    assert (job.error, job.request.lead, job.request.tail) == (None, 12, 12)
+    offsets = edits.offsets_ms(project, 25, 69)
+    assert len(offsets) == 2 and max(map(abs, offsets)) < 1
 
 
 def test_a_strip_without_more_picture_has_the_surplus_of_its_run(addon: Any, standin: StandIn, project: Path) -> None:

@@ -101,7 +101,8 @@ def test_objects_that_no_render_shows_are_not_written(
     place(scene, heavy())
     scenes = set(bpy.data.scenes)
 
-    taken = addon.snapshot.write(bpy.context.scene, ["shot"], project / "copy.blend")
+    shown = {"shot": addon.strips.span(edits.edit().strips["shot"])}
+    taken = addon.snapshot.write(bpy.context.scene, shown, project / "copy.blend")
 
     assert (taken.blend.stat().st_size > HEAVY_BYTES) is written
     assert set(bpy.data.scenes) == scenes

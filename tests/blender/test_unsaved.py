@@ -50,6 +50,9 @@ def check_copied(addon: Any, job: Any, results: Path, before: Path) -> None:
     """Assert that strip, job and journal refer to a copy of the sound, and that the original, which undo needs, exists."""
     sound = sound_of(job)
     assert file_of(sound).parent == results and file_of(sound).read_bytes() == before.read_bytes()
+    files = [Path(bpy.path.abspath(take["file"])) for take in addon.takes.of(sound)]
+    assert len(files) == len(job.takes) and {file.parent for file in files} == {results}
+    assert all(file.is_file() for file in files)
     (known,) = (kept for kept in addon.session.current.runner.jobs if kept.id == job.id)
     assert known.takes[0].file == file_of(sound) and known.request.folder == results
     config = addon.page.config(bpy.context)
@@ -60,7 +63,7 @@ def check_copied(addon: Any, job: Any, results: Path, before: Path) -> None:
 
 
 def test_the_first_save_copies_sounds_to_the_results_folder(addon: Any, standin: StandIn, unsaved: Path) -> None:
-    (job,) = edits.generate(addon, edits.movie(unsaved, frames=30))
+    (job,) = edits.generate(addon, edits.movie(unsaved, frames=30), options={"takes": 2})
     config = addon.page.config(bpy.context)
     before = file_of(sound_of(job))
     assert before.parent == config.extension_folder / "sounds"

@@ -224,6 +224,8 @@ def render_order(output: Path, *, strip: str = "Shot 1", frames: int = 4, export
         strip=strip,
         strip_first=1,
         strip_frames=4,
+        lead=0,
+        tail=0,
         first=0,
         frames=frames,
         output=str(output),

@@ -147,6 +147,8 @@ class Pipeline:
                 strip=request.shown,
                 strip_first=request.scored.start,
                 strip_frames=request.scored.frames,
+                lead=request.lead,
+                tail=request.tail,
                 first=request.windows[window].first,
                 frames=mmaudio.clip_frames(request.windows[window].duration, request.fps),
                 output=str(self._clips[window].file),
