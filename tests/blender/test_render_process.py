@@ -38,6 +38,8 @@ def order(addon: Any, blend: Path, strip: Any, output: Path, **changes: Any) -> 
         "long_side_max": 1536,
         "whole_edit": False,
         "scenes_as_they_are": False,
+        "lead": 0,
+        "tail": 0,
         "export": output.stem,
     }
     return addon.export.RenderOrder(**(values | changes))
