@@ -17,6 +17,7 @@ class _Strip(Protocol):
     name: str
     channel: int
     mute: bool
+    lock: bool
     select: bool
     blend_type: str
     blend_alpha: float
@@ -61,6 +62,7 @@ class SoundStrip(_Strip, Protocol):
     type: Literal["SOUND"]
     sound: bpy.types.Sound | None
     show_waveform: bool
+    volume: float
 
 
 class _PictureStrip(_Strip, Protocol):

@@ -3,10 +3,10 @@
 
 import bpy
 
-from . import menus, operators, panels, settings, ticker
+from . import fade_operators, menus, operators, panels, settings, ticker
 
 # Dependencies first; unregistered in reverse.
-_CLASSES = (*settings.CLASSES, *operators.CLASSES, *panels.CLASSES)
+_CLASSES = (*settings.CLASSES, *operators.CLASSES, *fade_operators.CLASSES, *panels.CLASSES)
 
 
 def register() -> None:

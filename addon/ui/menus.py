@@ -5,6 +5,7 @@ from typing import Any
 
 import bpy
 
+from .fade_operators import MMAUDIO_OT_crossfade_sounds, MMAUDIO_OT_fade_edges
 from .operators import MMAUDIO_OT_generate, MMAUDIO_OT_next_take, MMAUDIO_OT_reuse_settings
 
 
@@ -17,6 +18,8 @@ def _draw_all(self: Any, context: bpy.types.Context) -> None:
     _draw_generate(self, context)
     self.layout.operator(MMAUDIO_OT_next_take.bl_idname)
     self.layout.operator(MMAUDIO_OT_reuse_settings.bl_idname)
+    self.layout.operator(MMAUDIO_OT_crossfade_sounds.bl_idname)
+    self.layout.operator(MMAUDIO_OT_fade_edges.bl_idname)
 
 
 _MENUS = {
