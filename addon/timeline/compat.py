@@ -17,7 +17,10 @@ CACHES_HELD_FRAMES = _SINCE_5_0
 """Whether a movie's last frame is decoded once for all frames beyond its end. 4.5 decodes it again for each."""
 
 VOLUME_DELAY = 0 if _SINCE_5_1 else 1
-"""Frames by which keyframes of a sound's volume are heard late. Measured in mixdowns of 4.5.15, 5.0.1, 5.1.2 and 5.2.3."""
+"""Frames by which keyframes of a sound's volume are heard late. Measured in mixdowns of 4.5.15, 5.0.1, 5.1.2 and 5.2.3.
+
+With a delay, the first samples of a frame may have the volume that the frame ends with.
+"""
 
 _LEFT_HANDLE = "left_handle" if _SINCE_5_1 else "frame_final_start"
 _RIGHT_HANDLE = "right_handle" if _SINCE_5_1 else "frame_final_end"

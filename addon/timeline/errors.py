@@ -63,6 +63,11 @@ class NoHandles(Failure):
     default_hint = "Use Fade Edges instead, or generate one of them again with handles."
 
 
+class SameSound(Failure):
+    code = "same_sound"
+    default_hint = "Select sounds of different clips."
+
+
 class LockedSound(Failure):
     code = "locked_sound"
     default_hint = "Unlock the strip or its channel."

@@ -7,9 +7,11 @@ Lengths and positions are timeline frames. A function that raises Failure has ch
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import bpy
+
 from ..failure import Failure
 from . import compat, fade_plan, isolate, volume
-from .errors import NoCut, NoHandles
+from .errors import NoCut, NoHandles, SameSound
 from .fade_plan import EXTENSION_PROPERTY, CrossFade, Move
 from .strip_types import SoundStrip
 
@@ -52,9 +54,18 @@ def _failure(fade: CrossFade) -> Failure | None:
         volume.check(fade.after)
     except Failure as failure:
         return failure
-    if fade.start < fade.end:
-        return None
-    return NoHandles(f"“{fade.before.name}” and “{fade.after.name}” have no sound beyond their cut to fade with.")
+    names = f"“{fade.before.name}” and “{fade.after.name}”"
+    if _is_same_sound(fade.before, fade.after):
+        return SameSound(f"{names} are parts of one sound, which plays on at their cut.")
+    if fade.start >= fade.end:
+        return NoHandles(f"{names} have no sound beyond their cut to fade with.")
+    return None
+
+
+def _is_same_sound(before: SoundStrip, after: SoundStrip) -> bool:
+    """Return whether both play the same samples at the same time. These would add up to twice the power."""
+    files = {bpy.path.abspath(strip.sound.filepath) for strip in (before, after) if strip.sound is not None}
+    return len(files) == 1 and compat.content_start(before) == compat.content_start(after)
 
 
 def _move(moves: Sequence[Move]) -> None:
@@ -92,7 +103,7 @@ class _Keys:
         """
         start, end = compat.left_handle(fade.after), compat.right_handle(fade.before)
         first, last = min(start, end, fade.start), max(start, end, fade.end)
-        before, after = (min(first, end - 1), last), (first, max(last, start + 1))
+        before, after = (min(first, end - 1), last), (first, max(last, _fade_in_end(start)))
         return cls(volume.at(fade.before, before[0]), volume.at(fade.after, after[1]), before, after)
 
     def insert(self, fade: CrossFade) -> None:
@@ -104,18 +115,27 @@ class _Keys:
 def fade_edges(sounds: Iterable[SoundStrip]) -> None:
     """Fade each sound in over its first frame, and out over its last one.
 
-    An edge at which the sound is silent already, such as that of a cross-fade, stays as it is, and so does a sound of a
-    single frame. Keyframes elsewhere are kept. Raise Failure if the volume of a sound can't be changed.
+    An edge at which the sound is silent already, such as that of a cross-fade, stays as it is, and so does a sound that is
+    too short for two fades. Keyframes elsewhere are kept. Raise Failure if the volume of a sound can't be changed.
     """
-    longer = [sound for sound in sounds if compat.right_handle(sound) - compat.left_handle(sound) > 1]
+    longer = [sound for sound in sounds if compat.right_handle(sound) - compat.left_handle(sound) > 1 + compat.VOLUME_DELAY]
     for sound in longer:
         volume.check(sound)
     for sound in longer:
         left, right = isolate.frame_range(sound)
         if not volume.is_silent_at(sound, left):
-            volume.fade(sound, left, (left + 1, volume.at(sound, left + 1)), volume.LINEAR)
+            inside = _fade_in_end(left)
+            volume.fade(sound, inside - 1, (inside, volume.at(sound, inside)), volume.LINEAR)
         if not volume.is_silent_at(sound, right):
             volume.fade(sound, right, (right - 1, volume.at(sound, right - 1)), volume.LINEAR)
+
+
+def _fade_in_end(left: int) -> int:
+    """Return where the fade of an edge at the left handle ends.
+
+    With delayed keyframes it is a frame later than it could be: the first samples would have the volume of its end.
+    """
+    return left + 1 + compat.VOLUME_DELAY
 
 
 def change_volume(sound: SoundStrip, decibels: float) -> None:

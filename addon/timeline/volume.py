@@ -86,13 +86,13 @@ def fade(sound: SoundStrip, silent: int, full: Key, shape: Shape, replaced: tupl
             points.remove(points[index], fast=True)
     _insert(points, silent, 0.0)
     for frame, of_key in ((start, shape), (end, earlier[-1] if earlier else _BLENDER_DEFAULT)):
-        key = _at(points, frame)
-        key.interpolation, key.easing = of_key
+        if (key := _at(points, frame)) is not None:
+            key.interpolation, key.easing = of_key
     curve.update()
 
 
 def _insert(points: Any, frame: int, volume: float) -> None:
-    """Insert a keyframe between others in such a way that the curve keeps its shape."""
+    """Insert a keyframe. Where it is on the curve already, the curve keeps its shape."""
     if (key := _at(points, frame)) is not None:
         key.co[1] = volume
         return
@@ -107,4 +107,5 @@ def _insert(points: Any, frame: int, volume: float) -> None:
 
 
 def _at(points: Any, frame: int) -> Any | None:
+    """Return the keyframe that is heard at the frame, or None."""
     return next((key for key in points if key.co[0] == frame - compat.VOLUME_DELAY), None)

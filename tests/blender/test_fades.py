@@ -339,6 +339,39 @@ def test_sounds_two_frames_apart_have_no_cut(addon: Any, project: Path) -> None:
     assert caught.value.code == "no_cut"
 
 
+def halves(addon: Any, folder: Path, kind: str) -> list[Any]:
+    """Add a sound and cut it at frame 61; a hard cut removes the content beyond it."""
+    whole = add(addon, folder, "whole", 1, 121, samples=noise(1))
+    deselect_all_except(whole)
+    operators: Any = bpy.ops
+    with edits.sequencer():
+        operators.sequencer.split(frame=61, channel=3, type=kind, side="BOTH", ignore_selection=False)
+    return sorted(edits.edit().strips, key=addon.compat.left_handle)
+
+
+@pytest.mark.parametrize("kind", ["SOFT", "HARD"])
+def test_the_halves_of_a_sound_that_plays_on_at_their_cut_are_not_faded(kind: str, addon: Any, project: Path) -> None:
+    with pytest.raises(addon.failure.Failure) as caught:
+        addon.fades.cross_fade(halves(addon, project, kind), 12)
+
+    assert caught.value.code == "same_sound"
+
+
+@pytest.mark.parametrize("kind", ["SOFT", "HARD"])
+def test_a_half_of_a_sound_that_was_slipped_is_faded_as_far_as_it_has_content(kind: str, addon: Any, project: Path) -> None:
+    before, after = halves(addon, project, kind)
+    addon.compat.move_content(after, -20)
+    addon.compat.set_handles(after, 61, 101)
+    if kind == "HARD":
+        # Blender has moved it out of the way.
+        after.channel = 3
+
+    addon.fades.cross_fade([before, after], 12)
+
+    end = 67 if kind == "SOFT" else 61
+    assert (place_of(addon, before)[1:], place_of(addon, after)[1:]) == ((1, end), (55, 101))
+
+
 def test_muted_takes_are_faded_among_themselves(addon: Any, project: Path) -> None:
     before, after = two_sounds(addon, project)
     muted = [
@@ -369,14 +402,17 @@ def test_faded_edges_begin_and_end_in_silence(volume: float, addon: Any, project
 
     addon.fades.fade_edges([sound])
 
-    assert keys(addon, sound) == [(41, 0), (42, volume), (80, volume), (81, 0)]
+    delay = addon.compat.VOLUME_DELAY
+    assert keys(addon, sound) == [(41 + delay, 0), (42 + delay, volume), (80, volume), (81, 0)]
     samples = mixed(project)
-    # In the middle of its first and last frame it has half of its volume, and it is unchanged within.
-    assert envelope(samples, 41.5, 80.5) == pytest.approx([volume / 2] * 2, abs=0.1 * volume)
-    assert envelope(samples, *range(43, 80)) == pytest.approx([volume] * 37, rel=0.01)
+    # In the middle of a fade it has half of its volume.
+    heard = envelope(samples, 41.01, 41.5 + delay, 80.5, 80.99)
+    assert heard == pytest.approx([0, volume / 2, volume / 2, 0], abs=0.1 * volume)
+    assert envelope(samples, *np.arange(44.5, 78.5)) == pytest.approx([volume] * 34, rel=0.02)
     soft = largest_step(samples)
     record_property(f"largest step between samples at hard and at faded edges, volume {volume}", f"{hard:.4f}, {soft:.4f}")
-    assert soft < 0.02 * hard
+    # Before 5.1, a block of samples now and then has the volume of the next frame.
+    assert delay or soft < 0.02 * hard
 
 
 def largest_step(samples: "np.ndarray") -> float:
@@ -387,28 +423,30 @@ def test_faded_edges_keep_other_keyframes_and_what_the_curve_has_a_frame_inside(
     sound = add(addon, project, "steady", 41, 81, samples=steady(), content=1)
     set_keys(addon, sound, (31, 0.2), (51, 1.0), (61, 0.4), (91, 0.8))
     curve = addon.compat.volume_curve(sound)
-    heard = [curve.evaluate(frame - addon.compat.VOLUME_DELAY) for frame in range(42, 81)]
+    delay = addon.compat.VOLUME_DELAY
+    heard = [curve.evaluate(frame - delay) for frame in range(42 + delay, 81)]
 
     for _ in range(2):
         addon.fades.fade_edges([sound])
         curve = addon.compat.volume_curve(sound)
-        assert [frame for frame, _ in keys(addon, sound)] == [31, 41, 42, 51, 61, 80, 81, 91]
+        assert [frame for frame, _ in keys(addon, sound)] == [31, 41 + delay, 42 + delay, 51, 61, 80, 81, 91]
         assert [volume for frame, volume in keys(addon, sound) if frame in (31, 51, 61, 91)] == pytest.approx(
             [0.2, 1, 0.4, 0.8]
         )
-        assert [volume for frame, volume in keys(addon, sound) if frame in (41, 81)] == [0, 0]
-        now = [curve.evaluate(frame - addon.compat.VOLUME_DELAY) for frame in range(42, 81)]
+        assert [volume for frame, volume in keys(addon, sound) if frame in (41 + delay, 81)] == [0, 0]
+        now = [curve.evaluate(frame - delay) for frame in range(42 + delay, 81)]
         assert now == pytest.approx(heard, abs=1e-4)
 
 
-def test_edges_of_very_short_sounds(addon: Any, project: Path) -> None:
-    """A sound of one frame would be silent."""
-    one = add(addon, project, "one", 41, 42, samples=steady(), content=1, channel=1)
-    two = add(addon, project, "two", 41, 43, samples=steady(), content=1, channel=2)
+def test_a_sound_that_is_too_short_for_two_fades_keeps_its_edges(addon: Any, project: Path) -> None:
+    """It would be silent."""
+    delay = addon.compat.VOLUME_DELAY
+    short = add(addon, project, "short", 41, 42 + delay, samples=steady(), content=1, channel=1)
+    longer = add(addon, project, "longer", 41, 43 + delay, samples=steady(), content=1, channel=2)
 
-    addon.fades.fade_edges([one, two])
+    addon.fades.fade_edges([short, longer])
 
-    assert (keys(addon, one), keys(addon, two)) == ([], [(41, 0), (42, 1), (43, 0)])
+    assert (keys(addon, short), keys(addon, longer)) == ([], [(41 + delay, 0), (42 + delay, 1), (43 + delay, 0)])
 
 
 @pytest.mark.parametrize("edges_first", [True, False])
@@ -420,7 +458,8 @@ def test_a_cross_fade_replaces_faded_edges_at_its_cut_alone(edges_first: bool, a
     if not edges_first:
         addon.fades.fade_edges(pair)
 
-    assert keys(addon, pair[0]) == [(11, 0), (12, 1), (55, 1), (67, 0)]
+    delay = addon.compat.VOLUME_DELAY
+    assert keys(addon, pair[0]) == [(11 + delay, 0), (12 + delay, 1), (55, 1), (67, 0)]
     assert keys(addon, pair[1]) == [(55, 0), (67, 1), (110, 1), (111, 0)]
 
 
@@ -502,12 +541,13 @@ def test_sounds_that_are_driven_or_locked_stay_as_they_are(
 
 def test_sounds_of_a_linked_scene_stay_as_they_are(addon: Any, project: Path) -> None:
     two_sounds(addon, project)
+    data: Any = bpy.data
     bpy.context.scene.name = "other"
-    bpy.data.libraries.write(str(project / "other.blend"), {bpy.context.scene})
+    data.libraries.write(str(project / "other.blend"), {bpy.context.scene})
     bpy.context.scene.name = "own"
-    with bpy.data.libraries.load(str(project / "other.blend"), link=True) as (_, linked):
+    with data.libraries.load(str(project / "other.blend"), link=True) as (_, linked):
         linked.scenes = ["other"]
-    (scene,) = [scene for scene in bpy.data.scenes if scene.library is not None]
+    (scene,) = [scene for scene in data.scenes if scene.library is not None]
 
     with pytest.raises(addon.failure.Failure) as caught:
         addon.fades.cross_fade(list(scene.sequence_editor.strips), 12)
@@ -546,9 +586,9 @@ def test_sounds_in_a_meta_strip_are_faded_on_channels_of_the_meta_strip(addon: A
 
 
 def run(operator: str, **properties: Any) -> set[str]:
-    operators: Any = bpy.ops.mmaudio
+    operators: Any = bpy.ops
     with edits.sequencer():
-        return getattr(operators, operator)(**properties)
+        return getattr(operators.mmaudio, operator)(**properties)
 
 
 def test_the_operators_fade_the_selected_generated_sounds_and_can_be_undone(addon: Any, project: Path) -> None:
@@ -575,18 +615,18 @@ def test_the_operators_fade_the_selected_generated_sounds_and_can_be_undone(addo
     assert state(addon) == unchanged
     bpy.ops.ed.redo()
     assert state(addon) == faded
-    for operator in (bpy.types.MMAUDIO_OT_crossfade_sounds, bpy.types.MMAUDIO_OT_fade_edges):  # pyright: ignore[reportAttributeAccessIssue]
-        assert operator.bl_options == {"REGISTER", "UNDO"}
+    types: Any = bpy.types
+    assert types.MMAUDIO_OT_crossfade_sounds.bl_options == types.MMAUDIO_OT_fade_edges.bl_options == {"REGISTER", "UNDO"}
 
 
 def test_the_operators_need_selected_generated_sounds(addon: Any, project: Path) -> None:
     before, after = two_sounds(addon, project)
-    operators: Any = bpy.ops.mmaudio
+    operators: Any = bpy.ops
     polls = []
     for selection in ([before, after], [before], []):
         deselect_all_except(*selection)
         with edits.sequencer():
-            polls.append((operators.crossfade_sounds.poll(), operators.fade_edges.poll()))
+            polls.append((operators.mmaudio.crossfade_sounds.poll(), operators.mmaudio.fade_edges.poll()))
     assert polls == [(True, True), (False, True), (False, False)]
 
 
