@@ -21,6 +21,8 @@ VOLUME_DELAY = 0 if _SINCE_5_1 else 1
 
 With a delay, the first samples of a frame may have the volume that the frame ends with.
 """
+SILENT_VOLUME = 0.0 if _SINCE_5_1 else 0.001
+"""Volume at the end of a fade-out. With the delay, 0 may switch the sound off a frame too early, without a ramp: a click."""
 
 _LEFT_HANDLE = "left_handle" if _SINCE_5_1 else "frame_final_start"
 _RIGHT_HANDLE = "right_handle" if _SINCE_5_1 else "frame_final_end"

@@ -23,7 +23,8 @@ EQUAL_POWER_OUT: Shape = ("SINE", "EASE_IN")
 """The cosine of that angle: the powers of both fades add up to that of one sound."""
 
 _BLENDER_DEFAULT: Shape = ("BEZIER", "AUTO")
-_SILENCE = 1e-6
+_AUDIBLE = 0.002
+"""-54 dB. Fades don't end in exactly 0 in all versions of Blender."""
 
 
 def check(sound: SoundStrip) -> None:
@@ -53,7 +54,7 @@ def at(sound: SoundStrip, frame: float) -> float:
 
 
 def is_silent_at(sound: SoundStrip, frame: int) -> bool:
-    return abs(at(sound, frame)) < _SILENCE
+    return abs(at(sound, frame)) < _AUDIBLE
 
 
 def scale(sound: SoundStrip, factor: float) -> None:
@@ -84,7 +85,7 @@ def fade(sound: SoundStrip, silent: int, full: Key, shape: Shape, replaced: tupl
     for index in reversed(range(len(points))):
         if first <= points[index].co[0] <= last and points[index] != _at(points, full[0]):
             points.remove(points[index], fast=True)
-    _insert(points, silent, 0.0)
+    _insert(points, silent, compat.SILENT_VOLUME if silent == end else 0.0)
     for frame, of_key in ((start, shape), (end, earlier[-1] if earlier else _BLENDER_DEFAULT)):
         if (key := _at(points, frame)) is not None:
             key.interpolation, key.easing = of_key
