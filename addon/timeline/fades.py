@@ -64,8 +64,9 @@ def _failure(fade: CrossFade) -> Failure | None:
 
 def _is_same_sound(before: SoundStrip, after: SoundStrip) -> bool:
     """Return whether both play the same samples at the same time. These would add up to twice the power."""
-    files = {bpy.path.abspath(strip.sound.filepath) for strip in (before, after) if strip.sound is not None}
-    return len(files) == 1 and compat.content_start(before) == compat.content_start(after)
+    if before.sound is None or after.sound is None or compat.content_start(before) != compat.content_start(after):
+        return False
+    return bpy.path.abspath(before.sound.filepath) == bpy.path.abspath(after.sound.filepath)
 
 
 def _move(moves: Sequence[Move]) -> None:
