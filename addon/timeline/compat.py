@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 import bpy
 
-from .strip_types import Edit, Strip
+from .strip_types import Edit, SoundStrip, Strip
 
 _SINCE_5_1 = bpy.app.version >= (5, 1, 0)
 """5.1 renamed handles and content. The old names raise warnings until they are removed in 6.0."""
@@ -16,6 +16,14 @@ _SINCE_5_0 = bpy.app.version >= (5, 0, 0)
 
 CACHES_HELD_FRAMES = _SINCE_5_0
 """Whether a movie's last frame is decoded once for all frames beyond its end. 4.5 decodes it again for each."""
+
+VOLUME_DELAY = 0 if _SINCE_5_1 else 1
+"""Frames by which keyframes of a sound's volume are heard late. Measured in mixdowns of 4.5.15, 5.0.1, 5.1.2 and 5.2.3.
+
+With a delay, the first samples of a frame may have the volume that the frame ends with.
+"""
+SILENT_VOLUME = 0.0 if _SINCE_5_1 else 0.001
+"""Volume at the end of a fade-out. With the delay, 0 may switch the sound off a frame too early, without a ramp: a click."""
 
 _LEFT_HANDLE = "left_handle" if _SINCE_5_1 else "frame_final_start"
 _RIGHT_HANDLE = "right_handle" if _SINCE_5_1 else "frame_final_end"
@@ -148,6 +156,34 @@ def animated_paths(scene: bpy.types.Scene) -> list[str]:
     layers = animation.action.layers if animation.action else ()
     curves = [curve for layer in layers for part in layer.strips for bag in part.channelbags for curve in bag.fcurves]
     return [curve.data_path for curve in (*curves, *animation.drivers)]
+
+
+def volume_curve(sound: SoundStrip) -> bpy.types.FCurve | None:
+    """Return the F-curve that animates the sound's volume, or None if there is none."""
+    animation: Any = sound.id_data.animation_data
+    if animation is None or animation.action is None:
+        return None
+    path = f"{sound.path_from_id()}.volume"
+    # An action may have slots for several scenes, whose strips may have the same names.
+    bags = [bag for layer in animation.action.layers for part in layer.strips for bag in part.channelbags]
+    curves = [curve for bag in bags if bag.slot == animation.action_slot for curve in bag.fcurves]
+    return next((curve for curve in curves if curve.data_path == path), None)
+
+
+def is_volume_driven(sound: SoundStrip) -> bool:
+    """Return whether a driver controls the sound's volume. Keyframes have no effect then."""
+    animation: Any = sound.id_data.animation_data
+    return animation is not None and animation.drivers.find(f"{sound.path_from_id()}.volume") is not None
+
+
+def ensure_volume_curve(sound: SoundStrip) -> bpy.types.FCurve:
+    """Return the F-curve that animates the sound's volume, creating it without keyframes if there is none."""
+    scene: Any = sound.id_data
+    animation = scene.animation_data_create()
+    if animation.action is None:
+        # The name that Blender gives it.
+        animation.action = bpy.data.actions.new(f"{scene.name}Action")
+    return animation.action.fcurve_ensure_for_datablock(scene, f"{sound.path_from_id()}.volume")
 
 
 def has_compositor(scene: bpy.types.Scene) -> bool:

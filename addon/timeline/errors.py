@@ -51,3 +51,28 @@ class NoFile(Failure):
 class NoChannel(Failure):
     code = "no_channel"
     default_hint = "Free or unlock a channel, then retry."
+
+
+class NoCut(Failure):
+    code = "no_cut"
+    default_hint = "Select two sounds of which one begins where the other ends."
+
+
+class NoHandles(Failure):
+    code = "no_handles"
+    default_hint = "Use Fade Edges instead, or generate one of them again with handles."
+
+
+class SameSound(Failure):
+    code = "same_sound"
+    default_hint = "Select sounds of different clips."
+
+
+class LockedSound(Failure):
+    code = "locked_sound"
+    default_hint = "Unlock the strip or its channel."
+
+
+class DrivenVolume(Failure):
+    code = "driven_volume"
+    default_hint = "Remove the driver, or leave the strip out."

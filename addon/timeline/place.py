@@ -12,7 +12,7 @@ import bpy
 from ..failure import disk_failure
 from ..jobs.model.job import Job, PlacedSound, Take
 from ..jobs.model.request import Options, Request, Span
-from . import compat, isolate, media_files, project, strips, takes, track
+from . import compat, fades, isolate, media_files, project, strips, takes, track
 from .errors import NoFile, NoScene
 from .strip_types import SoundStrip, Strip
 
@@ -145,7 +145,7 @@ def _change_own_sounds(placement: _Placement, options: Options, *, again: bool =
         if options.mute_own_sound:
             sound.mute = True
         elif options.own_sound_db and not again:
-            sound.volume *= 10 ** (options.own_sound_db / 20)
+            fades.change_volume(sound, options.own_sound_db)
 
 
 def own_sounds(container: isolate.Container, clip: Strip) -> list[SoundStrip]:

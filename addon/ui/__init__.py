@@ -3,10 +3,16 @@
 
 import bpy
 
-from . import menus, operators, panels, settings, take_operators, ticker
+from . import fade_operators, menus, operators, panels, settings, take_operators, ticker
 
 # Dependencies first; unregistered in reverse.
-_CLASSES = (*settings.CLASSES, *operators.CLASSES, *take_operators.CLASSES, *panels.CLASSES)
+_CLASSES = (
+    *settings.CLASSES,
+    *operators.CLASSES,
+    *take_operators.CLASSES,
+    *fade_operators.CLASSES,
+    *panels.CLASSES,
+)
 
 
 def register() -> None:

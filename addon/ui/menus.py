@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from . import take_operators
+from . import fade_operators, take_operators
 from .operators import MMAUDIO_OT_generate
 
 
@@ -16,8 +16,8 @@ def _draw_generate(self: Any, context: bpy.types.Context) -> None:
 
 def _draw_all(self: Any, context: bpy.types.Context) -> None:
     _draw_generate(self, context)
-    for operator in take_operators.CLASSES:
-        if operator is not take_operators.MMAUDIO_OT_play_take:
+    for operator in (*take_operators.CLASSES, *fade_operators.CLASSES):
+        if "INTERNAL" not in operator.bl_options:
             self.layout.operator(operator.bl_idname)
 
 

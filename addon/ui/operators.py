@@ -71,7 +71,7 @@ def _clip_url_failure(clip_url: str, count: int, base_url: str) -> Failure | Non
     return None
 
 
-def _report_failure(operator: bpy.types.Operator, failure: Failure) -> set[str]:
+def report_failure(operator: bpy.types.Operator, failure: Failure) -> set[str]:
     """Report a failure in the status bar; return the result of the operator."""
     operator.report({"ERROR"}, f"{failure.message} {failure.hint}".rstrip())
     return {"CANCELLED"}
@@ -101,7 +101,7 @@ class MMAUDIO_OT_generate(CopyNotice, bpy.types.Operator):
             first, random_seeds = settings.for_first_run(scene_settings), scene_settings.randomize_seed
             jobs = generation.start(scene, chosen, first, config, options, random_seeds=random_seeds)
         except Failure as failure:
-            return _report_failure(self, failure)
+            return report_failure(self, failure)
         ticker.start()
         ticker.redraw()
         errors = [job.error for job in jobs if job.error is not None]
@@ -152,7 +152,7 @@ class MMAUDIO_OT_retry_job(_JobOperator, CopyNotice, bpy.types.Operator):
         try:
             generation.retry(job, page.config(context))
         except Failure as failure:
-            return _report_failure(self, failure)
+            return report_failure(self, failure)
         ticker.start()
         ticker.redraw()
         return {"FINISHED"}

@@ -62,7 +62,7 @@ def addon() -> Any:
         "preferences.storage_test",
         "preferences.storages",
     )
-    names = (*rooms, *(f"timeline.{name}" for name in ("compat", "place", "shots", "snapshot", "strips", "takes")))
+    names = (*rooms, *(f"timeline.{name}" for name in ("compat", "fades", "place", "shots", "snapshot", "strips", "takes")))
     modules = {name.rsplit(".", 1)[-1]: in_blender.part(name) for name in names}
     in_blender.shorten_waits()
     return Addon(**modules)
