@@ -189,7 +189,7 @@ def _place(job: Job) -> None:
         return
     session.current.runner.update(job.id, lambda job: _with_sounds(job, sounds, note), placed_unsaved=True)
     if not bpy.app.background:
-        bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.strip}")
+        bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.name}")
 
 
 def _with_sounds(job: Job, sounds: dict[int, PlacedSound], note: str) -> Job:

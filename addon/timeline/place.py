@@ -103,7 +103,7 @@ def _add(job: Job, placement: _Placement, channel: int) -> SoundStrip:
     assert file is not None  # checked before it was placed
     for clip in placement.clips:
         _mute_old_sounds(clip)
-    name = f"{request.strip} (MMAudio)"
+    name = f"{request.name} (MMAudio)"
     sound = takes.new_strip(placement.container, name, file, channel=channel, start=start, visible=placement.visible)
     marks = [position.mark for position in request.positions]
     sound[strips.METADATA_PROPERTY] = {"clips": marks} if request.together else {"clip": marks[0]}

@@ -209,7 +209,7 @@ def _draw_generate_failure(layout: Any, context: bpy.types.Context) -> None:
 
 def _draw_job(box: Any, job: Job, context: bpy.types.Context) -> None:
     row = box.row()
-    row.label(text=readable(job.request.strip), icon=_STAGE_ICONS.get(job.stage, "RENDER_ANIMATION"))
+    row.label(text=readable(job.request.name), icon=_STAGE_ICONS.get(job.stage, "RENDER_ANIMATION"))
     if not job.stage.ended:
         row.operator(operators.MMAUDIO_OT_cancel_job.bl_idname, text="", icon="X", emboss=False).job = job.id
         box.progress(factor=job.progress.fraction if job.progress else 0.0, text=stage_text(job))

@@ -47,7 +47,7 @@ def test_the_whole_range_is_scored_as_it_is_seen_and_gets_one_sound(
     assert job.error is None
     sound = the_sound()
     assert handles(addon, sound) == (1, 95)
-    assert sound.channel == 2
+    assert (sound.channel, sound.name) == (2, "clip and 2 more (MMAudio)")
     kept = sound["mmaudio"].to_dict()
     assert kept["clips"] == [clip["mmaudio_clip"] for clip in clips] and "clip" not in kept
     assert [take["take"] for take in kept["takes"]] == [1, 2]

@@ -150,6 +150,12 @@ class Request:
     """The strips that get one sound, from left to right; empty if `strip` gets a sound of its own."""
 
     @property
+    def name(self) -> str:
+        """Return what the artist calls it: the strip, or the first one of several."""
+        others = len(self.together) - 1
+        return f"{self.strip} and {others} more" if others > 0 else self.strip
+
+    @property
     def scored(self) -> Span:
         """Frames that are rendered and scored."""
         return Span(self.span.start - self.lead, self.span.end + self.tail)
