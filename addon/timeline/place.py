@@ -2,14 +2,14 @@
 """Placement of finished sounds in the edit, in time with the picture they were generated for. Main thread."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..failure import disk_failure
+from ..failure import Failure, disk_failure
 from ..jobs.model.job import Job, PlacedSound, Take
 from ..jobs.model.request import Options, Request, Span
 from . import compat, fades, isolate, media_files, project, strips, takes, track
@@ -55,7 +55,11 @@ def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], 
     channels = _channels(placements, request)
     sounds = [_add(job, placement, channel) for placement, channel in zip(placements, channels, strict=True)]
     placed = {number: _placed(sounds[0], job.takes[number]) for number in job.to_place}
-    return placed, note
+    # Lowered once, not again with further takes.
+    added = [placement for placement in placements if placement.sound is None]
+    _mute_own_sounds(placements, request.options)
+    notes = [note, *_lower_own_sounds(added, request.options)]
+    return placed, " ".join(filter(None, notes))
 
 
 def _check_file(take: Take) -> None:
@@ -97,7 +101,6 @@ def _add(job: Job, placement: _Placement, channel: int) -> SoundStrip:
     if sound is not None:
         first = max(int(take["take"]) for take in takes.of(sound)) + 1
         takes.add(sound, _entries(job, first, round(takes.origin(sound)) - start))
-        _change_own_sounds(placement, request.options, again=True)
         return sound
     file = job.takes[job.to_place[0]].file
     assert file is not None  # checked before it was placed
@@ -108,7 +111,6 @@ def _add(job: Job, placement: _Placement, channel: int) -> SoundStrip:
     marks = [position.mark for position in request.positions]
     sound[strips.METADATA_PROPERTY] = {"clips": marks} if request.together else {"clip": marks[0]}
     takes.set_takes(sound, _entries(job, 1, request.lead), 1)
-    _change_own_sounds(placement, request.options)
     return sound
 
 
@@ -139,13 +141,27 @@ def _mute_old_sounds(clip: Strip) -> None:
             sound.mute = True
 
 
-def _change_own_sounds(placement: _Placement, options: Options, *, again: bool = False) -> None:
-    """Mute or lower the sounds that the clips came with. They are lowered once, not `again` with further takes."""
-    for sound in [sound for clip in placement.clips for sound in own_sounds(placement.container, clip)]:
-        if options.mute_own_sound:
+def _mute_own_sounds(placements: Iterable[_Placement], options: Options) -> None:
+    """Mute the sounds that the clips came with, if that was asked for."""
+    if options.mute_own_sound:
+        for sound in _own_sounds_at(placements):
             sound.mute = True
-        elif options.own_sound_db and not again:
+
+
+def _lower_own_sounds(placements: Iterable[_Placement], options: Options) -> list[str]:
+    """Lower the sounds that the clips came with, if that was asked for. Return notes on those that can't be changed."""
+    notes: list[str] = []
+    for sound in _own_sounds_at(placements) if options.own_sound_db and not options.mute_own_sound else ():
+        try:
             fades.change_volume(sound, options.own_sound_db)
+        except Failure as failure:
+            notes.append(f"The clip's own sound was not lowered. {failure.message}")
+    return notes
+
+
+def _own_sounds_at(placements: Iterable[_Placement]) -> list[SoundStrip]:
+    found = [sound for place in placements for clip in place.clips for sound in own_sounds(place.container, clip)]
+    return list(dict.fromkeys(found))
 
 
 def own_sounds(container: isolate.Container, clip: Strip) -> list[SoundStrip]:

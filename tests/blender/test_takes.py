@@ -329,6 +329,18 @@ def test_options_place_sounds_above_and_mute_or_lower_the_own_sound(addon: Any, 
 
 
 @pytest.mark.version_dependent
+def test_an_own_sound_that_cannot_be_lowered_is_noted(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, channel=5)
+    own = edits.edit().strips.new_sound(name="own", filepath=strip.filepath, channel=4, frame_start=10)
+    own.driver_add("volume").driver.expression = "0.5"
+
+    (job,) = edits.generate(addon, strip, options={"own_sound_db": -6.0})
+
+    assert (job.stage, job.error, len(sounds(addon))) == ("done", None, 1)
+    assert "not lowered" in job.note and "own" in job.note
+
+
+@pytest.mark.version_dependent
 def test_with_source_timeline_the_whole_visible_picture_is_rendered(addon: Any, standin: StandIn, project: Path) -> None:
     strip = color_strip("clip", 2, range(10, 40), 0.0)
     color_strip("flash", 4, range(22, 25), 1.0)
