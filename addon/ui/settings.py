@@ -119,8 +119,8 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         ),
     )
     own_sound_db: FloatProperty(
-        name="Lower By",
-        description="How much the clip's own sound is lowered, in decibels",
+        name="Lower By (dB)",
+        description="How much the clip's own sound is lowered",
         default=12.0,
         min=0.0,
         max=60.0,
