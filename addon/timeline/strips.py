@@ -142,13 +142,15 @@ def sound_of(clips: Sequence[Strip], at: Span | None = None) -> SoundStrip | Non
     """
     marks = {str(clip.get(MARK, "")) for clip in clips}
     place, container = at or span(clips[0]), isolate.container(clips[0])
+    found: list[SoundStrip] = []
     for strip in container.strips:
         if strip.type != "SOUND" or marks_of(strip) != marks or TAKES not in metadata(strip):
             continue
         is_usable = not (strip.lock or container.channels[strip.channel].lock or container.channels[strip.channel].mute)
         if is_usable and _is_same_place(span(strip), place):
-            return strip
-    return None
+            found.append(strip)
+    # Of unpacked takes the one that is heard.
+    return min(found, key=lambda sound: sound.mute, default=None)
 
 
 def sounds_by_mark(container: isolate.Container) -> dict[str, list[SoundStrip]]:

@@ -74,7 +74,8 @@ def play(sound: SoundStrip, number: int) -> None:
 
 
 def add(sound: SoundStrip, entries: Sequence[Entry]) -> None:
-    """Add takes to the strip and play the first of them."""
+    """Add takes to the strip and play the first of them. Raises Failure, with the edit unchanged, if its file is missing."""
+    _existing_file(sound, entries[0])
     set_takes(sound, [*of(sound), *entries], int(current(sound)["take"]))
     play(sound, entries[0]["take"])
 

@@ -252,6 +252,51 @@ def test_a_take_whose_file_is_missing_is_named_and_nothing_changes(addon: Any, s
 
 
 @pytest.mark.version_dependent
+def test_takes_that_were_placed_but_not_saved_are_placed_again(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=60, at=(30,), channel=5)
+    addon.compat.set_handles(strip, 30, 60)
+    edits.generate(addon, strip, options={"takes": 2}, seed=40)
+    bpy.ops.wm.save_mainfile()
+    edits.generate(addon, strip, options={"takes": 2}, seed=50)
+
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
+    (sound,) = sounds(addon)
+    assert numbers(addon, sound) == [1, 2]
+    addon.resuming.file_opened(addon.page.config(bpy.context))
+    edits.finish(addon, [job.id for job in addon.session.current.runner.jobs])
+
+    (sound,) = sounds(addon)
+    assert [take["seed"] for take in addon.takes.of(sound)] == [40, 41, 50, 51]
+    assert sound["mmaudio"]["take"] == 3
+    assert max(map(abs, edits.offsets_ms(project, 30, 59))) < 1
+
+
+@pytest.mark.version_dependent
+def test_a_job_with_takes_and_handles_resumes_when_its_file_is_opened(addon: Any, standin: StandIn, project: Path) -> None:
+    standin.set(run_seconds=1.0)
+    strip = edits.movie(project, frames=60, at=(10, 30, 50), channel=5)
+    addon.compat.set_handles(strip, 30, 60)
+    bpy.ops.wm.save_mainfile()
+    (job,) = edits.start(addon, strip, options={"takes": 2})
+    edits.until(lambda: all(run.prediction_id for run in addon.session.current.runner.job(job.id).runs))
+    addon.session.current.close(5)
+    standin.set(run_seconds=0.1)
+    runs = len(standin.state()["runs"])
+
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
+    addon.resuming.file_opened(addon.page.config(bpy.context))
+    (done,) = edits.finish(addon, [job.id])
+
+    assert (done.stage, done.error, done.request.lead) == ("done", None, 12)
+    assert len(standin.state()["runs"]) == runs
+    (sound,) = sounds(addon)
+    assert numbers(addon, sound) == [1, 2]
+    for number in (2, 1):
+        addon.takes.play(sound, number)
+        assert max(map(abs, edits.offsets_ms(project, 30, 59))) < 1
+
+
+@pytest.mark.version_dependent
 def test_takes_are_found_when_the_file_is_saved_elsewhere(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     (job,) = edits.generate(addon, strip, options={"takes": 2})
