@@ -99,8 +99,10 @@ def _add(job: Job, placement: _Placement, channel: int) -> SoundStrip:
     request, sound = job.request, placement.sound
     start = placement.span.start - request.lead
     if sound is not None:
-        first = max(int(take["take"]) for take in takes.of(sound)) + 1
-        takes.add(sound, _entries(job, first, round(takes.origin(sound)) - start))
+        first, origin = max(int(take["take"]) for take in takes.of(sound)) + 1, round(takes.origin(sound))
+        entries = _entries(job, first, origin - start, placement.visible.moved(-origin))
+        takes.follow_clip(sound, placement.visible)
+        takes.add(sound, entries)
         return sound
     file = job.takes[job.to_place[0]].file
     assert file is not None  # checked before it was placed
@@ -110,11 +112,11 @@ def _add(job: Job, placement: _Placement, channel: int) -> SoundStrip:
     sound = takes.new_strip(placement.container, name, file, channel=channel, start=start, visible=placement.visible)
     marks = [position.mark for position in request.positions]
     sound[strips.METADATA_PROPERTY] = {"clips": marks} if request.together else {"clip": marks[0]}
-    takes.set_takes(sound, _entries(job, 1, request.lead), 1)
+    takes.set_takes(sound, _entries(job, 1, request.lead, placement.visible.moved(-placement.span.start)), 1)
     return sound
 
 
-def _entries(job: Job, first: int, lead: int) -> list[dict[str, Any]]:
+def _entries(job: Job, first: int, lead: int, shown: Span) -> list[dict[str, Any]]:
     """Return what a strip keeps of the job's new takes, see `takes.py`. `first` is the number of the first one."""
     return [
         {
@@ -125,6 +127,7 @@ def _entries(job: Job, first: int, lead: int) -> list[dict[str, Any]]:
             "file": project.blender_path(take.file) if take.file else "",
             "length": job.request.sound_frames,
             "lead": lead,
+            "shown": [shown.start, shown.end],
             "gain_db": take.gain_db,
             "prediction_ids": take.prediction_ids,
             **asdict(take.settings),

@@ -3,7 +3,8 @@
 
 `strip["mmaudio"]` has `clip`, the mark of its clip, or `clips` for a sound over several; `take`, the number of the take that
 is heard; and `takes`, a mapping for each. Its `lead` is the number of frames of the file before the clip's left handle, as
-that was when the strip was added, so that each take is in time wherever its file begins.
+that was when the strip was added, so that each take is in time wherever its file begins. Its `shown` has the frames that the
+clip showed when the take was placed, counted from there.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -71,6 +72,23 @@ def play(sound: SoundStrip, number: int) -> None:
         compat.set_handles(sound, *handles)
     sound.channel = channel
     set_takes(sound, of(sound), number)
+
+
+def follow_clip(sound: SoundStrip, visible: Span) -> None:
+    """Move handles that are where the clip's edges were, at the latest take, to where these are now.
+
+    Handles that the artist has moved stay, and so do all if another strip is in the way.
+    """
+    shown = of(sound)[-1].get("shown")
+    if shown is None:
+        return
+    now, start = Span(*isolate.frame_range(sound)), round(origin(sound))
+    left = visible.start if now.start == start + shown[0] else now.start
+    right = visible.end if now.end == start + shown[1] else now.end
+    others = [other for other in isolate.container(sound).strips if other != sound and other.channel == sound.channel]
+    wanted = Span(left, right)
+    if wanted.frames > 0 and not any(Span(*isolate.frame_range(other)).common(wanted).frames for other in others):
+        compat.set_handles(sound, left, right)
 
 
 def add(sound: SoundStrip, entries: Sequence[Entry]) -> None:

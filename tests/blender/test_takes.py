@@ -79,7 +79,28 @@ def test_generating_again_adds_takes_and_plays_the_first_new_one(addon: Any, sta
     (sound,) = sounds(addon)
     assert (numbers(addon, sound), sound["mmaudio"]["take"]) == ([1, 2, 3, 4], 3)
     assert file_of(sound) == job.takes[0].file
-    assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (10, 40)
+    # The left handle was where the clip's was; the artist has moved neither.
+    assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (12, 40)
+
+
+@pytest.mark.version_dependent
+def test_a_sound_follows_its_clip_but_not_at_a_handle_that_was_dragged(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=96, at=(40,), channel=5)
+    addon.compat.set_handles(strip, 30, 60)
+    edits.generate(addon, strip)
+    (sound,) = sounds(addon)
+    addon.compat.set_handles(sound, 26, 60)
+    addon.compat.set_handles(strip, 20, 80)
+
+    edits.generate(addon, strip)
+    assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (26, 80)
+
+    # Something lies in the way.
+    color_strip("obstacle", sound.channel, range(85, 100), 0.5)
+    addon.compat.set_handles(strip, 20, 90)
+    edits.generate(addon, strip)
+    assert (addon.compat.left_handle(sound), addon.compat.right_handle(sound)) == (26, 80)
+    assert numbers(addon, sound) == [1, 2, 3] and sound.channel == 4
 
 
 def file_of(sound: Any) -> Path:
