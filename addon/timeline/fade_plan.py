@@ -19,7 +19,6 @@ EXTENSION_PROPERTY = "mmaudio_extension"
 A cut is not always in the middle of its fade, since a sound may have too little content on one side.
 """
 
-_CHANNELS = range(1, 129)
 _GAP_MAX = 1
 """Gap between sounds that meet. Sounds of adjoining clips may be a rounding apart."""
 
@@ -142,7 +141,7 @@ def _channel(sound: SoundStrip, spans: Mapping[Strip, Span], placed: Mapping[Str
     if sound.channel not in occupied:
         return sound.channel
     channels, muted = parent.channels, parent.channels[sound.channel].mute
-    for number in sorted(_CHANNELS, key=lambda number: abs(number - sound.channel)):
+    for number in sorted(isolate.CHANNELS, key=lambda number: abs(number - sound.channel)):
         if number not in occupied | waiting and not channels[number].lock and channels[number].mute == muted:
             return number
     text = f"No channel is free and unlocked for “{sound.name}”, which needs another one for the fade."
