@@ -62,7 +62,7 @@ def test_operators_on_takes_are_one_undo_step_each_and_settings_can_be_reused(
     assert seen["can_reuse"]
     assert seen["reused"] == ["birdsong, leaves, a rabbit yawns", "music, speech", 40]
     assert seen["available without a take"] == [False, False]
-    save_screenshots(tmp_path, "takes")
+    save_screenshots(tmp_path, "takes", *seen["played"])
 
 
 def test_sounds_of_neighbors_are_cross_faded_and_one_sound_lies_over_both(
@@ -75,6 +75,7 @@ def test_sounds_of_neighbors_are_cross_faded_and_one_sound_lies_over_both(
     assert (whole[0], whole[1]) == (first[0], second[1]) and whole[2] == 1
     assert seen["played"]["crossfade_sounds"] == [["FINISHED"], [2, 2], True, True, True]
     assert seen["played"]["fade_edges"] == [["FINISHED"], [4, 4], True, True, True]
+    save_screenshots(tmp_path, "two sounds", "one sound", "crossfade_sounds", "fade_edges")
 
 
 def test_a_failed_run_reports_the_reason_and_leaves_the_edit_and_the_button_usable(
