@@ -68,7 +68,7 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     add("--long-clips", dest="split", type=_one_of(long_clips), metavar="{split,single}", help=split)
     add("--as-one", action="store_true", help="one sound over the range of all strips, from the timeline as it is seen")
     handle = _number(float, 0, HANDLE_SECONDS_MAX)
-    handles = f"how far sounds go on beyond both ends of their strips, hidden, 0 to {HANDLE_SECONDS_MAX:g} s {default}"
+    handles = f"how far sounds extend beyond both ends of their strips, hidden, 0 to {HANDLE_SECONDS_MAX:g} s {default}"
     add("--handles", dest="handle_seconds", type=handle, metavar="SECONDS", help=handles)
     add("--above", action="store_true", help="place sounds above the pictures if possible")
     channel = _number(int, 1, CHANNELS_MAX)
@@ -76,7 +76,7 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     lufs = "integrated loudness of each sound, with a true peak below -1 dBTP (default: as the model made it)"
     add("--lufs", type=_number(float, -60, 0), metavar="TARGET", help=lufs)
     add("--mute-own-sound", action="store_true", help="mute the sound strip that was added with the clip")
-    own_sound = "lower the sound strip that was added with the clip by so many decibels"
+    own_sound = "lower the sound strip that was added with the clip by this many decibels"
     add("--own-sound-db", type=_lowered, metavar="DB", help=own_sound)
     as_they_are = "render 3D scenes with their own engine instead of Workbench; much slower"
     add("--scenes-as-they-are", action="store_true", help=as_they_are)

@@ -112,7 +112,8 @@ def start_over(job: Job, config: Config, job_id: str = "") -> Job:
     scene, found = strips.find_marked(old)
     clips = [clip for clip in found if clip is not None]
     if not session.current.belongs_to_open_file(job) or scene is None or len(clips) < len(found):
-        text = f"The strip “{old.strip}” is not in the open file."
+        missing = [position.strip for position, clip in zip(old.positions, found, strict=True) if clip is None]
+        text = f"The strip “{(missing or [old.strip])[0]}” is not in the open file."
         raise NoStrip(text, "Open its file, or select the strip and generate again.")
     [request] = Click(scene, old.settings, old.options, config).requests(clips)
     again = Job.new(request, project.saved_as())

@@ -48,6 +48,11 @@ class NoFile(Failure):
     default_hint = "Generate the sound again."
 
 
+class Retimed(Failure):
+    code = "retimed"
+    default_hint = "Remove the retiming keys of the sound, or unpack its takes."
+
+
 class NoChannel(Failure):
     code = "no_channel"
     default_hint = "Free or unlock a channel, then retry."

@@ -62,7 +62,10 @@ def neighbours(sounds: Collection[SoundStrip]) -> list[tuple[SoundStrip, SoundSt
 def _meet(before: SoundStrip, after: SoundStrip) -> bool:
     (left, end), (start, right) = isolate.frame_range(before), isolate.frame_range(after)
     alike = isolate.container(before) == isolate.container(after) and isolate.is_muted(before) == isolate.is_muted(after)
-    return alike and left < start <= end + _GAP_MAX and end < right
+    # Sounds that overlap by more are layered on purpose, unless they are faded already.
+    is_faded = _range_without_fades(before)[1] == _range_without_fades(after)[0]
+    is_layered = (end - start) * 2 > min(end - left, right - start) and not is_faded
+    return alike and left < start <= end + _GAP_MAX and end < right and not is_layered
 
 
 def cross_fades(pairs: Sequence[tuple[SoundStrip, SoundStrip]], frames: int) -> list[CrossFade]:

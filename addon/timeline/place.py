@@ -11,10 +11,13 @@ import bpy
 
 from ..failure import Failure, disk_failure
 from ..jobs.model.job import Job, PlacedSound, Take
-from ..jobs.model.request import Options, Request, Span
-from . import compat, fades, isolate, media_files, project, strips, takes, track
+from ..jobs.model.request import Options, Request, Source, Span
+from . import compat, fades, isolate, media_files, strips, takes, track
 from .errors import NoFile, NoScene
 from .strip_types import SoundStrip, Strip
+
+_LOWERED_PROPERTY = "mmaudio_lowered"
+"""Custom property of a clip's own sound: by how many decibels it was changed."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class _Placement:
     """Span of the request, where its picture is now."""
     visible: Span
     """Part of the span that the clip shows. The clip may have been trimmed or cut."""
-    sound: SoundStrip | None
-    """The sound strip that is there already, and gets the takes."""
+    sounds: Sequence[SoundStrip]
+    """The sound strip that is there already, and gets the takes. Several if it was cut, none if the sound is the first."""
 
 
 def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], str]:
@@ -51,14 +54,16 @@ def place(job: Job, *, anywhere: bool = False) -> tuple[dict[int, PlacedSound], 
         raise NoScene(text, hint)
     for number in job.to_place:
         _check_file(job.takes[number])
+    for clip, position in zip(clips, request.positions, strict=True):
+        if clip is not None and position.mark and not clip.get(strips.MARK):
+            # An undo has removed it, see `strips.find_marked`.
+            clip[strips.MARK] = position.mark
     placements, note = _placements(request, scene, clips)
     channels = _channels(placements, request)
     sounds = [_add(job, placement, channel) for placement, channel in zip(placements, channels, strict=True)]
     placed = {number: _placed(sounds[0], job.takes[number]) for number in job.to_place}
-    # Lowered once, not again with further takes.
-    added = [placement for placement in placements if placement.sound is None]
     _mute_own_sounds(placements, request.options)
-    notes = [note, *_lower_own_sounds(added, request.options)]
+    notes = [note, *_lower_own_sounds(placements, request.options)]
     return placed, " ".join(filter(None, notes))
 
 
@@ -85,8 +90,8 @@ def _channels(placements: Sequence[_Placement], request: Request) -> list[int]:
             for other, channel in zip(placements, channels, strict=False)
             if other.container == placement.container and other.visible.common(placement.visible).frames
         ]
-        if placement.sound is not None:
-            channels.append(placement.sound.channel)
+        if placement.sounds:
+            channels.append(placement.sounds[0].channel)
         else:
             channels.append(
                 track.channel(placement.container, placement.visible, request.track, request.options, taken=beside)
@@ -96,35 +101,67 @@ def _channels(placements: Sequence[_Placement], request: Request) -> list[int]:
 
 def _add(job: Job, placement: _Placement, channel: int) -> SoundStrip:
     """Add the takes at one placement and return their strip."""
-    request, sound = job.request, placement.sound
-    start = placement.span.start - request.lead
-    if sound is not None:
-        first, origin = max(int(take["take"]) for take in takes.of(sound)) + 1, round(takes.origin(sound))
-        entries = _entries(job, first, origin - start, placement.visible.moved(-origin))
-        takes.follow_clip(sound, placement.visible)
-        takes.add(sound, entries)
-        return sound
-    file = job.takes[job.to_place[0]].file
+    if not placement.sounds:
+        return _add_sound(job, placement, channel)
+    sounds = [_add_takes(job, placement, sound) for sound in placement.sounds]
+    return sounds[0]
+
+
+def _add_sound(job: Job, placement: _Placement, channel: int) -> SoundStrip:
+    request, file = job.request, job.takes[job.to_place[0]].file
     assert file is not None  # checked before it was placed
     for clip in placement.clips:
         _mute_old_sounds(clip)
-    name = f"{request.name} (MMAudio)"
+    name, start = f"{request.name} (MMAudio)", placement.span.start - request.lead
     sound = takes.new_strip(placement.container, name, file, channel=channel, start=start, visible=placement.visible)
     marks = [position.mark for position in request.positions]
     sound[strips.METADATA_PROPERTY] = {"clips": marks} if request.together else {"clip": marks[0]}
-    takes.set_takes(sound, _entries(job, 1, request.lead, placement.visible.moved(-placement.span.start)), 1)
+    entries = _entries(job, job.to_place, 1, request.lead, placement.visible.moved(-placement.span.start))
+    takes.set_takes(sound, entries, 1)
     return sound
 
 
-def _entries(job: Job, first: int, lead: int, shown: Span) -> list[dict[str, Any]]:
-    """Return what a strip keeps of the job's new takes, see `takes.py`. `first` is the number of the first one."""
+def _add_takes(job: Job, placement: _Placement, sound: SoundStrip) -> SoundStrip:
+    """Add the takes to a sound that is there already, or to the piece of it at this part of the clip, and play the first."""
+    known = {(take.get("job"), take.get("seed")): int(take["take"]) for take in takes.of(sound)}
+    new = [number for number in job.to_place if (job.id, job.takes[number].settings.seed) not in known]
+    sound = _piece(sound, placement)
+    if new:
+        origin = round(takes.origin(sound))
+        lead = origin - placement.span.start + job.request.lead
+        entries = _entries(job, new, max(known.values()) + 1, lead, placement.visible.moved(-origin))
+        takes.follow_clip(sound, placement.visible)
+        takes.add(sound, entries)
+    else:
+        # Insert Result, while its sound is still there.
+        takes.play(sound, known[job.id, job.takes[job.to_place[0]].settings.seed])
+    sound.mute = False
+    return sound
+
+
+def _piece(sound: SoundStrip, placement: _Placement) -> SoundStrip:
+    """Return the sound, cut where other parts of its clip begin, which was cut since."""
+    marks = strips.marks_of(sound)
+    parts = [strips.span(other) for other in placement.container.strips if other.get(strips.MARK) in marks]
+    for frame, keeps_right in ((placement.visible.start, True), (placement.visible.end, False)):
+        span = Span(*isolate.frame_range(sound))
+        beyond = Span(span.start, frame) if keeps_right else Span(frame, span.end)
+        if span.start < frame < span.end and any(beyond.common(part).frames for part in parts):
+            right = sound.split(frame=frame, split_method="SOFT")
+            sound.select = right.select = False
+            sound = right if keeps_right else sound
+    return sound
+
+
+def _entries(job: Job, numbers: Sequence[int], first: int, lead: int, shown: Span) -> list[dict[str, Any]]:
+    """Return what a strip keeps of these takes of the job, see `takes.py`. `first` is the number of the first one there."""
     return [
         {
             **({} if take.cost is None else {"cost_usd": take.cost}),
             "take": number,
             "job": job.id,
-            "source": str(job.request.options.source),
-            "file": project.blender_path(take.file) if take.file else "",
+            "source": str(Source.TIMELINE if job.request.whole_edit else Source.STRIP),
+            "file": str(take.file),
             "length": job.request.sound_frames,
             "lead": lead,
             "shown": [shown.start, shown.end],
@@ -133,7 +170,7 @@ def _entries(job: Job, first: int, lead: int, shown: Span) -> list[dict[str, Any
             **asdict(take.settings),
             "duration": float(job.request.windows[0].duration),
         }
-        for number, take in enumerate((job.takes[number] for number in job.to_place), first)
+        for number, take in enumerate((job.takes[number] for number in numbers), first)
     ]
 
 
@@ -154,9 +191,14 @@ def _mute_own_sounds(placements: Iterable[_Placement], options: Options) -> None
 def _lower_own_sounds(placements: Iterable[_Placement], options: Options) -> list[str]:
     """Lower the sounds that the clips came with, if that was asked for. Return notes on those that can't be changed."""
     notes: list[str] = []
-    for sound in _own_sounds_at(placements) if options.own_sound_db and not options.mute_own_sound else ():
+    wanted = options.own_sound_db and not options.mute_own_sound
+    for sound in _own_sounds_at(placements) if wanted else ():
+        if _LOWERED_PROPERTY in sound:
+            # With an earlier take, or with another part of its clip.
+            continue
         try:
             fades.change_volume(sound, options.own_sound_db)
+            sound[_LOWERED_PROPERTY] = options.own_sound_db
         except Failure as failure:
             notes.append(f"The clip's own sound was not lowered. {failure.message}")
     return notes
@@ -180,7 +222,7 @@ def own_sounds(container: isolate.Container, clip: Strip) -> list[SoundStrip]:
         for strip in container.strips
         if strip.type == "SOUND"
         and not strips.metadata(strip)
-        and strips.span(strip).common(shown).frames
+        and strips.belongs(strips.span(strip), shown)
         and strip.sound
         and _is_same_file(bpy.path.abspath(strip.sound.filepath), file)
     ]
@@ -192,7 +234,7 @@ def _placements(request: Request, scene: bpy.types.Scene, clips: Sequence[Strip 
     """Return where the picture that the sound was generated for is now, and a note for the user, usually empty."""
     existing = [clip for clip in clips if clip is not None]
     if not existing:
-        placement = _Placement(compat.ensure_edit(scene), [], request.span, request.span, None)
+        placement = _Placement(compat.ensure_edit(scene), [], request.span, request.span, [])
         return [placement], "The clip no longer exists; its sound was placed where the clip was."
     if request.together:
         return _placement_over(request, existing)
@@ -208,9 +250,9 @@ def _placement_over(request: Request, clips: Sequence[Strip]) -> tuple[list[_Pla
     }
     is_together = len(clips) == len(positions) and len(moved) == 1
     span = request.span.moved(moved.pop()) if is_together else request.span
-    sound = strips.sound_of(clips, span) if len(clips) == len(positions) else None
-    note = "" if is_together else "Its clips no longer are as they were; the sound was placed where they were."
-    return [_Placement(isolate.container(clips[0]), clips, span, span, sound)], note
+    sounds = strips.sounds_of(clips, span) if len(clips) == len(positions) else []
+    note = "" if is_together else "The clips were moved apart or deleted; the sound was placed where they were."
+    return [_Placement(isolate.container(clips[0]), clips, span, span, sounds)], note
 
 
 def _placements_of_parts(request: Request, scene: bpy.types.Scene, clip: Strip) -> list[_Placement]:
@@ -223,7 +265,7 @@ def _placements_of_parts(request: Request, scene: bpy.types.Scene, clip: Strip) 
         return strips.frames_moved(part, request.span, request.content_start)
 
     def placement(container: isolate.Container, part: Strip, span: Span, visible: Span) -> _Placement:
-        return _Placement(container, [part], span, visible, strips.sound_of([part], visible))
+        return _Placement(container, [part], span, visible, strips.sounds_of([part], visible))
 
     placements: list[_Placement] = []
     parts = strips.cut_parts(scene, clip)

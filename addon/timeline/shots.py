@@ -36,7 +36,14 @@ class ExcludedStrip:
 
 def clips(selected: Iterable[Strip]) -> list[Strip]:
     """Return the clips of the selected strips, each once: the clips of a generated sound, or the base strip of an effect."""
-    return list(dict.fromkeys(base_strip(clip) for strip in selected for clip in strips.clips_of(strip) or [strip]))
+    marked: dict[isolate.Container, dict[str, list[PictureStrip]]] = {}
+    found: list[Strip] = []
+    for strip in selected:
+        container = isolate.container(strip)
+        if strip.type == "SOUND" and container not in marked:
+            marked[container] = strips.clips_by_mark(container)
+        found += strips.clips_of(strip, marked.get(container)) or [strip]
+    return list(dict.fromkeys(base_strip(clip) for clip in found))
 
 
 def base_strip(strip: Strip) -> Strip:

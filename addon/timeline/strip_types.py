@@ -64,6 +64,9 @@ class SoundStrip(_Strip, Protocol):
     show_waveform: bool
     volume: float
     pan: float
+    retiming_keys: Sequence[bpy.types.RetimingKey]
+
+    def split(self, *, frame: int, split_method: Literal["SOFT", "HARD"]) -> "SoundStrip": ...
 
 
 class _PictureStrip(_Strip, Protocol):

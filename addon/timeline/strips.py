@@ -135,22 +135,35 @@ def _has_duration(strip: Strip) -> bool:
     return strip.type in _TYPES_WITH_DURATION or (strip.type == "IMAGE" and len(strip.elements) > 1)
 
 
-def sound_of(clips: Sequence[Strip], at: Span | None = None) -> SoundStrip | None:
-    """Return the sound strip that was generated for exactly these clips, where the first is now, or at the span `at`.
+def sounds_of(clips: Sequence[Strip], at: Span | None = None) -> list[SoundStrip]:
+    """Return the sound strips that were generated for exactly these clips, where the first is now, or at the span `at`.
 
-    Not one of version 0.1, which had a strip for each take, and not one that is locked or on a locked or muted channel.
+    There are several if the sound was cut. Of strips on top of each other, such as unpacked takes, the one that is heard is
+    returned. Left out are strips of version 0.1, which had one for each take, and those that must not or can't be changed:
+    locked or retimed ones, and those on a locked or muted channel.
     """
     marks = {str(clip.get(MARK, "")) for clip in clips}
     place, container = at or span(clips[0]), isolate.container(clips[0])
-    found: list[SoundStrip] = []
-    for strip in container.strips:
-        if strip.type != "SOUND" or marks_of(strip) != marks or TAKES not in metadata(strip):
-            continue
-        is_usable = not (strip.lock or container.channels[strip.channel].lock or container.channels[strip.channel].mute)
-        if is_usable and _is_same_place(span(strip), place):
-            found.append(strip)
-    # Of unpacked takes the one that is heard.
-    return min(found, key=lambda sound: sound.mute, default=None)
+    found = [
+        strip
+        for strip in container.strips
+        if strip.type == "SOUND"
+        and marks_of(strip) == marks
+        and ("clips" in strip[METADATA_PROPERTY]) is (len(clips) > 1)
+        and TAKES in strip[METADATA_PROPERTY]
+        and _is_changeable(strip, container)
+        and belongs(span(strip), place)
+    ]
+    chosen: list[SoundStrip] = []
+    for sound in sorted(found, key=lambda sound: (sound.mute, -span(sound).common(place).frames)):
+        if not any(belongs(span(sound), span(other)) for other in chosen):
+            chosen.append(sound)
+    return chosen
+
+
+def _is_changeable(sound: SoundStrip, container: isolate.Container) -> bool:
+    channel = container.channels[sound.channel]
+    return not (sound.lock or channel.lock or channel.mute or len(sound.retiming_keys))
 
 
 def sounds_by_mark(container: isolate.Container) -> dict[str, list[SoundStrip]]:
@@ -172,16 +185,25 @@ def sounds_over(clip: Strip, sounds: Mapping[str, Sequence[SoundStrip]] | None =
     return [sound for sound in sounds.get(str(clip.get(MARK, "")), ()) if span(sound).common(span(clip)).frames]
 
 
-def clips_of(sound: Strip) -> list[PictureStrip]:
-    """Return the clips that a sound strip was generated for, without those that are gone."""
+def clips_by_mark(container: isolate.Container) -> dict[str, list[PictureStrip]]:
+    """Return the marked clips in an edit or a meta strip by their marks, which parts of a cut clip and copies share."""
+    found: dict[str, list[PictureStrip]] = {}
+    for strip in container.strips:
+        if has_picture(strip) and strip.get(MARK):
+            found.setdefault(str(strip[MARK]), []).append(strip)
+    return found
+
+
+def clips_of(sound: Strip, clips: Mapping[str, Sequence[PictureStrip]] | None = None) -> list[PictureStrip]:
+    """Return the clips that a sound strip was generated for, without those that are gone.
+
+    `clips` may pass the `clips_by_mark` of the sound's container, if known.
+    """
     marks = marks_of(sound)
     if not marks:
         return []
-    marked = [strip for strip in isolate.container(sound).strips if has_picture(strip) and strip.get(MARK) in marks]
-    if len(marks) == 1:
-        # Parts of a cut clip share its mark.
-        return [strip for strip in marked if _is_same_place(span(sound), span(strip))][:1]
-    return [strip for strip in marked if span(sound).common(span(strip)).frames]
+    clips = clips_by_mark(isolate.container(sound)) if clips is None else clips
+    return [clip for mark in sorted(marks) for clip in clips.get(mark, ()) if belongs(span(sound), span(clip))]
 
 
 def marks_of(sound: Strip) -> set[str]:
@@ -199,9 +221,12 @@ def metadata(strip: Strip) -> Mapping[str, Any]:
     return stored.to_dict() if hasattr(stored, "to_dict") else {}
 
 
-def _is_same_place(one: Span, other: Span) -> bool:
-    """Return whether the spans share more than half of the longer one, as they do after a trim, but not after a cut."""
-    return one.common(other).frames * 2 > max(one.frames, other.frames)
+def belongs(sound: Span, clip: Span) -> bool:
+    """Return whether a sound at one span belongs to a clip at the other: they share more than half of the shorter one.
+
+    So it still does after a trim, a cut of either, and an L or J cut. A copy of the clip, somewhere else, has its own.
+    """
+    return sound.common(clip).frames * 2 > min(sound.frames, clip.frames)
 
 
 def span(strip: Strip) -> Span:

@@ -7,6 +7,7 @@ that was when the strip was added, so that each take is in time wherever its fil
 clip showed when the take was placed, counted from there.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import bpy
 from ..failure import disk_failure
 from ..jobs.model.request import Span
 from . import compat, isolate, media_files, project, strips, track
-from .errors import NoFile
+from .errors import NoFile, Retimed
 from .strip_types import SoundStrip, Strip
 
 Entry = Mapping[str, Any]
@@ -57,9 +58,11 @@ def set_takes(sound: SoundStrip, entries: Iterable[Entry], number: int) -> None:
 def play(sound: SoundStrip, number: int) -> None:
     """Let the strip play another of its takes, in time with the clip, and leave all else as it is.
 
-    Raises Failure, with the edit unchanged, if the take's file is missing.
+    Raises Failure, with the edit unchanged, if the take's file is missing, or can't be in time in a retimed strip.
     """
     take = next(take for take in of(sound) if take["take"] == number)
+    if len(sound.retiming_keys) and take["lead"] != current(sound)["lead"]:
+        raise Retimed(f"“{sound.name}” is retimed, and the file of take {number} begins elsewhere.")
     file = _existing_file(sound, take)
     content_start, channel = origin(sound) - take["lead"], sound.channel
     handles = isolate.frame_range(sound)
@@ -118,7 +121,8 @@ def unpack(sound: SoundStrip) -> list[SoundStrip]:
     for take, file, channel in zip(others, files, channels, strict=True):
         start = round(origin(sound) - take["lead"])
         strip = new_strip(container, f"{sound.name}, Take {take['take']}", file, channel=channel, start=start, visible=span)
-        strip.mute, strip.volume, strip.pan = True, sound.volume, sound.pan
+        # A volume that is animated is that of the current frame only.
+        strip.mute, strip.pan, strip.volume = True, sound.pan, 1.0 if compat.is_animated(sound, "volume") else sound.volume
         strip[strips.METADATA_PROPERTY] = strips.metadata(sound)
         set_takes(strip, [take], take["take"])
         added.append(strip)
@@ -182,8 +186,9 @@ def _generated_sounds() -> Iterator[SoundStrip]:
 def _existing_file(sound: SoundStrip, take: Entry) -> Path:
     """Return the absolute path of the take's file. Raise Failure if it doesn't exist."""
     file = Path(bpy.path.abspath(str(take["file"])))
-    # When a file is saved in another folder, Blender keeps the paths of its sounds right, but not those in the metadata.
-    beside = Path(bpy.path.abspath(sound.sound.filepath)).with_name(file.name) if sound.sound else file
+    # When a project was moved, Blender knows where its sounds are, but the metadata doesn't. They are in one folder.
+    name = re.split(r"[\\/]", str(take["file"]))[-1]
+    beside = Path(bpy.path.abspath(sound.sound.filepath)).with_name(name) if sound.sound else file
     try:
         found = next((path for path in (file, beside) if media_files.exists(path)), None)
     except OSError as fault:

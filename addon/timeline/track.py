@@ -22,7 +22,7 @@ def of_click(container: isolate.Container, clips: Sequence[Strip], spans: Sequen
     below, above = range(lowest - 1, 0, -1), range(highest + 1, CHANNELS.stop)
     ordered = (*above, *below) if options.above else (*below, *above)
     free = _free(container, spans)
-    in_use = _channels_in_use(container, highest, options)
+    in_use = _channels_in_use(container, Track(0, lowest, highest), options)
     return Track(in_use[0] if in_use else next((channel for channel in ordered if channel in free), 0), lowest, highest)
 
 
@@ -35,18 +35,18 @@ def channel(
     the click's pictures.
     """
     # The sounds of an earlier click may have been placed since on another channel.
-    in_use = _channels_in_use(container, track.highest, options)
+    in_use = _channels_in_use(container, track, options)
     common = track.channel if track.channel in in_use or not in_use else in_use[0]
     wanted = options.sound_channel or common or 1
     free = _free(container, [visible]).difference(taken)
     if wanted in free:
         return wanted
-    outside = [channel for channel in free if not track.lowest <= channel <= track.highest]
+    outside = [channel for channel in free if not _is_between(channel, track)] or free
     # On the same side of the pictures first.
     is_above = wanted > track.highest
     nearest = sorted(outside, key=lambda channel: ((channel > track.highest) != is_above, abs(channel - wanted)))
     if not nearest:
-        raise NoChannel("No channel is free and unlocked there.")
+        raise NoChannel(f"No channel is free and unlocked from frame {visible.start} to {visible.end}.")
     return nearest[0]
 
 
@@ -70,8 +70,18 @@ def _free(container: isolate.Container, spans: Sequence[Span]) -> set[int]:
     return {number for number in CHANNELS if not (number in occupied or settings[number].lock or settings[number].mute)}
 
 
-def _channels_in_use(container: isolate.Container, highest: int, options: Options) -> list[int]:
-    """Return the channels with generated sounds, those with most first; only those above if sounds belong there."""
-    sounds = [strip for strip in container.strips if strip.type == "SOUND" and strips.TAKES in strips.metadata(strip)]
-    counts = Counter(sound.channel for sound in sounds if not options.above or sound.channel > highest)
-    return [channel for channel, _ in counts.most_common()]
+def _channels_in_use(container: isolate.Container, track: Track, options: Options) -> list[int]:
+    """Return the channels of the edit's generated sounds, those with most first, on which further ones may be placed."""
+    sounds = [strip for strip in container.strips if strip.type == "SOUND" and strips.marks_of(strip)]
+    counts = Counter(sound.channel for sound in sounds if strips.TAKES in sound[strips.METADATA_PROPERTY])
+    usable = _free(container, [])
+    return [
+        channel
+        for channel, _ in counts.most_common()
+        if channel in usable and not _is_between(channel, track) and (not options.above or channel > track.highest)
+    ]
+
+
+def _is_between(channel: int, track: Track) -> bool:
+    """Return whether the channel is one of the pictures, or between them."""
+    return track.lowest <= channel <= track.highest

@@ -167,11 +167,11 @@ def _draw_takes(layout: Any, sound: SoundStrip) -> None:
         play = column.operator(take_operators.MMAUDIO_OT_play_take.bl_idname, text=text, icon=icon, depress=take == playing)
         play.take = take["take"]
     row = layout.row(align=True)
-    row.operator(take_operators.MMAUDIO_OT_previous_take.bl_idname, text="Previous", icon="TRIA_UP")
-    row.operator(take_operators.MMAUDIO_OT_next_take.bl_idname, text="Next", icon="TRIA_DOWN")
+    row.operator(take_operators.MMAUDIO_OT_previous_take.bl_idname, text="Previous Take", icon="TRIA_UP")
+    row.operator(take_operators.MMAUDIO_OT_next_take.bl_idname, text="Next Take", icon="TRIA_DOWN")
     row = layout.row(align=True)
-    row.operator(take_operators.MMAUDIO_OT_keep_take.bl_idname, text="Keep This")
-    row.operator(take_operators.MMAUDIO_OT_unpack_takes.bl_idname, text="Unpack")
+    row.operator(take_operators.MMAUDIO_OT_keep_take.bl_idname, text="Keep This Take")
+    row.operator(take_operators.MMAUDIO_OT_unpack_takes.bl_idname, text="Unpack Takes")
 
 
 def _made_with_rows(made_with: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -70,7 +70,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         description="How strips of more than eight seconds are processed. The model was trained on eight seconds",
         items=(
             ("SPLIT", "Split into Windows", "Windows of eight seconds at most, one run each, cross-faded into one sound"),
-            ("SINGLE", "One Run", "One run of the whole length. Quality decreases with the length"),
+            ("SINGLE", "One Run", "One run of the whole length. Longer runs sound worse"),
         ),
     )
     placement: EnumProperty(
@@ -80,7 +80,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
     )
     sound_channel: IntProperty(
         name="Channel",
-        description="Channel for the sounds where it is free. 0: that of the edit's generated sounds, or the nearest free",
+        description="Channel for the sounds. 0 uses the channel of the edit's generated sounds, or the nearest free channel",
         min=0,
         max=CHANNELS_MAX,
     )
@@ -91,7 +91,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
     )
     handle_seconds: FloatProperty(
         name="Handles",
-        description="How far the sound goes on beyond both ends of its strip, hidden behind the handles, for L and J cuts "
+        description="How far the sound extends beyond both ends of its strip, hidden behind the handles, for L and J cuts "
         "and cross-fades. Handles never need another run of the model",
         default=HANDLE_SECONDS,
         min=0.0,

@@ -51,7 +51,7 @@ def test_the_whole_range_is_scored_as_it_is_seen_and_gets_one_sound(
     kept = sound["mmaudio"].to_dict()
     assert kept["clips"] == [clip["mmaudio_clip"] for clip in clips] and "clip" not in kept
     assert [take["take"] for take in kept["takes"]] == [1, 2]
-    assert (kept["takes"][0]["lead"], job.request.tail) == (0, 0)
+    assert (kept["takes"][0]["lead"], job.request.tail, kept["takes"][0]["source"]) == (0, 0, "timeline")
     assert 94 < job.request.sound_frames <= 94 + 12
     run = standin.state()["runs"][-1]
     assert [round(time * 24) for time in run["clip"]["flashes"]] == [10, 74]

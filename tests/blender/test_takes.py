@@ -318,6 +318,121 @@ def test_a_job_with_takes_and_handles_resumes_when_its_file_is_opened(addon: Any
 
 
 @pytest.mark.version_dependent
+def test_a_part_of_a_cut_clip_gets_new_takes_and_the_other_parts_keep_their_sound(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    strip = edits.movie(project, frames=90, at=(6, 40, 70), channel=5)
+    edits.generate(addon, strip)
+    right = strip.split(frame=40, split_method="SOFT")
+
+    edits.generate(addon, right, seed=50)
+
+    first, second = sounds(addon)
+    handles = [(addon.compat.left_handle(sound), addon.compat.right_handle(sound)) for sound in (first, second)]
+    assert handles == [(10, 40), (40, 100)]
+    assert (numbers(addon, first), numbers(addon, second)) == ([1], [1, 2])
+    assert (first.channel, second.channel) == (4, 4)
+    offsets = edits.offsets_ms(project, 10, 99)
+    assert len(offsets) == 3 and max(map(abs, offsets)) < 1
+
+
+@pytest.mark.version_dependent
+def test_a_sound_that_was_cut_gets_new_takes_in_all_its_pieces(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=90, at=(6, 40, 70), channel=5)
+    edits.generate(addon, strip)
+    (sound,) = sounds(addon)
+    sound.split(frame=40, split_method="SOFT")
+
+    edits.generate(addon, strip, seed=50)
+
+    first, second = sounds(addon)
+    assert (numbers(addon, first), numbers(addon, second)) == ([1, 2], [1, 2])
+    assert file_of(first) == file_of(second)
+    offsets = edits.offsets_ms(project, 10, 99)
+    assert len(offsets) == 3 and max(map(abs, offsets)) < 1
+
+
+@pytest.mark.version_dependent
+def test_an_undo_between_the_click_and_the_sound_keeps_them_together(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=30, channel=5)
+    (job,) = edits.start(addon, strip)
+    # An undo to before the click.
+    del strip["mmaudio_clip"]
+    edits.finish(addon, [job.id])
+
+    (sound,) = sounds(addon)
+    assert addon.strips.clips_of(sound) == [strip]
+    edits.generate(addon, strip)
+    assert numbers(addon, sounds(addon)[0]) == [1, 2] and len(sounds(addon)) == 1
+
+
+@pytest.mark.version_dependent
+def test_a_muted_sound_is_heard_with_its_new_take_and_of_unpacked_ones_the_one_that_is_heard_gets_it(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    strip = edits.movie(project, frames=30, channel=5)
+    edits.generate(addon, strip, options={"takes": 2})
+    (sound,) = sounds(addon)
+    (unpacked,) = addon.takes.unpack(sound)
+    sound.mute, unpacked.mute = True, False
+
+    edits.generate(addon, strip, seed=99)
+    assert (numbers(addon, sound), numbers(addon, unpacked)) == ([1], [2, 3])
+    assert (sound.mute, unpacked.mute) == (True, False)
+
+    unpacked.mute = True
+    edits.generate(addon, strip, seed=100)
+    assert [other.mute for other in (sound, unpacked)].count(False) == 1
+
+
+@pytest.mark.version_dependent
+def test_earlier_takes_are_found_after_the_file_was_saved_elsewhere_and_generated_again(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    strip = edits.movie(project, frames=30, channel=5)
+    (job,) = edits.generate(addon, strip)
+    elsewhere = project / "other" / "place"
+    elsewhere.mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(elsewhere / "project.blend"))
+    edits.generate(addon, strip, seed=99)
+    (sound,) = sounds(addon)
+
+    addon.takes.play(sound, 1)
+
+    assert file_of(sound) == job.takes[0].file
+
+
+@pytest.mark.version_dependent
+def test_a_retimed_sound_plays_only_takes_that_stay_in_time(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=60, channel=5)
+    addon.compat.set_handles(strip, 30, 60)
+    edits.generate(addon, strip, options={"handle_seconds": 0.0})
+    edits.generate(addon, strip)
+    (sound,) = sounds(addon)
+    edits.edit().strips.remove(strip)
+    edits.retime(addon, sound, percent=50)
+
+    with pytest.raises(addon.failure.Failure, match="retimed"):
+        addon.takes.play(sound, 1)
+    assert sound["mmaudio"]["take"] == 2
+
+
+@pytest.mark.version_dependent
+def test_the_own_sound_of_a_neighbor_that_overlaps_a_little_stays(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=60, channel=5)
+    right = strip.split(frame=40, split_method="SOFT")
+    new_sound = edits.edit().strips.new_sound
+    own = new_sound(name="own", filepath=strip.filepath, channel=3, frame_start=10)
+    addon.compat.set_handles(own, 10, 40)
+    neighbor = new_sound(name="neighbor", filepath=strip.filepath, channel=2, frame_start=10)
+    addon.compat.set_handles(neighbor, 35, 70)
+
+    edits.generate(addon, strip, options={"mute_own_sound": True})
+
+    assert (own.mute, neighbor.mute) == (True, False) and right
+
+
+@pytest.mark.version_dependent
 def test_takes_are_found_when_the_file_is_saved_elsewhere(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=30, channel=5)
     (job,) = edits.generate(addon, strip, options={"takes": 2})

@@ -117,3 +117,28 @@ def test_parts_of_a_clip_that_overlap_have_sounds_on_two_channels(addon: Any, st
 
     made = [strip for strip in edits.edit().strips if strip.type == "SOUND"]
     assert len(made) == 2 and len({sound.channel for sound in made}) == 2
+
+
+def test_a_track_between_the_pictures_of_a_batch_is_not_used_for_it(addon: Any, standin: StandIn, project: Path) -> None:
+    first = add(project, 5, 1)
+    assert channels(*edits.generate(addon, first)) == [4]
+    clips = [add(project, 3, 31), add(project, 6, 61)]
+
+    assert channels(*edits.generate(addon, *clips)) == [2, 2]
+
+
+def test_a_batch_leaves_a_locked_track_together(addon: Any, standin: StandIn, project: Path) -> None:
+    assert channels(*edits.generate(addon, add(project, 5, 1))) == [4]
+    edits.edit().channels[4].lock = True
+    clips = [add(project, 5, 31), add(project, 5, 61), add(project, 5, 91)]
+    color(3, 65, 5)
+
+    assert channels(*edits.generate(addon, *clips)) == [2, 2, 2]
+
+
+def test_with_pictures_on_the_lowest_and_the_highest_channel_sounds_are_between_them(
+    addon: Any, standin: StandIn, project: Path
+) -> None:
+    clips = [add(project, 1, 1), add(project, 128, 31)]
+
+    assert all(1 < channel < 128 for channel in channels(*edits.generate(addon, *clips)))
