@@ -37,11 +37,11 @@ def channel(
     # The sounds of an earlier click may have been placed since on another channel.
     in_use = _channels_in_use(container, track, options)
     common = track.channel if track.channel in in_use or not in_use else in_use[0]
-    wanted = options.sound_channel or common or 1
+    wanted = options.sound_channel or common or track.lowest
     free = _free(container, [visible]).difference(taken)
-    if wanted in free:
+    if wanted in free and wanted in {options.sound_channel, common}:
         return wanted
-    outside = [channel for channel in free if not _is_between(channel, track)] or free
+    outside = [channel for channel in free if not _is_between(channel, track)] or free - {track.lowest, track.highest}
     # On the same side of the pictures first.
     is_above = wanted > track.highest
     nearest = sorted(outside, key=lambda channel: ((channel > track.highest) != is_above, abs(channel - wanted)))

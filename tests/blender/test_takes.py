@@ -402,15 +402,15 @@ def test_earlier_takes_are_found_after_the_file_was_saved_elsewhere_and_generate
     assert file_of(sound) == job.takes[0].file
 
 
-@pytest.mark.version_dependent
 def test_a_retimed_sound_plays_only_takes_that_stay_in_time(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=60, channel=5)
     addon.compat.set_handles(strip, 30, 60)
     edits.generate(addon, strip, options={"handle_seconds": 0.0})
     edits.generate(addon, strip)
     (sound,) = sounds(addon)
-    edits.edit().strips.remove(strip)
-    edits.retime(addon, sound, percent=50)
+    # Not on 4.5, where adding a key to a sound from Python hangs.
+    sound.retiming_keys.add(timeline_frame=40)
+    assert len(sound.retiming_keys)
 
     with pytest.raises(addon.failure.Failure, match="retimed"):
         addon.takes.play(sound, 1)
