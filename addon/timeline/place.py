@@ -140,9 +140,10 @@ def _add_takes(job: Job, placement: _Placement, sound: SoundStrip) -> SoundStrip
 
 
 def _piece(sound: SoundStrip, placement: _Placement) -> SoundStrip:
-    """Return the sound, cut where other parts of its clip begin, which was cut since."""
-    marks = strips.marks_of(sound)
-    parts = [strips.span(other) for other in placement.container.strips if other.get(strips.MARK) in marks]
+    """Return the sound, or its piece at this part of a clip that was cut since: the other parts keep theirs."""
+    marks, whole = strips.marks_of(sound), strips.span(sound)
+    spans = [strips.span(other) for other in placement.container.strips if other.get(strips.MARK) in marks]
+    parts = [part for part in spans if strips.belongs(whole, part)]
     for frame, keeps_right in ((placement.visible.start, True), (placement.visible.end, False)):
         span = Span(*isolate.frame_range(sound))
         beyond = Span(span.start, frame) if keeps_right else Span(frame, span.end)

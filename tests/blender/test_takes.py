@@ -337,6 +337,22 @@ def test_a_part_of_a_cut_clip_gets_new_takes_and_the_other_parts_keep_their_soun
 
 
 @pytest.mark.version_dependent
+def test_parts_of_a_clip_that_are_cross_faded_stay_so(addon: Any, standin: StandIn, project: Path) -> None:
+    strip = edits.movie(project, frames=90, at=(6, 40, 70), channel=5)
+    right = strip.split(frame=50, split_method="SOFT")
+    edits.generate(addon, strip, right)
+    addon.fades.cross_fade(sounds(addon), 12)
+    before = [(addon.compat.left_handle(sound), addon.compat.right_handle(sound)) for sound in sounds(addon)]
+    assert before == [(10, 56), (44, 100)]
+
+    edits.generate(addon, strip, seed=50)
+
+    first, second = sounds(addon)
+    assert [(addon.compat.left_handle(sound), addon.compat.right_handle(sound)) for sound in (first, second)] == before
+    assert (numbers(addon, first), numbers(addon, second)) == ([1, 2], [1])
+
+
+@pytest.mark.version_dependent
 def test_a_sound_that_was_cut_gets_new_takes_in_all_its_pieces(addon: Any, standin: StandIn, project: Path) -> None:
     strip = edits.movie(project, frames=90, at=(6, 40, 70), channel=5)
     edits.generate(addon, strip)
