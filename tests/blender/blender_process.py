@@ -7,6 +7,7 @@
 file. Otherwise runs `--command mmaudio ARGUMENT …`, as Blender does.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -38,4 +39,8 @@ def main(extension: str, project: str, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
+    status = main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    sys.stdout.flush()
+    # Without the exit handlers: in those of the bpy module of 4.5, the end of its sound system now and then waits forever for a
+    # thread that closes the sound device. Blender itself ends that thread before.
+    os._exit(status)
