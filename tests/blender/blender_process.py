@@ -41,6 +41,6 @@ def main(extension: str, project: str, arguments: list[str]) -> int:
 if __name__ == "__main__":
     status = main(sys.argv[1], sys.argv[2], sys.argv[3:])
     sys.stdout.flush()
-    # Without the exit handlers: in those of the bpy module of 4.5, the end of its sound system now and then waits forever for a
+    # Without the exit handlers: in the bpy module of 4.5, the one of its sound system now and then waits forever for the
     # thread that closes the sound device. Blender itself ends that thread before.
     os._exit(status)
