@@ -2,7 +2,7 @@
 """From strips to requests. Main thread."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import bpy
@@ -15,7 +15,10 @@ from .timeline.strip_types import Strip
 
 
 class Click:
-    """Makes the requests of one click. They share their settings, a snapshot of the edit, and a track for their sounds."""
+    """Makes the requests of one click. They share their settings, a snapshot of the edit, and a track for their sounds.
+
+    Nothing in the edit is changed: `mark` comes first, before requests are ordered.
+    """
 
     def __init__(self, scene: bpy.types.Scene, settings: Settings, options: Options, config: Config) -> None:
         self._scene = scene
@@ -24,6 +27,13 @@ class Click:
         self._config = config
         # Its scene is known once it is taken.
         self._snapshot = Snapshot(config.work / f"edit-{uuid.uuid4().hex}.blend", "")
+
+    def mark(self, clips: Iterable[Strip]) -> None:
+        """Mark the scene and the clips, by which they are found again, unless the scene is linked and can't be changed."""
+        if strips.is_local(self._scene):
+            strips.ensure_scene_mark(self._scene)
+            for clip in clips:
+                strips.ensure_mark(clip)
 
     def requests(self, clips: Sequence[Strip]) -> list[Request]:
         """Return the request for each clip, or one for all of them if they get one sound."""
@@ -61,7 +71,7 @@ class Click:
         spans = [strips.span(clip) for clip in ordered]
         request = self._request(ordered[0], ordered[0], _whole(spans), on_track)
         positions = [
-            ClipPosition(clip.name, self._mark(clip), span, compat.content_start(clip))
+            ClipPosition(clip.name, strips.mark(clip), span, compat.content_start(clip))
             for clip, span in zip(ordered, spans, strict=True)
         ]
         return replace(request, together=tuple(positions))
@@ -78,15 +88,12 @@ class Click:
             snapshot=self._snapshot,
             folder=self._config.folder,
             channel=clip.channel,
-            mark=self._mark(clip),
-            scene_mark=strips.ensure_scene_mark(self._scene) if strips.is_local(self._scene) else "",
+            mark=strips.mark(clip),
+            scene_mark=str(self._scene.get(strips.SCENE_MARK, "")),
             offset=self._config.offset,
             options=self._options,
             track=on_track,
         )
-
-    def _mark(self, clip: Strip) -> str:
-        return strips.ensure_mark(clip) if strips.is_local(self._scene) else ""
 
 
 def _whole(spans: Sequence[Span]) -> Span:

@@ -13,7 +13,7 @@ from typing import Any
 
 import bpy
 
-from . import generation, resuming, session
+from . import generation, plan, resuming, session
 from .command_parser import NAME, UsageError, parse, request_options
 from .config import NoAccess
 from .failure import Failure, disk_failure, readable
@@ -30,6 +30,7 @@ ALL_DONE = 0
 SOME_FAILED = 1
 WRONG_USAGE = 2
 NO_ACCESS = 3
+TOO_EXPENSIVE = 4
 
 _TICK_SECONDS = 0.05
 _WORKERS = {Holder.OURS: "here", Holder.OTHER: "by another Blender", Holder.NOBODY: "by nobody"}
@@ -68,17 +69,42 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    _check_target(options)
+    if not options.dry_run:
+        _check_target(options)
     scene = _scene(options.scene)
     chosen = _all_shots(scene) if options.all_strips else _strips_named(scene, options.strip)
     seed = mmaudio.random_seed() if options.seed is None else options.seed
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
     config = page.config(bpy.context)
+    wanted = request_options(options)
+    planned = plan.make(scene, chosen, settings, wanted, config, skip_done=options.skip_done)
+    if options.dry_run:
+        return _print_plan(planned, as_json=options.json)
+    if options.max_cost is not None and planned.cost_usd > options.max_cost:
+        return _print(f"{planned.text}: more than --max-cost {options.max_cost:g}. Nothing was sent.", TOO_EXPENSIVE)
     config.check_access()
+    _print_skipped(planned)
+    if not planned.requests:
+        return _finish([], options)
     # Checked before each run anyway; here, a script learns at once that nothing can be done.
     folder.check_results(config.folder, max(strips.span(strip).frames / strips.fps(scene) for strip in chosen))
-    jobs = generation.start(scene, chosen, settings, config, request_options(options), random_seeds=options.seed is None)
+    random_seeds, skip_done = options.seed is None, options.skip_done
+    jobs = generation.start(scene, chosen, settings, config, wanted, random_seeds=random_seeds, skip_done=skip_done)
     return _finish(jobs, options)
+
+
+def _print_plan(planned: plan.Plan, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"plan": planned.as_json()}), flush=True)
+    else:
+        print(planned.text, flush=True)
+        _print_skipped(planned)
+    return ALL_DONE
+
+
+def _print_skipped(planned: plan.Plan) -> None:
+    for skipped in planned.skipped:
+        _print(readable(f"“{skipped.strip}” is skipped: it {skipped.reason}"), 0)
 
 
 def _finish(jobs: Sequence[Job], options: argparse.Namespace) -> int:

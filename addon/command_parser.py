@@ -31,9 +31,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     which = generate.add_mutually_exclusive_group(required=True)
     which.add_argument("--strip", action="append", metavar="NAME", help="name of a strip; may be repeated")
     which.add_argument("--all-strips", action="store_true", help="all shots of the edit")
+    generate.add_argument("--skip-done", action="store_true", help="leave out strips that have their sound")
+    generate.add_argument(
+        "--max-cost", type=_number(float, 0, 1e6), metavar="USD", help="do nothing if the plan costs more than this"
+    )
     generate.add_argument("--scene", metavar="NAME", help="scene of the strips (default: the edited scene)")
     _add_request(generate)
-    _add_output(generate)
+    _add_output(generate, dry_run=True)
 
     resume = commands.add_parser("resume", help="resume the interrupted jobs of the open file")
     _add_output(resume)
@@ -85,8 +89,10 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(**vars(Options()))
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
+def _add_output(parser: argparse.ArgumentParser, *, dry_run: bool = False) -> None:
     target = parser.add_mutually_exclusive_group(required=True)
+    if dry_run:
+        target.add_argument("--dry-run", action="store_true", help="print the plan and its cost, and send nothing")
     target.add_argument("--output", metavar="FILE.blend", help="save the file under this name")
     target.add_argument("--save", action="store_true", help="save the file under its current name")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")

@@ -10,23 +10,20 @@ from dataclasses import replace
 
 import bpy
 
-from . import session
+from . import placing, plan, session
 from .click import Click
 from .config import Config
-from .failure import Failure, InternalFailure, disk_failure
-from .jobs.model.job import Job, PlacedSound
+from .failure import Failure, disk_failure
+from .jobs.model.job import Job
 from .jobs.model.request import Options
 from .jobs.model.run import JobError, Stage
 from .service.eachlabs import mmaudio
 from .service.eachlabs.mmaudio import Settings
-from .timeline import place, project, shots, snapshot, strips
+from .timeline import project, snapshot, strips
 from .timeline.errors import NoStrip
 from .timeline.strip_types import Strip
 
 log = logging.getLogger(__name__)
-
-# The edit must not be changed while the artist drags strips, or while Blender renders.
-_DRAGGING = ("TRANSFORM_OT_", "SEQUENCER_OT_")
 
 _DEFAULT_OPTIONS = Options()
 
@@ -41,11 +38,16 @@ class OneClipUrl(Failure):
         super().__init__(f"A clip URL is for a single strip, but {count} are selected.")
 
 
-class OtherFile(Failure):
-    """The job was started in a file that was never saved and is no longer open."""
+class NothingToOrder(Failure):
+    """All chosen strips are at work, or have their sound."""
 
-    code = "other_file"
-    default_hint = "Insert Result adds it to the edit that is open."
+    code = "nothing_to_order"
+    default_hint = "Choose other strips. Generate Again in the panel gives strips that have their sound another take."
+
+    def __init__(self, skipped: Sequence[plan.Skipped]) -> None:
+        reasons = ", ".join(f"“{strip.strip}” {strip.reason}" for strip in skipped[:3])
+        more = f", and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        super().__init__(f"There is nothing to generate: {reasons}{more}.")
 
 
 def start(
@@ -56,20 +58,26 @@ def start(
     options: Options = _DEFAULT_OPTIONS,
     *,
     random_seeds: bool = False,
+    skip_done: bool = False,
 ) -> list[Job]:
     """Start a job for each strip, or one for all `as_one`, and return them. A strip that can't be rendered fails at once.
 
     An effect with one input stands for the strip that it works on, and a generated sound for its clip. With `random_seeds`
-    each strip but the first gets a seed of its own; otherwise all have that of the settings.
+    each strip but the first gets a seed of its own; otherwise all have that of the settings. Strips at work are left out,
+    and with `skip_done` those that have their sound.
 
     Raises Failure if nothing can be sent at all.
     """
     config.check_access()
-    chosen = shots.clips(chosen)
-    if options.clip_url and len(chosen) > 1:
-        raise OneClipUrl(len(chosen))
+    clips, skipped = plan.to_order(chosen, options, skip_done=skip_done)
+    if not clips:
+        raise NothingToOrder(skipped)
+    if options.clip_url and len(clips) > 1:
+        raise OneClipUrl(len(clips))
     session.current.runner.open(config.extension_folder)
-    requests = Click(scene, settings, options, config).requests(chosen)
+    click = Click(scene, settings, options, config)
+    click.mark(clips)
+    requests = click.requests(clips)
     if random_seeds:
         requests[1:] = [request.with_seed(mmaudio.random_seed()) for request in requests[1:]]
     jobs = [Job.new(request, project.saved_as()) for request in requests]
@@ -115,7 +123,9 @@ def start_over(job: Job, config: Config, job_id: str = "") -> Job:
         missing = [position.strip for position, clip in zip(old.positions, found, strict=True) if clip is None]
         text = f"The strip “{(missing or [old.strip])[0]}” is not in the open file."
         raise NoStrip(text, "Open its file, or select the strip and generate again.")
-    [request] = Click(scene, old.settings, old.options, config).requests(clips)
+    click = Click(scene, old.settings, old.options, config)
+    click.mark(clips)
+    [request] = click.requests(clips)
     again = Job.new(request, project.saved_as())
     if job_id:
         again = replace(again, id=job_id, stale_uploads=job.uploads)
@@ -135,14 +145,11 @@ def insert(job: Job) -> None:
 
 
 def advance() -> list[Job]:
-    """Place at most one finished sound. Return the versions that jobs went through since the last call, in order."""
+    """Place finished sounds. Return the versions that jobs went through since the last call, in order."""
     versions = session.current.runner.drain()
-    job = session.current.next_to_place()
-    if job is not None and not _edit_in_use():
-        _place(job)
-        versions += session.current.runner.drain()
+    placing.place_due()
     _drop_snapshots()
-    return versions
+    return versions + session.current.runner.drain()
 
 
 def _start_jobs(jobs: Sequence[Job], config: Config) -> None:
@@ -174,43 +181,8 @@ def _start_jobs(jobs: Sequence[Job], config: Config) -> None:
     runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in ready], job_context)
 
 
-def _place(job: Job) -> None:
-    try:
-        if not session.current.belongs_to_open_file(job):
-            raise OtherFile(f"Its edit was never saved. The sound is kept in {job.request.folder}.")
-        sounds, note = place.place(job, anywhere=session.current.may_be_placed_anywhere(job))
-    except Failure as failure:
-        _fail(job, JobError.of(failure, job.request.strip))
-        return
-    except Exception as fault:
-        # It would otherwise block every finished sound behind it.
-        log.exception("placing job %s", job.id)
-        failure = InternalFailure(f"The sound could not be placed: {fault}", f"It is kept in {job.request.folder}.")
-        _fail(job, JobError.of(failure, job.request.strip))
-        return
-    session.current.runner.update(job.id, lambda job: _with_sounds(job, sounds, note), placed_unsaved=True)
-    if not bpy.app.background:
-        bpy.ops.ed.undo_push(message=f"Place Sound of {job.request.name}")
-
-
-def _with_sounds(job: Job, sounds: dict[int, PlacedSound], note: str) -> Job:
-    for number, sound in sounds.items():
-        notes = dict.fromkeys(filter(None, (job.takes[number].note, note)))
-        job = job.with_take(number, sound=sound, note=" ".join(notes))
-    incomplete = any(take.file is None for take in job.takes)
-    error = job.first_error or (job.error if incomplete else None)
-    return replace(job, stage=Stage.FAILED if error else Stage.DONE, error=error)
-
-
 def _fail(job: Job, error: JobError) -> None:
     session.current.runner.update(job.id, lambda job: replace(job, stage=Stage.FAILED, error=error))
-
-
-def _edit_in_use() -> bool:
-    if bpy.app.is_job_running("RENDER"):
-        return True
-    windows = bpy.context.window_manager.windows
-    return any(operator.bl_idname.startswith(_DRAGGING) for window in windows for operator in window.modal_operators)
 
 
 def _drop_snapshots() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bpy
 
-from . import generation, session
+from . import generation, placing, session
 from .config import Config
 from .failure import Failure
 from .jobs.model.job import Job, PlacedSound
@@ -81,9 +81,13 @@ def assign_jobs_to_files() -> None:
 
 
 def file_saving(target: str, config: Config) -> None:
-    """Bring sounds along that were made before the file was ever saved. Call it before Blender saves it at `target`."""
+    """Place what is ready, and bring sounds along that were made before the file was ever saved.
+
+    Call it before Blender saves the file at `target`.
+    """
     if is_own_copy(target, config) or project.is_temporary(target):
         return
+    placing.place_ready()
     takes.copy_files(config.temporary_folders, config.folder_for(target))
 
 

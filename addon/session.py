@@ -2,6 +2,7 @@
 """State of this Blender: its jobs, and what their work needs. The only module with state that changes. Main thread only."""
 
 import time
+from pathlib import Path
 
 from . import config
 from .config import Config
@@ -39,6 +40,10 @@ class Session:
         """Secrets that the preferences are not to remember, by the property's name."""
         self.storage_tests: list[StorageTest] = []
         """The latest test is the last; those before it are still deleting their files."""
+        self.placed_clicks: set[Path] = set()
+        """Clicks of which a sound was placed, by the path of their snapshot."""
+        self.ready_since: dict[str, float] = {}
+        """When sounds became ready that wait for others, by the job's id, in seconds of `time.monotonic`."""
         self.redraw_pending = False
         """Whether a job changed since the sidebars were last redrawn."""
         self.redrawn_at = 0.0
@@ -74,10 +79,9 @@ class Session:
         """Whether the artist wants the sounds placed even if neither their clip nor their scene is in the file."""
         return job.id in self._inserted
 
-    def next_to_place(self) -> Job | None:
-        """Return a job whose sounds can be placed in the open file."""
-        placing = (job for job in self.runner.jobs if job.stage is Stage.PLACING)
-        return next((job for job in placing if not self.waits_for_its_file(job)), None)
+    def ready_to_place(self) -> list[Job]:
+        """Return the jobs whose sounds can be placed in the open file."""
+        return [job for job in self.runner.jobs if job.stage is Stage.PLACING and not self.waits_for_its_file(job)]
 
     def insert(self, job: Job) -> None:
         """Let the job's sounds be placed in the open file, whichever it belongs to."""
@@ -129,6 +133,8 @@ class Session:
         self._join_storage_tests(seconds)
         self._of_other_file.clear()
         self._inserted.clear()
+        self.placed_clicks.clear()
+        self.ready_since.clear()
         self.use_webhook(None)
 
     def _join_storage_tests(self, seconds: float) -> None:

@@ -62,6 +62,20 @@ class MMAUDIO_AP_preferences(
         min=1,
         max=16,
     )
+    ask_above_usd: FloatProperty(
+        name="Ask Above (USD)",
+        description="Generate Sound asks first if it is expected to cost more than this",
+        default=0.25,
+        min=0.0,
+        precision=2,
+        step=5,
+    )
+    ask_above_runs: IntProperty(
+        name="Ask Above (Runs)",
+        description="Generate Sound asks first if it needs more runs than this",
+        default=20,
+        min=0,
+    )
     storage: EnumProperty(
         name="Upload To",
         description="Storage that holds clips while Eachlabs reads them",
@@ -101,6 +115,9 @@ def draw(layout: Any, preferences: MMAUDIO_AP_preferences, context: bpy.types.Co
     column.prop(preferences, "results")
     column.prop(preferences, "offset_ms")
     column.prop(preferences, "render_processes")
+    column.separator()
+    column.prop(preferences, "ask_above_usd")
+    column.prop(preferences, "ask_above_runs")
     header, body = layout.panel("mmaudio_storage")
     header.label(text="Storage")
     if body:

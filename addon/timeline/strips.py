@@ -49,18 +49,21 @@ def is_local(scene: bpy.types.Scene) -> bool:
     return scene.library is None and scene.is_editable
 
 
-def ensure_mark(strip: Strip) -> str:
-    """Return the strip's mark, creating it if there is none."""
+def mark(strip: Strip) -> str:
+    """Return the strip's mark, or an empty string if it has none."""
+    return str(strip.get(MARK, ""))
+
+
+def ensure_mark(strip: Strip) -> None:
+    """Mark the strip, unless it has a mark."""
     if not strip.get(MARK):
         strip[MARK] = uuid.uuid4().hex
-    return str(strip[MARK])
 
 
-def ensure_scene_mark(scene: bpy.types.Scene) -> str:
-    """Return the scene's mark, creating it if there is none."""
+def ensure_scene_mark(scene: bpy.types.Scene) -> None:
+    """Mark the scene, unless it has a mark."""
     if not scene.get(SCENE_MARK):
         scene[SCENE_MARK] = uuid.uuid4().hex
-    return str(scene[SCENE_MARK])
 
 
 def find_marked(request: Request) -> tuple[bpy.types.Scene | None, list[Strip | None]]:
@@ -135,20 +138,22 @@ def _has_duration(strip: Strip) -> bool:
     return strip.type in _TYPES_WITH_DURATION or (strip.type == "IMAGE" and len(strip.elements) > 1)
 
 
-def sounds_of(clips: Sequence[Strip], at: Span | None = None) -> list[SoundStrip]:
+def sounds_of(
+    clips: Sequence[Strip], at: Span | None = None, sounds: Mapping[str, Sequence[SoundStrip]] | None = None
+) -> list[SoundStrip]:
     """Return the sound strips that were generated for exactly these clips, where the first is now, or at the span `at`.
 
     There are several if the sound was cut. Of strips on top of each other, such as unpacked takes, the one that is heard is
     returned. Left out are strips of version 0.1, which had one for each take, and those that must not or can't be changed:
-    locked or retimed ones, and those on a locked or muted channel.
+    locked or retimed ones, and those on a locked or muted channel. `sounds` may pass the `sounds_by_mark` of the container.
     """
-    marks = {str(clip.get(MARK, "")) for clip in clips}
+    marks = {mark(clip) for clip in clips}
     place, container = at or span(clips[0]), isolate.container(clips[0])
+    sounds = sounds_by_mark(container) if sounds is None else sounds
     found = [
         strip
-        for strip in container.strips
-        if strip.type == "SOUND"
-        and marks_of(strip) == marks
+        for strip in sounds.get(mark(clips[0]), ())
+        if marks_of(strip) == marks
         and ("clips" in strip[METADATA_PROPERTY]) is (len(clips) > 1)
         and TAKES in strip[METADATA_PROPERTY]
         and _is_changeable(strip, container)

@@ -4,12 +4,12 @@
 # pyright: reportInvalidTypeForm=false
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import FloatProperty, StringProperty
 
-from .. import generation, session
+from .. import generation, plan, session
 from ..config import check_online
 from ..failure import Failure
 from ..jobs.model.job import Job
@@ -22,6 +22,8 @@ from ..timeline.errors import NoPicture, NoStrip
 from ..timeline.strip_types import PictureStrip, Strip
 from . import settings, ticker
 from .copy_notice import CopyNotice
+
+_SKIPPED_SHOWN = 10
 
 
 class NoEdit(Failure):
@@ -50,6 +52,11 @@ def generate_failure(context: bpy.types.Context) -> Failure | None:
     count = len(clips_with_picture(chosen))
     if not count:
         return NoPicture("The selected strip has no picture.")
+    scene_settings = settings.of(scene)
+    options, skip_done = settings.options(scene_settings), settings.skips_done(scene_settings, count)
+    clips, skipped = plan.to_order(chosen, options, skip_done=skip_done)
+    if not clips:
+        return generation.NothingToOrder(skipped)
     return _clip_url_failure(clip_url.of(scene), count, config.base_url) if config.uses_clip_url else None
 
 
@@ -77,11 +84,36 @@ def report_failure(operator: bpy.types.Operator, failure: Failure) -> set[str]:
     return {"CANCELLED"}
 
 
+def current_plan(context: bpy.types.Context) -> plan.Plan | None:
+    """Return what Generate Sound would order, or None if it is disabled."""
+    scene = compat.edited_scene(context)
+    chosen = clips_with_picture(strips.selected(context))
+    if scene is None or not chosen:
+        return None
+    scene_settings, config = settings.of(scene), page.config(context)
+    options = settings.options(scene_settings, clip_url.of(scene) if config.uses_clip_url else "")
+    skip_done = settings.skips_done(scene_settings, len(chosen))
+    return plan.make(scene, chosen, settings.of_run(scene_settings), options, config, skip_done=skip_done)
+
+
 class MMAUDIO_OT_generate(CopyNotice, bpy.types.Operator):
     bl_idname = "mmaudio.generate"
     bl_label = "Generate Sound"
     bl_description = "Generate a sound for each selected strip from its picture. Runs in the background"
     bl_options = {"REGISTER"}
+
+    max_cost: FloatProperty(
+        name="Maximum Cost",
+        description="Do nothing if the expected cost is higher, in US dollars. 0: no limit",
+        min=0.0,
+        options={"HIDDEN", "SKIP_SAVE"},
+    )
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: Any) -> str:
+        planned = current_plan(context)
+        lines = [cls.bl_description, *([f"Skipped:\n{planned.skipped_text}"] if planned and planned.skipped else [])]
+        return ".\n".join(lines)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -90,16 +122,38 @@ class MMAUDIO_OT_generate(CopyNotice, bpy.types.Operator):
             cls.poll_message_set(f"{failure.message} {failure.hint}".rstrip("."))
         return failure is None
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        planned, preferences = current_plan(context), page.of(context)
+        asks = planned and (planned.cost_usd > preferences.ask_above_usd or planned.runs > preferences.ask_above_runs)
+        if not asks:
+            return super().invoke(context, event)
+        manager: Any = context.window_manager
+        return manager.invoke_props_dialog(self, width=360, title="Generate Sound", confirm_text="Generate")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the dialog that asks before a large order."""
+        planned = current_plan(context)
+        if planned is not None:
+            column: Any = self.layout
+            column.label(text=planned.text)
+            for line in planned.skipped_text.splitlines()[:_SKIPPED_SHOWN]:
+                column.label(text=line, icon="BLANK1")
+
     def execute(self, context: bpy.types.Context) -> Any:
         scene = compat.edited_scene(context)
         assert scene is not None  # checked by poll
         chosen = clips_with_picture(strips.selected(context))
         scene_settings = settings.of(scene)
+        limit, planned = cast(float, self.max_cost), current_plan(context)
+        if limit and planned is not None and planned.cost_usd > limit:
+            self.report({"ERROR"}, f"{planned.text}: more than the maximum of ${limit:g}. Nothing was sent")
+            return {"CANCELLED"}
         try:
             config = page.config(context)
             options = settings.options(scene_settings, clip_url.of(scene) if config.uses_clip_url else "")
             first, random_seeds = settings.for_first_run(scene_settings), scene_settings.randomize_seed
-            jobs = generation.start(scene, chosen, first, config, options, random_seeds=random_seeds)
+            skip_done = settings.skips_done(scene_settings, len(chosen))
+            jobs = generation.start(scene, chosen, first, config, options, random_seeds=random_seeds, skip_done=skip_done)
         except Failure as failure:
             return report_failure(self, failure)
         ticker.start()

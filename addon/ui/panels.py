@@ -42,12 +42,17 @@ class MMAUDIO_PT_generate(_Sidebar, bpy.types.Panel):
         count = len(operators.clips_with_picture(strips.selected(context)))
         as_one = False
         if scene is not None and count > 1:
-            layout.prop(settings.of(scene), "as_one")
+            row = layout.row()
+            row.prop(settings.of(scene), "as_one")
+            row.prop(settings.of(scene), "generate_again")
             as_one = settings.of(scene).as_one
         row = layout.row()
         row.scale_y = 1.5
         text = f"Generate {'One ' if as_one else ''}Sound{f' for {count} Strips' if count > 1 else ''}"
         row.operator(operators.MMAUDIO_OT_generate.bl_idname, text=text, icon="SOUND")
+        planned = operators.current_plan(context)
+        if planned is not None:
+            draw_text(layout, planned.text, context)
 
 
 class MMAUDIO_PT_advanced(_Sidebar, bpy.types.Panel):

@@ -89,6 +89,10 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         description="Generate one sound over the whole range of the selected strips, from the timeline as it is seen. "
         "For ambience that goes on across cuts",
     )
+    generate_again: BoolProperty(
+        name="Generate Again",
+        description="Also generate further takes for strips that have their sound. A single strip always gets further takes",
+    )
     handle_seconds: FloatProperty(
         name="Handles",
         description="How far the sound extends beyond both ends of its strip, hidden behind the handles, for L and J cuts "
@@ -174,10 +178,20 @@ def reuse(settings: MMAUDIO_PG_settings, made_with: Mapping[str, Any]) -> None:
     settings.randomize_seed = False
 
 
+def skips_done(settings: MMAUDIO_PG_settings, chosen: int) -> bool:
+    """Return whether strips that have their sound are left out: of several, unless they are to get further takes."""
+    return chosen > 1 and not settings.generate_again
+
+
 def for_first_run(settings: MMAUDIO_PG_settings) -> mmaudio.Settings:
     """Return the settings for the first strip. A random seed is drawn here, and shown in the panel from then on."""
     if settings.randomize_seed:
         settings.seed = mmaudio.random_seed()
+    return of_run(settings)
+
+
+def of_run(settings: MMAUDIO_PG_settings) -> mmaudio.Settings:
+    """Return the settings of the model."""
     return mmaudio.Settings(
         prompt=settings.prompt.strip(),
         negative_prompt=settings.negative_prompt.strip(),

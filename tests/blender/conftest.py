@@ -43,6 +43,7 @@ def addon() -> Any:
     rooms = (
         "session",
         "generation",
+        "plan",
         "resuming",
         "config",
         "command",

@@ -263,9 +263,15 @@ def test_each_strip_of_a_batch_has_a_different_seed_unless_one_is_given(addon: A
     seeds = [job.takes[0].settings.seed for job in addon.session.current.runner.jobs]
     assert len(set(seeds)) == 3 and seeds[0] == settings.seed
 
-    settings.randomize_seed, settings.seed = False, 11
+    edits.finish(addon, [job.id for job in addon.session.current.runner.jobs])
+
+    with pytest.raises(RuntimeError, match="has its sound"):
+        run_operator()
+    settings.randomize_seed, settings.seed, settings.generate_again = False, 11, True
+    with pytest.raises(RuntimeError, match="more than the maximum"):
+        run_operator(max_cost=0.0001)
     run_operator()
     assert [job.takes[0].settings.seed for job in addon.session.current.runner.jobs[3:]] == [11, 11, 11]
     # The following tests use the same scene.
-    settings.randomize_seed, settings.seed = True, 0
+    settings.randomize_seed, settings.seed, settings.generate_again = True, 0, False
     edits.finish(addon, [job.id for job in addon.session.current.runner.jobs])

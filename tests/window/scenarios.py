@@ -219,6 +219,42 @@ def mix(session: Any):  # type: ignore[no-untyped-def]
         yield 0.3
 
 
+def plan(session: Any):  # type: ignore[no-untyped-def]
+    """Order two strips above the limit, confirm in the dialog, order them again at work, then when they have their sound."""
+    yield from open_edit(session)
+    seen, operators = session.seen, session.part("ui.operators")
+    session.strips["Bunny again"].select = True
+
+    def planned() -> str:
+        found = session.run(lambda: operators.current_plan(bpy.context))
+        return str(found.text)
+
+    preferences = bpy.context.preferences.addons[session.module].preferences
+    preferences.ask_above_runs = 1
+    yield 0.3
+    seen["before"] = planned()
+    yield from session.screenshot("plan")
+    session.run(_operators.mmaudio.generate, "INVOKE_DEFAULT")
+    yield 0.7
+    yield from session.screenshot("dialog")
+    seen["asked"] = len(session.jobs)
+    for value in ("PRESS", "RELEASE"):
+        session.window.event_simulate("RET", value, x=700, y=440)
+    yield from session.wait_until(lambda: len(session.jobs) == 2)
+    yield 0.3
+    seen["at work"] = planned()
+    yield from session.screenshot("plan at work")
+    yield from session.wait_until(lambda: all(job.stage.ended for job in session.jobs))
+    yield 0.5
+    seen["done"] = planned()
+    session.scene.mmaudio.generate_again = True
+    seen["again"] = planned()
+    yield from session.screenshot("plan done")
+    session.run(bpy.ops.ed.undo)
+    yield 0.3
+    seen["after undo"] = sum(1 for strip in session.strips if strip.get("mmaudio"))
+
+
 def failed_job(session: Any):  # type: ignore[no-untyped-def]
     """Generate a sound whose run fails."""
     yield from open_edit(session)

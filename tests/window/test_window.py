@@ -78,6 +78,17 @@ def test_sounds_of_neighbors_are_cross_faded_and_one_sound_lies_over_both(
     save_screenshots(tmp_path, "two sounds", "one sound", "crossfade_sounds", "fade_edges")
 
 
+def test_the_plan_is_shown_and_a_dialog_asks_above_the_limit(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    seen = window.run("plan", tmp_path, standin.environment)
+
+    assert seen["before"] == "2 strips · 2 runs · about $0.011"
+    assert seen["asked"] == 0
+    assert seen["at work"] == seen["done"] == "Nothing to generate · 2 skipped"
+    assert seen["again"].startswith("2 strips · 2 runs")
+    assert seen["after undo"] < 2
+    save_screenshots(tmp_path, "plan", "dialog", "plan at work", "plan done")
+
+
 def test_a_failed_run_reports_the_reason_and_leaves_the_edit_and_the_button_usable(
     window: Window, standin: StandIn, tmp_path: Path
 ) -> None:

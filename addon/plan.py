@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a click would order: strips, runs and price, and which strips are left out. Main thread; changes nothing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import bpy
+
+from . import session
+from .click import Click
+from .config import Config
+from .jobs.model.request import Options, Request
+from .service.eachlabs import mmaudio
+from .service.eachlabs.mmaudio import Settings
+from .timeline import isolate, shots, strips
+from .timeline.strip_types import SoundStrip, Strip
+
+_AT_WORK = "is at work"
+_DONE = "has its sound"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A strip that a click leaves out."""
+
+    strip: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a click would order."""
+
+    strips: int
+    requests: Sequence[Request]
+    skipped: Sequence[Skipped]
+    run_usd: float
+    """Expected price of a run, in US dollars."""
+
+    @property
+    def windows(self) -> int:
+        return sum(len(request.windows) for request in self.requests)
+
+    @property
+    def runs(self) -> int:
+        return sum(len(request.windows) * request.options.takes for request in self.requests)
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the strips that get a sound."""
+        return float(sum((request.span.frames / request.fps for request in self.requests), Fraction(0)))
+
+    @property
+    def cost_usd(self) -> float:
+        return self.runs * self.run_usd
+
+    @property
+    def text(self) -> str:
+        """The plan in a line, such as "12 strips · 14 runs · about $0.08 · 3 skipped"."""
+        if not self.requests:
+            return f"Nothing to generate · {len(self.skipped)} skipped"
+        parts = [
+            _counted(self.strips, "strip"),
+            _counted(self.runs, "run"),
+            f"about ${self.cost_usd:.{_digits(self.cost_usd)}f}",
+        ]
+        return " · ".join([*parts, *([f"{len(self.skipped)} skipped"] if self.skipped else [])])
+
+    @property
+    def skipped_text(self) -> str:
+        """A line for each strip that is left out, with the reason."""
+        return "\n".join(f"“{skipped.strip}” {skipped.reason}" for skipped in self.skipped)
+
+    def as_json(self) -> dict[str, object]:
+        """Return what `--dry-run --json` prints."""
+        return {
+            "strips": self.strips,
+            "seconds": round(self.seconds, 3),
+            "windows": self.windows,
+            "runs": self.runs,
+            "cost_usd": round(self.cost_usd, 6),
+            "skipped": [vars(skipped) for skipped in self.skipped],
+        }
+
+
+def make(
+    scene: bpy.types.Scene,
+    chosen: Sequence[Strip],
+    settings: Settings,
+    options: Options,
+    config: Config,
+    *,
+    skip_done: bool,
+) -> Plan:
+    """Return the plan for the chosen strips."""
+    clips, skipped = to_order(chosen, options, skip_done=skip_done)
+    requests = Click(scene, settings, options, config).requests(clips) if clips else []
+    return Plan(len(clips), requests, skipped, run_usd())
+
+
+def to_order(chosen: Iterable[Strip], options: Options, *, skip_done: bool) -> tuple[list[Strip], list[Skipped]]:
+    """Return the clips that get a sound, and those left out: at work, or with `skip_done` because they have their sound."""
+    clips = shots.clips(chosen)
+    if options.as_one and len(clips) > 1:
+        is_at_work = any(set(clips) == set(together) for together in _at_work(together=True))
+        return ([], [Skipped(clip.name, _AT_WORK) for clip in clips]) if is_at_work else (clips, [])
+    at_work = {clip for together in _at_work(together=False) for clip in together}
+    done = _with_sound(clip for clip in clips if clip not in at_work) if skip_done else set[Strip]()
+    skipped = [Skipped(clip.name, _AT_WORK if clip in at_work else _DONE) for clip in clips if clip in at_work | done]
+    return [clip for clip in clips if clip not in at_work | done], skipped
+
+
+def _with_sound(clips: Iterable[Strip]) -> set[Strip]:
+    """Return those of the clips that have a sound of their own."""
+    known: dict[isolate.Container, dict[str, list[SoundStrip]]] = {}
+    found: set[Strip] = set()
+    for clip in clips:
+        container = isolate.container(clip)
+        if container not in known:
+            known[container] = strips.sounds_by_mark(container)
+        if strips.sounds_of([clip], sounds=known[container]):
+            found.add(clip)
+    return found
+
+
+def _at_work(*, together: bool) -> list[list[Strip]]:
+    """Return the clips of each job that has not ended: of those with one sound for several clips, or of the others."""
+    current = session.current
+    jobs = [job for job in current.runner.jobs if not job.stage.ended and current.belongs_to_open_file(job)]
+    found = [strips.find_marked(job.request)[1] for job in jobs if bool(job.request.together) is together]
+    return [[clip for clip in clips if clip is not None] for clips in found]
+
+
+def run_usd() -> float:
+    """Return the expected price of a run, in US dollars: the mean of those of this session."""
+    costs = [run.cost for job in session.current.runner.jobs for run in job.runs if run.cost is not None]
+    return sum(costs) / len(costs) if costs else mmaudio.EXPECTED_RUN_USD
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _digits(usd: float) -> int:
+    """Return as many decimals as a price of this size needs."""
+    return 3 if usd < 0.1 else 2
