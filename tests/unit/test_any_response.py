@@ -3,6 +3,7 @@
 
 import json
 import math
+import unicodedata
 from typing import Any
 
 import pytest
@@ -16,6 +17,15 @@ from addon.service.net.response import Response
 pytestmark = pytest.mark.oldest
 
 KEY = "the-key-of-the-artist"
+
+
+def is_on_one_line(text: str) -> bool:
+    """Return whether the text has no line breaks, control codes or lone surrogates.
+
+    `isprintable` is also False for characters that Python's version of Unicode doesn't know yet, such as a new emoji.
+    """
+    return not {unicodedata.category(char) for char in text} & {"Cc", "Cs", "Zl", "Zp"}
+
 
 words = st.one_of(st.text(max_size=30), st.just(KEY), st.sampled_from(["success", "error", "https://cdn.example/a.mp4"]))
 numbers = st.one_of(st.integers(), st.floats(), st.booleans(), st.none())
@@ -37,7 +47,7 @@ def test_a_run_has_values_of_the_right_type(body: dict[str, Any]) -> None:
     assert seen.id == "run"
     assert seen.output_url is None or (isinstance(seen.output_url, str) and seen.output_url)
     assert seen.cost is None or (math.isfinite(seen.cost) and seen.cost >= 0)
-    assert seen.reason.isprintable() or not seen.reason
+    assert is_on_one_line(seen.reason)
     assert KEY not in seen.reason
     assert len(seen.reason) <= 500 + len("[key]") * 100
 
@@ -58,13 +68,13 @@ def test_any_body_is_an_object_or_a_failure(body: bytes) -> None:
         assert failure.hint
     told = error_text(answer)
     assert len(told) <= 500
-    assert told.isprintable()
+    assert is_on_one_line(told)
 
 
 @given(st.text(max_size=200))
 def test_a_request_id_is_one_word(value: str) -> None:
     told = request_id(Response(500, {"X-Request-Id": value}, b""))
-    assert told.isprintable()
+    assert is_on_one_line(told)
     assert len(told) <= len(", request ") + 64
 
 
