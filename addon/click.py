@@ -87,7 +87,6 @@ class Click:
             settings=self._settings,
             snapshot=self._snapshot,
             folder=self._config.folder,
-            channel=clip.channel,
             mark=strips.mark(clip),
             scene_mark=str(self._scene.get(strips.SCENE_MARK, "")),
             offset=self._config.offset,

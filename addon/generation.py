@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From strips to jobs, and from finished jobs to sound strips. Called by the panel and by the command line.
+"""From strips to jobs. Called by the panel and by the command line.
 
 Main thread only; nothing here waits.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,8 +21,6 @@ from .service.eachlabs.mmaudio import Settings
 from .timeline import project, snapshot, strips
 from .timeline.errors import NoStrip
 from .timeline.strip_types import Strip
-
-log = logging.getLogger(__name__)
 
 _DEFAULT_OPTIONS = Options()
 
@@ -165,7 +162,7 @@ def _start_jobs(jobs: Sequence[Job], config: Config) -> None:
         except Failure as failure:
             error = JobError(failure.code, failure.message, failure.hint)
             runner.show([job], job_context)
-            _fail(job, error)
+            runner.fail(job.id, error)
     if not ready:
         return
     first = ready[0].request
@@ -179,10 +176,6 @@ def _start_jobs(jobs: Sequence[Job], config: Config) -> None:
         raise disk_failure(fault, f"The edit for the background render can't be written to {config.work}") from fault
     session.current.snapshots.add(taken)
     runner.add([replace(job, request=replace(job.request, snapshot=taken)) for job in ready], job_context)
-
-
-def _fail(job: Job, error: JobError) -> None:
-    session.current.runner.update(job.id, lambda job: replace(job, stage=Stage.FAILED, error=error))
 
 
 def _drop_snapshots() -> None:

@@ -74,13 +74,13 @@ def _place(job: Job) -> bool:
             raise OtherFile(f"Its edit was never saved. The sound is kept in {job.request.folder}.")
         sounds, note = place.place(job, anywhere=session.current.may_be_placed_anywhere(job))
     except Failure as failure:
-        _fail(job, JobError.of(failure, job.request.strip))
+        session.current.runner.fail(job.id, JobError.of(failure, job.request.strip))
         return False
     except Exception as fault:
         # It would otherwise block every finished sound behind it.
         log.exception("placing job %s", job.id)
         failure = InternalFailure(f"The sound could not be placed: {fault}", f"It is kept in {job.request.folder}.")
-        _fail(job, JobError.of(failure, job.request.strip))
+        session.current.runner.fail(job.id, JobError.of(failure, job.request.strip))
         return False
     session.current.runner.update(job.id, lambda job: _with_sounds(job, sounds, note), placed_unsaved=True)
     return True
@@ -93,10 +93,6 @@ def _with_sounds(job: Job, sounds: dict[int, PlacedSound], note: str) -> Job:
     incomplete = any(take.file is None for take in job.takes)
     error = job.first_error or (job.error if incomplete else None)
     return replace(job, stage=Stage.FAILED if error else Stage.DONE, error=error)
-
-
-def _fail(job: Job, error: JobError) -> None:
-    session.current.runner.update(job.id, lambda job: replace(job, stage=Stage.FAILED, error=error))
 
 
 def _edit_in_use() -> bool:

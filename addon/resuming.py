@@ -200,7 +200,7 @@ def _start_over(job: Job, config: Config) -> Job | None:
         runner = session.current.runner
         error = JobError.of(failure, job.request.strip)
         runner.show([job], session.current.job_context(config))
-        return runner.update(job.id, lambda job: replace(job, stage=Stage.FAILED, error=error))
+        return runner.fail(job.id, error)
 
 
 def _with_placed_sounds(job: Job) -> Job:

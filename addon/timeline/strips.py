@@ -81,7 +81,7 @@ def _find_marked(request: Request, clip: ClipPosition) -> tuple[bpy.types.Scene 
     Names alone are not enough, since another file may use the same ones. A mark alone is not enough, since copies share it.
     """
     scene, named = find(request.scene, clip.strip)
-    if named is not None and named.get(MARK, "") == clip.mark:
+    if named is not None and mark(named) == clip.mark:
         return scene, named
     for other in [scene, *bpy.data.scenes]:
         edit = compat.edit_of(other) if other is not None else None
@@ -187,7 +187,7 @@ def sounds_over(clip: Strip, sounds: Mapping[str, Sequence[SoundStrip]] | None =
     `sounds` may pass the `sounds_by_mark` of the clip's container, if known.
     """
     sounds = sounds_by_mark(isolate.container(clip)) if sounds is None else sounds
-    return [sound for sound in sounds.get(str(clip.get(MARK, "")), ()) if span(sound).common(span(clip)).frames]
+    return [sound for sound in sounds.get(mark(clip), ()) if span(sound).common(span(clip)).frames]
 
 
 def clips_by_mark(container: isolate.Container) -> dict[str, list[PictureStrip]]:

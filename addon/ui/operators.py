@@ -144,8 +144,9 @@ class MMAUDIO_OT_generate(CopyNotice, bpy.types.Operator):
         assert scene is not None  # checked by poll
         chosen = clips_with_picture(strips.selected(context))
         scene_settings = settings.of(scene)
-        limit, planned = cast(float, self.max_cost), current_plan(context)
-        if limit and planned is not None and planned.cost_usd > limit:
+        limit = cast(float, self.max_cost)
+        planned = current_plan(context) if limit else None
+        if planned is not None and planned.cost_usd > limit:
             self.report({"ERROR"}, f"{planned.text}: more than the maximum of ${limit:g}. Nothing was sent")
             return {"CANCELLED"}
         try:

@@ -13,6 +13,7 @@ from ..failure import Failure
 from ..timeline import compat, isolate, shots, strips, takes
 from ..timeline.strip_types import SoundStrip, Strip
 from . import settings
+from .operators import report_failure
 
 
 def sound_at(strip: Strip, sounds: Mapping[str, Sequence[SoundStrip]] | None = None) -> SoundStrip | None:
@@ -66,7 +67,7 @@ class _TakesOperator:
             except Failure as failure:
                 failures.append(failure)
         for failure in failures:
-            operator.report({"ERROR"}, f"{failure.message} {failure.hint}".rstrip())
+            report_failure(operator, failure)
         return {"CANCELLED"} if len(failures) == len(chosen) else {"FINISHED"}
 
     def change(self, sound: SoundStrip) -> None:
@@ -115,8 +116,7 @@ class MMAUDIO_OT_play_take(bpy.types.Operator):
         try:
             takes.play(sound, number)
         except Failure as failure:
-            self.report({"ERROR"}, f"{failure.message} {failure.hint}".rstrip())
-            return {"CANCELLED"}
+            return report_failure(self, failure)
         return {"FINISHED"}
 
 

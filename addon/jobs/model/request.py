@@ -133,7 +133,6 @@ class Request:
     snapshot: Snapshot
     folder: Path
     """Results folder."""
-    channel: int = 2
     mark: str = ""
     """Mark on the strip, by which it is found under another name."""
     scene_mark: str = ""

@@ -17,7 +17,7 @@ from ...failure import DiskFailure, Failure, disk_failure
 from ..limits import SLOTS_MAX
 from ..model.job import Job
 from ..model.request import Request
-from ..model.run import Stage
+from ..model.run import JobError, Stage
 from ..store.database import Database
 from .context import JobContext
 from .pipeline import Pipeline, Stop
@@ -121,6 +121,10 @@ class Runner:
         if save and in_background:
             _save_in_background([state])
         return job
+
+    def fail(self, job_id: str, error: JobError) -> Job:
+        """Let a job fail with this error and return it."""
+        return self.update(job_id, lambda job: replace(job, stage=Stage.FAILED, error=error))
 
     def claimed(self, job: Job) -> Job:
         """Return the job as it is by now, after another Blender may have had it, and make it this Blender's.
