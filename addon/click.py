@@ -70,6 +70,7 @@ class Click:
         ordered = sorted(clips, key=lambda clip: (strips.span(clip).start, clip.channel))
         spans = [strips.span(clip) for clip in ordered]
         request = self._request(ordered[0], ordered[0], _whole(spans), on_track)
+        request = replace(request, settings=self._settings_for(ordered))
         positions = [
             ClipPosition(clip.name, strips.mark(clip), span, compat.content_start(clip))
             for clip, span in zip(ordered, spans, strict=True)
@@ -84,7 +85,7 @@ class Click:
             span=span,
             content_start=compat.content_start(clip),
             fps=strips.fps(self._scene),
-            settings=self._settings,
+            settings=self._settings_for([clip]),
             snapshot=self._snapshot,
             folder=self._config.folder,
             mark=strips.mark(clip),
@@ -93,6 +94,11 @@ class Click:
             options=self._options,
             track=on_track,
         )
+
+    def _settings_for(self, clips: Iterable[Strip]) -> Settings:
+        """Return the settings with the clips' own prompts before the one that all strips share."""
+        prompts = [*(strips.prompt(clip) for clip in clips), self._settings.prompt]
+        return replace(self._settings, prompt=", ".join(filter(None, dict.fromkeys(prompts))))
 
 
 def _whole(spans: Sequence[Span]) -> Span:

@@ -23,8 +23,9 @@ from .jobs.store.journal import Entry, Holder
 from .media import folder
 from .preferences import page
 from .service.eachlabs import mmaudio
-from .timeline import compat, project, shots, strips
-from .timeline.strip_types import PictureStrip, Strip
+from .timeline import compat, project, scope, strips
+from .timeline.shots import ExcludedStrip
+from .timeline.strip_types import Strip
 
 ALL_DONE = 0
 SOME_FAILED = 1
@@ -72,12 +73,12 @@ def _generate(options: argparse.Namespace) -> int:
     if not options.dry_run:
         _check_target(options)
     scene = _scene(options.scene)
-    chosen = _all_shots(scene) if options.all_strips else _strips_named(scene, options.strip)
+    chosen, excluded = _chosen(scene, options)
     seed = mmaudio.random_seed() if options.seed is None else options.seed
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
     config = page.config(bpy.context)
     wanted = request_options(options)
-    planned = plan.make(scene, chosen, settings, wanted, config, skip_done=options.skip_done)
+    planned = plan.make(scene, chosen, settings, wanted, config, skip_done=options.skip_done, excluded=excluded)
     if options.dry_run:
         return _print_plan(planned, as_json=options.json)
     if options.max_cost is not None and planned.cost_usd > options.max_cost:
@@ -179,13 +180,19 @@ def _scene(name: str | None) -> bpy.types.Scene:
     return scene
 
 
-def _all_shots(scene: bpy.types.Scene) -> list[PictureStrip]:
-    """Return the shots of the edit, and print which other strips with a picture are left out."""
-    found, left_out = shots.find_shots(scene)
-    for other in left_out:
-        _print(readable(f"“{other.strip}” is skipped: {other.reason}"), 0)
-    if not found:
-        raise UsageError(f"The scene “{scene.name}” has no shot.")
+def _chosen(scene: bpy.types.Scene, options: argparse.Namespace) -> tuple[Sequence[Strip], Sequence[ExcludedStrip]]:
+    """Return the strips that the arguments choose, and others there for which no sound is generated."""
+    if options.strip:
+        return _strips_named(scene, options.strip), []
+    if options.channel:
+        edit = compat.ensure_edit(scene)
+        found, where = scope.in_channels(edit, options.channel), " on channel " + ", ".join(map(str, options.channel))
+    elif options.preview_range:
+        found, where = scope.in_preview_range(scene), " in its preview range"
+    else:
+        found, where = scope.in_edit(scene), ""
+    if not found[0]:
+        raise UsageError(f"The scene “{scene.name}” has no shot{where}.")
     return found
 
 

@@ -30,6 +30,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     generate = commands.add_parser("generate", help="generate sounds for strips of the open file")
     which = generate.add_mutually_exclusive_group(required=True)
     which.add_argument("--strip", action="append", metavar="NAME", help="name of a strip; may be repeated")
+    channel = _number(int, 1, CHANNELS_MAX)
+    which.add_argument(
+        "--channel", action="append", type=channel, metavar="N", help="all shots on a channel; may be repeated"
+    )
+    which.add_argument("--preview-range", action="store_true", help="all shots in the preview range")
     which.add_argument("--all-strips", action="store_true", help="all shots of the edit")
     generate.add_argument("--skip-done", action="store_true", help="leave out strips that have their sound")
     generate.add_argument(

@@ -31,6 +31,8 @@ class Failure(Exception):
     """Identifier for scripts, such as "no_key". Codes are only added, never changed or removed."""
     default_hint: ClassVar[str] = ""
     """Hint of failures that are created without one."""
+    stops_all: ClassVar[bool] = False
+    """Whether each other job would fail for the same reason, until someone has done something about it."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -61,6 +63,12 @@ class RunFailure(Failure):
 
 class DiskFailure(Failure):
     code = "files"
+
+
+class FolderUnusable(DiskFailure):
+    """Nothing can be written to a folder, such as one on a full disk."""
+
+    stops_all = True
 
 
 class TooLarge(Failure):
@@ -143,4 +151,5 @@ def disk_failure(fault: Exception, what: str = "", alternative: str = "", *, rea
     what = what or f"{getattr(fault, 'filename', None) or 'A file'} can't be written or read"
     hints = _READ_HINTS if reading else _WRITE_HINTS
     hint = " ".join(filter(None, (hints.get(reason, "Check the folder"), alternative)))
-    return DiskFailure(f"{what}: {reason}.", f"{hint}, then retry.")
+    kind = FolderUnusable if reason in _WRITE_HINTS and not reading else DiskFailure
+    return kind(f"{what}: {reason}.", f"{hint}, then retry.")

@@ -19,7 +19,6 @@ from .jobs.model.run import JobError, Stage
 from .service.eachlabs import mmaudio
 from .service.eachlabs.mmaudio import Settings
 from .timeline import project, snapshot, strips
-from .timeline.errors import NoStrip
 from .timeline.strip_types import Strip
 
 _DEFAULT_OPTIONS = Options()
@@ -72,62 +71,15 @@ def start(
     if options.clip_url and len(clips) > 1:
         raise OneClipUrl(len(clips))
     session.current.runner.open(config.extension_folder)
+    session.current.runner.go_on(session.current.job_context(config), paused=False)
     click = Click(scene, settings, options, config)
     click.mark(clips)
     requests = click.requests(clips)
     if random_seeds:
         requests[1:] = [request.with_seed(mmaudio.random_seed()) for request in requests[1:]]
     jobs = [Job.new(request, project.saved_as()) for request in requests]
-    _start_jobs(jobs, config)
+    start_jobs(jobs, config)
     return [session.current.runner.job(job.id) or job for job in jobs]
-
-
-def retry(job: Job, config: Config) -> Job:
-    """Continue with what exists, which may have been paid for, or else start over with the strip as it is now.
-
-    Returns the job that does it: the same one, or a new one. Raises Failure, also if another Blender works on it.
-    """
-    runner = session.current.runner
-    job = runner.claimed(job)
-    if job.stage is Stage.DONE:
-        return job
-    # The results folder may be what failed: use the current one.
-    results = config.folder if session.current.belongs_to_open_file(job) else job.request.folder
-    request = replace(job.request, folder=results)
-    if job.to_place and all(take.file is not None for take in job.takes):
-        return runner.update(
-            job.id, lambda job: replace(job, request=request, stage=Stage.PLACING, progress=None, error=None)
-        )
-    config.check_access()
-    runner.open(config.extension_folder)
-    if job.paid:
-        runner.retry(job.id, request, session.current.job_context(config))
-        return runner.job(job.id) or job
-    again = start_over(job, config)
-    runner.forget(job.id)
-    return again
-
-
-def start_over(job: Job, config: Config, job_id: str = "") -> Job:
-    """Start the job again with the strip as it is now, as a new job. Raises Failure if the strip is gone.
-
-    With `job_id` the new job replaces `job`, and deletes the uploads that this one has left.
-    """
-    old = job.request
-    scene, found = strips.find_marked(old)
-    clips = [clip for clip in found if clip is not None]
-    if not session.current.belongs_to_open_file(job) or scene is None or len(clips) < len(found):
-        missing = [position.strip for position, clip in zip(old.positions, found, strict=True) if clip is None]
-        text = f"The strip “{(missing or [old.strip])[0]}” is not in the open file."
-        raise NoStrip(text, "Open its file, or select the strip and generate again.")
-    click = Click(scene, old.settings, old.options, config)
-    click.mark(clips)
-    [request] = click.requests(clips)
-    again = Job.new(request, project.saved_as())
-    if job_id:
-        again = replace(again, id=job_id, stale_uploads=job.uploads)
-    _start_jobs([again], config)
-    return again
 
 
 def insert(job: Job) -> None:
@@ -149,7 +101,7 @@ def advance() -> list[Job]:
     return versions + session.current.runner.drain()
 
 
-def _start_jobs(jobs: Sequence[Job], config: Config) -> None:
+def start_jobs(jobs: Sequence[Job], config: Config) -> None:
     """Let jobs fail whose strips can't be used; start the others, with one snapshot of the edit if they are rendered."""
     runner, job_context = session.current.runner, session.current.job_context(config)
     ready: list[Job] = []

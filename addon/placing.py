@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import bpy
 
@@ -21,8 +22,13 @@ log = logging.getLogger(__name__)
 
 _GROUP_SECONDS = 10.0
 """How long a sound waits at most for others of its click."""
+QUIET_SECONDS = 2.0
+"""A sound is not placed within this time after an operator of the artist, so that undo takes that back and not the sound."""
+_PATIENCE_SECONDS = 10.0
+"""But it waits no longer than this for someone who edits all the time."""
 _DRAGGING = ("TRANSFORM_OT_", "SEQUENCER_OT_")
 """Operators during which the edit must not be changed."""
+_OWN = "MMAUDIO_OT_"
 
 
 class OtherFile(Failure):
@@ -35,7 +41,7 @@ class OtherFile(Failure):
 def place_due() -> None:
     """Place the sounds that are ready, if it is time for a group, and the edit isn't in use."""
     ready = session.current.ready_to_place()
-    if ready and _is_due(ready) and not _edit_in_use():
+    if ready and _is_due(ready) and not _edit_in_use() and not _just_edited(ready):
         _place_all(ready)
 
 
@@ -93,6 +99,20 @@ def _with_sounds(job: Job, sounds: dict[int, PlacedSound], note: str) -> Job:
     incomplete = any(take.file is None for take in job.takes)
     error = job.first_error or (job.error if incomplete else None)
     return replace(job, stage=Stage.FAILED if error else Stage.DONE, error=error)
+
+
+def _just_edited(ready: Sequence[Job]) -> bool:
+    """Return whether the artist may be about to undo an edit of a moment ago."""
+    if bpy.app.background:
+        return False
+    operators: Any = bpy.context.window_manager.operators
+    edits = [operator for operator in operators if not operator.bl_idname.startswith(_OWN)]
+    latest = edits[-1].as_pointer() if edits else 0
+    current, now = session.current, time.monotonic()
+    if latest != current.latest_operator:
+        current.latest_operator, current.edited_at = latest, now
+    waited = now - min(current.ready_since.setdefault(job.id, now) for job in ready)
+    return now - current.edited_at < QUIET_SECONDS and waited < _GROUP_SECONDS + _PATIENCE_SECONDS
 
 
 def _edit_in_use() -> bool:

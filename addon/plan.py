@@ -7,13 +7,14 @@ from fractions import Fraction
 
 import bpy
 
-from . import session
+from . import costs, session
 from .click import Click
 from .config import Config
 from .jobs.model.request import Options, Request
 from .service.eachlabs import mmaudio
 from .service.eachlabs.mmaudio import Settings
 from .timeline import isolate, shots, strips
+from .timeline.shots import ExcludedStrip
 from .timeline.strip_types import SoundStrip, Strip
 
 _AT_WORK = "is at work"
@@ -60,10 +61,14 @@ class Plan:
         """The plan in a line, such as "12 strips · 14 runs · about $0.08 · 3 skipped"."""
         if not self.requests:
             return f"Nothing to generate · {len(self.skipped)} skipped"
+        return f"{_counted(self.strips, 'strip')} · {self.cost_text}"
+
+    @property
+    def cost_text(self) -> str:
+        """The line without the number of strips."""
         parts = [
-            _counted(self.strips, "strip"),
             _counted(self.runs, "run"),
-            f"about ${self.cost_usd:.{_digits(self.cost_usd)}f}",
+            f"about {mmaudio.price_text(self.cost_usd)}",
         ]
         return " · ".join([*parts, *([f"{len(self.skipped)} skipped"] if self.skipped else [])])
 
@@ -92,11 +97,13 @@ def make(
     config: Config,
     *,
     skip_done: bool,
+    excluded: Iterable[ExcludedStrip] = (),
 ) -> Plan:
-    """Return the plan for the chosen strips."""
+    """Return the plan for the chosen strips. `excluded` are others in the same scope, for which no sound is generated."""
     clips, skipped = to_order(chosen, options, skip_done=skip_done)
+    skipped += [Skipped(other.strip, f"is {other.reason}") for other in excluded]
     requests = Click(scene, settings, options, config).requests(clips) if clips else []
-    return Plan(len(clips), requests, skipped, run_usd())
+    return Plan(len(clips), requests, skipped, costs.run_usd())
 
 
 def to_order(chosen: Iterable[Strip], options: Options, *, skip_done: bool) -> tuple[list[Strip], list[Skipped]]:
@@ -132,16 +139,5 @@ def _at_work(*, together: bool) -> list[list[Strip]]:
     return [[clip for clip in clips if clip is not None] for clips in found]
 
 
-def run_usd() -> float:
-    """Return the expected price of a run, in US dollars: the mean of those of this session."""
-    costs = [run.cost for job in session.current.runner.jobs for run in job.runs if run.cost is not None]
-    return sum(costs) / len(costs) if costs else mmaudio.EXPECTED_RUN_USD
-
-
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _digits(usd: float) -> int:
-    """Return as many decimals as a price of this size needs."""
-    return 3 if usd < 0.1 else 2

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import bpy
 
-from . import generation, placing, session
+from . import placing, retrying, session
 from .config import Config
 from .failure import Failure
 from .jobs.model.job import Job, PlacedSound
-from .jobs.model.run import JobError, Stage
+from .jobs.model.run import Stage
 from .timeline import compat, project, strips, takes
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def _resume_job(job: Job, config: Config) -> Job | None:
         current.set_belongs_to_open_file(job, False)
     job = _with_placed_sounds(job)
     if job.stage is not Stage.PLACING and not job.paid and not _has_snapshot(job):
-        return _start_over(job, config)
+        return retrying.resumed(job, config)
     current.runner.show([job], job_context)
     if job.stage is Stage.PLACING:
         stage = Stage.PLACING if job.to_place else Stage.DONE
@@ -191,16 +191,6 @@ def _place_again() -> None:
         found = _with_placed_sounds(job)
         if found.to_place:
             session.current.runner.update(job.id, lambda job: replace(_with_placed_sounds(job), stage=Stage.PLACING))
-
-
-def _start_over(job: Job, config: Config) -> Job | None:
-    try:
-        return generation.start_over(job, config, job_id=job.id)
-    except Failure as failure:
-        runner = session.current.runner
-        error = JobError.of(failure, job.request.strip)
-        runner.show([job], session.current.job_context(config))
-        return runner.fail(job.id, error)
 
 
 def _with_placed_sounds(job: Job) -> Job:

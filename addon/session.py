@@ -2,7 +2,10 @@
 """State of this Blender: its jobs, and what their work needs. The only module with state that changes. Main thread only."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+import bpy
 
 from . import config
 from .config import Config
@@ -10,6 +13,7 @@ from .jobs.model.job import Job
 from .jobs.model.request import Snapshot
 from .jobs.model.run import Stage
 from .jobs.work.context import JobContext
+from .jobs.work.key_test import KeyTest
 from .jobs.work.runner import Runner
 from .jobs.work.storage_test import StorageTest
 from .service.eachlabs.client import CreatePaths
@@ -25,7 +29,9 @@ class Session:
     """From the start of Blender to its end."""
 
     def __init__(self) -> None:
-        self.runner = Runner()
+        self.runner = Runner(waits=not bpy.app.background)
+        self.started = time.time()
+        """In seconds since the epoch."""
         self.clock = CLOCK
         """Clock of the waits between requests."""
         self.snapshots: set[Snapshot] = set()
@@ -40,10 +46,24 @@ class Session:
         """Secrets that the preferences are not to remember, by the property's name."""
         self.storage_tests: list[StorageTest] = []
         """The latest test is the last; those before it are still deleting their files."""
+        self.key_test: KeyTest | None = None
+        """The latest test of the API key."""
         self.placed_clicks: set[Path] = set()
         """Clicks of which a sound was placed, by the path of their snapshot."""
         self.ready_since: dict[str, float] = {}
         """When sounds became ready that wait for others, by the job's id, in seconds of `time.monotonic`."""
+        self.latest_operator = 0
+        """Address of the operator that the artist ran last."""
+        self.edited_at = 0.0
+        """When it was first seen, by `time.monotonic`."""
+        self.forgotten_usd = 0.0
+        """What jobs of this session that are no longer listed have cost, in US dollars."""
+        self.job_rows: Sequence[tuple[str, str, str, int, str, float]] = ()
+        """What the job list shows, as of the last redraw."""
+        self.chosen_job: tuple[str, frozenset[str]] = ("", frozenset())
+        """Id of the job that was last clicked in the list, and the marks of the clips that were active then."""
+        self.ended_seen: set[str] = set()
+        """Ids of jobs whose end the artist has seen: the header doesn't report them any more."""
         self.redraw_pending = False
         """Whether a job changed since the sidebars were last redrawn."""
         self.redrawn_at = 0.0
@@ -88,6 +108,12 @@ class Session:
         self.set_belongs_to_open_file(job, True)
         self._inserted.add(job.id)
 
+    def forget(self, job: Job) -> None:
+        """Remove an ended job from the list. What it has cost is still known."""
+        if job.created >= self.started:
+            self.forgotten_usd += job.cost or 0.0
+        self.runner.forget(job.id)
+
     def job_context(self, used: Config) -> JobContext:
         """Return what the jobs of a click need. Stops the webhook of other settings."""
         self.use_webhook(used.webhook)
@@ -122,6 +148,17 @@ class Session:
         running = [test for test in self.storage_tests if test.running]
         self.storage_tests[:] = [*running, StorageTest(storage, self.job_context(used))]
 
+    def start_key_test(self, used: Config) -> None:
+        """Test the API key, and cancel a test that is still running."""
+        if self.key_test is not None:
+            self.key_test.cancel()
+        self.key_test = KeyTest(self.job_context(used))
+
+    @property
+    def is_testing(self) -> bool:
+        """Whether a storage or the API key is being tested."""
+        return any(test.running for test in self.storage_tests) or (self.key_test is not None and self.key_test.running)
+
     def close(self, seconds: float) -> None:
         """Stop working and cancel nothing: the journal has all that is needed to continue.
 
@@ -129,6 +166,10 @@ class Session:
         """
         for test in self.storage_tests:
             test.cancel()
+        if self.key_test is not None:
+            self.key_test.cancel()
+            self.key_test.join(_ABORT_SECONDS)
+            self.key_test = None
         self.runner.close(seconds)
         self._join_storage_tests(seconds)
         self._of_other_file.clear()

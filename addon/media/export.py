@@ -5,12 +5,12 @@ import errno
 import queue
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..failure import Cancelled, Failure, as_failure, disk_failure, readable
+from ..failure import Failure, as_failure, disk_failure, readable
 from .folder import is_full
 from .render_process import FRAME_WRITTEN, RenderFailed, RenderProcess
 
@@ -115,18 +115,19 @@ class Exporter:
         self._processes: set[RenderProcess] = set()
 
     def export(
-        self, orders: Sequence[RenderOrder], command: Sequence[str], processes: int, cancel: threading.Event
+        self, orders: Sequence[RenderOrder], command: Sequence[str], processes: int, check: Callable[[], None]
     ) -> Generator[Exported]:
         """Render the orders with at most so many `processes`, and yield their progress, at first when the first one begins.
 
-        Raises Failure for the first order that fails, or Cancelled; the other orders are cancelled then.
+        `check` is called some times a second. Raises Failure for the first order that fails, or what `check` raises, and
+        cancels the other orders.
         """
         events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         tasks = [_Task(number, order, command, events) for number, order in enumerate(orders)]
         try:
             for task in tasks:
                 self._put(task, processes)
-            yield from _progress(tasks, events, cancel, self._silence_seconds)
+            yield from _progress(tasks, events, check, self._silence_seconds)
         finally:
             for task in tasks:
                 task.cancel()
@@ -208,7 +209,7 @@ def _get(tasks: "queue.SimpleQueue[_Task | None]", seconds: float) -> _Task | No
 
 
 def _progress(
-    tasks: Sequence[_Task], events: "queue.SimpleQueue[_Event]", cancel: threading.Event, silence_seconds: float
+    tasks: Sequence[_Task], events: "queue.SimpleQueue[_Event]", check: Callable[[], None], silence_seconds: float
 ) -> Generator[Exported]:
     """Yield the progress of the tasks until all are finished."""
     rendered = dict.fromkeys(tasks, 0)
@@ -216,8 +217,7 @@ def _progress(
     """The tasks that are being rendered, each with the time of its latest line."""
     unfinished = len(tasks)
     while unfinished:
-        if cancel.is_set():
-            raise Cancelled
+        check()
         try:
             task, event = events.get(timeout=_POLL_SECONDS)
         except queue.Empty:

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preferences of the add-on: its page, its secrets, the webhook, and a module for each storage."""
+"""Preferences of the add-on: its page, its secrets, keys, the webhook, and a module for each storage."""
 
 import bpy
 
-from . import operators, page, storage_test
+from . import key_test, keymap, operators, page, redraw
 
-_CLASSES = (*page.CLASSES, *operators.CLASSES)
+_CLASSES = (*page.CLASSES, *operators.CLASSES, *key_test.CLASSES)
 
 
 def register() -> None:
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
+    keymap.attach()
 
 
 def unregister() -> None:
-    storage_test.detach()
+    redraw.detach()
+    keymap.detach()
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import CollectionProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ..config import Config
-from ..service.eachlabs import client
-from . import secrets, storages, webhook
+from ..service.eachlabs import client, mmaudio
+from . import keymap, secrets, storages, webhook
 
 ADDON = (__package__ or "").rpartition(".")[0]
 
@@ -21,6 +21,10 @@ _KEY_VARIABLE = "EACHLABS_API_KEY"
 _URL_VARIABLE = "EACHLABS_BASE_URL"
 _RENDER_PROCESSES = max(1, min(4, (os.cpu_count() or 1) // 4))
 """A render keeps some cores busy, and the others are the artist's."""
+
+
+class MMAUDIO_PG_prompt(bpy.types.PropertyGroup):
+    """A prompt that was used lately: its name."""
 
 
 class MMAUDIO_AP_preferences(
@@ -76,6 +80,7 @@ class MMAUDIO_AP_preferences(
         default=20,
         min=0,
     )
+    prompts: CollectionProperty(type=MMAUDIO_PG_prompt, options={"HIDDEN"})
     storage: EnumProperty(
         name="Upload To",
         description="Storage that holds clips while Eachlabs reads them",
@@ -86,7 +91,7 @@ class MMAUDIO_AP_preferences(
         draw(self.layout, self, context)
 
 
-CLASSES = (MMAUDIO_AP_preferences,)
+CLASSES = (MMAUDIO_PG_prompt, MMAUDIO_AP_preferences)
 
 
 def of(context: bpy.types.Context) -> MMAUDIO_AP_preferences:
@@ -110,25 +115,42 @@ def config(context: bpy.types.Context) -> Config:
 
 
 def draw(layout: Any, preferences: MMAUDIO_AP_preferences, context: bpy.types.Context) -> None:
-    column = _fields(layout)
-    _draw_service(column, preferences)
-    column.prop(preferences, "results")
-    column.prop(preferences, "offset_ms")
-    column.prop(preferences, "render_processes")
-    column.separator()
-    column.prop(preferences, "ask_above_usd")
-    column.prop(preferences, "ask_above_runs")
-    header, body = layout.panel("mmaudio_storage")
-    header.label(text="Storage")
-    if body:
-        column = _fields(body)
-        column.prop(preferences, "storage")
-        storages.selected(preferences).draw(column, preferences, context)
+    account = _part(layout, "account", "Account")
+    if account:
+        _draw_account(account, preferences)
+    results = _part(layout, "results", "Results")
+    if results:
+        results.prop(preferences, "results")
+    storage = _part(layout, "storage", "Storage")
+    if storage:
+        storage.prop(preferences, "storage")
+        storages.selected(preferences).draw(storage, preferences, context)
     header, body = layout.panel("mmaudio_webhook", default_closed=True)
     webhook.draw(header, _fields(body) if body else None, preferences, context)
+    limits = _part(layout, "limits", "Limits")
+    if limits:
+        limits.prop(preferences, "ask_above_usd")
+        limits.prop(preferences, "ask_above_runs")
+    keys = _part(layout, "keys", "Keys", closed=True)
+    if keys:
+        keymap.draw(keys, context)
+    advanced = _part(layout, "advanced", "Advanced", closed=True)
+    if advanced:
+        _draw_advanced(advanced, preferences)
+    links = _part(layout, "help", "Help", closed=True)
+    if links:
+        links.operator("wm.url_open", text="Eachlabs", icon="URL").url = client.SITE_URL
+        links.operator("wm.url_open", text="MMAudio, the Model", icon="URL").url = mmaudio.SOURCE_URL
 
 
-def _draw_service(column: Any, preferences: MMAUDIO_AP_preferences) -> None:
+def _part(layout: Any, name: str, label: str, *, closed: bool = False) -> Any | None:
+    """Return the fields of a part of the page, or None if it is collapsed."""
+    header, body = layout.panel(f"mmaudio_{name}", default_closed=closed)
+    header.label(text=label)
+    return _fields(body) if body else None
+
+
+def _draw_account(column: Any, preferences: MMAUDIO_AP_preferences) -> None:
     if os.environ.get(_KEY_VARIABLE):
         column.label(text=f"The API key is taken from {_KEY_VARIABLE}", icon="CHECKMARK")
     row = column.row(align=True)
@@ -137,12 +159,19 @@ def _draw_service(column: Any, preferences: MMAUDIO_AP_preferences) -> None:
     row.operator("wm.url_open", text="", icon="URL").url = client.KEYS_URL
     column.prop(preferences, "remember")
     column.label(text=secrets.where(preferences), icon="INFO")
-    column.separator()
+    row = column.row()
+    row.operator("mmaudio.test_key", icon="CHECKMARK")
+    row.operator("wm.url_open", text="Dashboard", icon="URL").url = client.DASHBOARD_URL
+
+
+def _draw_advanced(column: Any, preferences: MMAUDIO_AP_preferences) -> None:
     if os.environ.get(_URL_VARIABLE):
         column.label(text=f"The service URL is taken from {_URL_VARIABLE}", icon="CHECKMARK")
     row = column.row()
     row.active = not os.environ.get(_URL_VARIABLE)
     row.prop(preferences, "base_url")
+    column.prop(preferences, "offset_ms")
+    column.prop(preferences, "render_processes")
 
 
 def _fields(layout: Any) -> Any:

@@ -59,6 +59,17 @@ def edited_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
     return context.scene
 
 
+def show_edit(context: bpy.types.Context, scene: bpy.types.Scene) -> None:
+    """Let the Sequencer show the edit of this scene."""
+    if edited_scene(context) == scene:
+        return
+    if _SINCE_5_0:
+        workspace: Any = context.workspace
+        workspace.sequencer_scene = scene
+    else:
+        context.window.scene = scene
+
+
 def scene_without_window(context: bpy.types.Context) -> bpy.types.Scene | None:
     """Return the scene to work in without a Sequencer: the one that was edited when the file was saved."""
     workspaces: list[Any] = [window.workspace for window in context.window_manager.windows]

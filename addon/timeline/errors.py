@@ -9,6 +9,11 @@ class NoStrip(Failure):
     default_hint = "Select a strip and generate again."
 
 
+class NoRange(Failure):
+    code = "no_range"
+    default_hint = "Set one with P in the timeline, or choose what to score above the button."
+
+
 class NoPicture(Failure):
     code = "no_picture"
     default_hint = "Select a movie, image, scene or effect strip."

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import bpy
-
 from ..jobs.model.request import Span
 from . import compat, isolate, opacity, strips
 from .strip_types import PictureStrip, Strip
@@ -64,12 +62,9 @@ def topmost_effects(clips: Iterable[_AnyStrip]) -> list[_AnyStrip | PictureStrip
     return shown
 
 
-def find_shots(scene: bpy.types.Scene) -> tuple[list[PictureStrip], list[ExcludedStrip]]:
-    """Return the shots on the top level of the edit from left to right, and the other strips with a picture."""
-    opened = compat.edit_of(scene)
-    if opened is None:
-        return [], []
-    edit = _PictureStrips(opened)
+def find_shots(container: isolate.Container) -> tuple[list[PictureStrip], list[ExcludedStrip]]:
+    """Return the shots in an edit or a meta strip from left to right, and the other strips with a picture."""
+    edit = _PictureStrips(container)
     shots: list[PictureStrip] = []
     excluded: list[ExcludedStrip] = []
     for strip in sorted(edit.spans, key=lambda strip: (edit.spans[strip].start, strip.channel)):

@@ -19,6 +19,8 @@ TAKES = "takes"
 """Item of the metadata: the takes that the strip can play, see `takes.py`."""
 MARK = "mmaudio_clip"
 """Custom property of a clip that holds its mark, by which it is found after it was renamed. Its sounds refer to the mark."""
+PROMPT = "mmaudio_prompt"
+"""Custom property of a clip that holds the prompt of its own."""
 SCENE_MARK = "mmaudio_scene"
 """Custom property of a scene that holds its mark. A sound whose clip is gone is placed only in its own scene."""
 
@@ -52,6 +54,19 @@ def is_local(scene: bpy.types.Scene) -> bool:
 def mark(strip: Strip) -> str:
     """Return the strip's mark, or an empty string if it has none."""
     return str(strip.get(MARK, ""))
+
+
+def prompt(strip: Strip) -> str:
+    """Return the strip's own prompt, or an empty string if it has none."""
+    return str(strip.get(PROMPT, "")).strip()
+
+
+def set_prompt(strip: Strip, text: str) -> None:
+    """Set the strip's own prompt; an empty one removes it."""
+    if text.strip():
+        strip[PROMPT] = text.strip()
+    elif PROMPT in strip:
+        del strip[PROMPT]
 
 
 def ensure_mark(strip: Strip) -> None:

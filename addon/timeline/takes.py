@@ -158,7 +158,7 @@ def copy_files(temporary: Collection[Path], results: Path) -> None:
 
     The original files are kept for the steps of the undo history, which play them.
     """
-    for sound in _generated_sounds():
+    for sound in generated_sounds():
         if sound.sound is not None and (copy := _copy(sound.sound.filepath, temporary, results)):
             sound.sound.filepath = str(copy)
         copies = [_copy(str(take.get("file", "")), temporary, results) for take in of(sound)]
@@ -175,7 +175,8 @@ def _copy(path: str, temporary: Collection[Path], results: Path) -> Path | None:
     return None if copy == file else copy
 
 
-def _generated_sounds() -> Iterator[SoundStrip]:
+def generated_sounds() -> Iterator[SoundStrip]:
+    """Yield the generated sounds of all edits in the file."""
     for scene in bpy.data.scenes:
         edit = compat.edit_of(scene)
         for strip in edit.strips_all if edit else ():

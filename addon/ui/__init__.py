@@ -3,29 +3,54 @@
 
 import bpy
 
-from . import fade_operators, menus, operators, panels, settings, take_operators, ticker
-
-# Dependencies first; unregistered in reverse.
-_CLASSES = (
-    *settings.CLASSES,
-    *operators.CLASSES,
-    *take_operators.CLASSES,
-    *fade_operators.CLASSES,
-    *panels.CLASSES,
+from . import (
+    fade_operators,
+    failures,
+    generate,
+    job_list,
+    job_operators,
+    job_panel,
+    menus,
+    panels,
+    progress,
+    prompts,
+    queue_operators,
+    settings,
+    take_operators,
+    ticker,
 )
+
+_MODULES = (
+    settings,
+    prompts,
+    generate,
+    take_operators,
+    fade_operators,
+    queue_operators,
+    job_operators,
+    job_list,
+    failures,
+    panels,
+    job_panel,
+    progress,
+    menus,
+)
+"""Modules with classes, dependencies first; unregistered in reverse."""
+_ATTACHED = (settings, prompts, job_list, progress, menus, ticker)
+"""Modules that attach something to Blender's own classes, after the classes are registered."""
 
 
 def register() -> None:
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-    settings.attach()
-    menus.attach()
-    ticker.attach()
+    for module in _MODULES:
+        for cls in module.CLASSES:
+            bpy.utils.register_class(cls)
+    for module in _ATTACHED:
+        module.attach()
 
 
 def unregister() -> None:
-    ticker.detach()
-    menus.detach()
-    settings.detach()
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+    for module in reversed(_ATTACHED):
+        module.detach()
+    for module in reversed(_MODULES):
+        for cls in reversed(module.CLASSES):
+            bpy.utils.unregister_class(cls)

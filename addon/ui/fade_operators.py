@@ -11,7 +11,7 @@ from bpy.props import IntProperty
 from ..failure import Failure
 from ..timeline import fades, strips
 from ..timeline.strip_types import SoundStrip
-from .operators import report_failure
+from .report import report_failure
 
 
 def selected_sounds(context: bpy.types.Context) -> list[SoundStrip]:

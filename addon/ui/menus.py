@@ -1,38 +1,55 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Entries in Blender's own menus, which makes the operators available in F3 search."""
+"""Submenu in Blender's own menus, from which F3 search finds the operators."""
 
 from typing import Any
 
 import bpy
 
-from . import fade_operators, take_operators
-from .operators import MMAUDIO_OT_generate
+from . import fade_operators, generate, job_operators, queue_operators, take_operators
+
+_MENUS = (
+    "SEQUENCER_MT_add",
+    "SEQUENCER_MT_strip",
+    "SEQUENCER_MT_context_menu",
+    "SEQUENCER_MT_preview_context_menu",
+)
+_GROUPS = (
+    generate.CLASSES,
+    take_operators.CLASSES,
+    fade_operators.CLASSES,
+    queue_operators.CLASSES,
+    job_operators.CLASSES,
+)
 
 
-def _draw_generate(self: Any, context: bpy.types.Context) -> None:
+class MMAUDIO_MT_mmaudio(bpy.types.Menu):
+    bl_label = "MMAudio"
+
+    def draw(self, context: Any) -> None:
+        layout: Any = self.layout
+        # The dialogs of operators, where they ask.
+        layout.operator_context = "INVOKE_REGION_WIN"
+        for number, group in enumerate(_GROUPS):
+            if number:
+                layout.separator()
+            for operator in group:
+                if "INTERNAL" not in operator.bl_options:
+                    layout.operator(operator.bl_idname, icon="SOUND" if number == 0 else "NONE")
+
+
+def _draw(self: Any, context: bpy.types.Context) -> None:
     self.layout.separator()
-    self.layout.operator(MMAUDIO_OT_generate.bl_idname, icon="SOUND")
+    self.layout.menu(MMAUDIO_MT_mmaudio.__name__, icon="SOUND")
 
 
-def _draw_all(self: Any, context: bpy.types.Context) -> None:
-    _draw_generate(self, context)
-    for operator in (*take_operators.CLASSES, *fade_operators.CLASSES):
-        if "INTERNAL" not in operator.bl_options:
-            self.layout.operator(operator.bl_idname)
-
-
-_MENUS = {
-    "SEQUENCER_MT_add": _draw_generate,
-    "SEQUENCER_MT_strip": _draw_all,
-    "SEQUENCER_MT_context_menu": _draw_all,
-}
+CLASSES = (MMAUDIO_MT_mmaudio,)
 
 
 def attach() -> None:
-    for name, draw in _MENUS.items():
-        getattr(bpy.types, name).append(draw)
+    for name in _MENUS:
+        getattr(bpy.types, name).append(_draw)
 
 
 def detach() -> None:
-    for name, draw in _MENUS.items():
-        getattr(bpy.types, name).remove(draw)
+    for name in _MENUS:
+        getattr(bpy.types, name).remove(_draw)

@@ -11,6 +11,27 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 
 from ..jobs.model.request import CHANNELS_MAX, HANDLE_SECONDS, HANDLE_SECONDS_MAX, TAKES_MAX, Options, Source
 from ..service.eachlabs import mmaudio
+from ..timeline import shots, strips
+from ..timeline.scope import Scope
+
+
+def selected_prompts() -> list[str]:
+    """Return the different prompts that the selected clips have of their own; an empty one stands for none."""
+    return list(dict.fromkeys(strips.prompt(clip) for clip in shots.clips(strips.selected(bpy.context))))
+
+
+def _get_strip_prompt(_: Any) -> str:
+    prompts = selected_prompts()
+    return prompts[0] if len(prompts) == 1 else ""
+
+
+def _set_strip_prompt(_: Any, value: str) -> None:
+    # Confirming the empty field of strips with different prompts must not remove them.
+    if value.strip() == _get_strip_prompt(_):
+        return
+    for clip in shots.clips(strips.selected(bpy.context)):
+        if strips.is_local(clip.id_data):
+            strips.set_prompt(clip, value)
 
 
 class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
@@ -89,9 +110,26 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         description="Generate one sound over the whole range of the selected strips, from the timeline as it is seen. "
         "For ambience that goes on across cuts",
     )
-    generate_again: BoolProperty(
-        name="Generate Again",
-        description="Also generate further takes for strips that have their sound. A single strip always gets further takes",
+    skip_done: BoolProperty(
+        name="Skip Strips with Sound",
+        description="Leave out strips that have their sound. A single strip that is chosen always gets a further take",
+        default=True,
+    )
+    strip_prompt: StringProperty(
+        name="Prompt of the Strip",
+        description="What should be heard in the selected strips alone. It comes before the prompt that all strips share",
+        get=_get_strip_prompt,
+        set=_set_strip_prompt,
+    )
+    scope: EnumProperty(
+        name="What to Score",
+        description="Strips that get a sound",
+        items=(
+            (Scope.SELECTED, "Selected Strips", "The selected strips. A selected sound of this add-on stands for its clip"),
+            (Scope.CHANNEL, "Active Channel", "All shots on the channel of the active strip"),
+            (Scope.PREVIEW_RANGE, "Preview Range", "All shots in the preview range, in whole or in part"),
+            (Scope.WHOLE_EDIT, "Whole Edit", "All shots of the edit"),
+        ),
     )
     handle_seconds: FloatProperty(
         name="Handles",
@@ -171,16 +209,25 @@ def options(settings: MMAUDIO_PG_settings, clip_url: str = "") -> Options:
     )
 
 
-def reuse(settings: MMAUDIO_PG_settings, made_with: Mapping[str, Any]) -> None:
-    """Copy the settings that a sound was generated with. Turns off Randomize, so that its seed is used again."""
+def reuse(settings: MMAUDIO_PG_settings, made_with: Mapping[str, Any], strip_prompt: str) -> None:
+    """Copy the settings that a sound was generated with, without the prompt that its clip has of its own.
+
+    Turns off Randomize, so that its seed is used again.
+    """
     for name, default in vars(mmaudio.Settings(prompt="", negative_prompt="", seed=0)).items():
         setattr(settings, name, type(default)(made_with.get(name, default)))
+    settings.prompt = shared_prompt(settings.prompt, strip_prompt)
     settings.randomize_seed = False
+
+
+def shared_prompt(prompt: str, strip_prompt: str) -> str:
+    """Return the part of a take's prompt that all strips share, after the strip's own, see `Click`."""
+    return "" if prompt == strip_prompt else prompt.removeprefix(f"{strip_prompt}, " if strip_prompt else "")
 
 
 def skips_done(settings: MMAUDIO_PG_settings, chosen: int) -> bool:
     """Return whether strips that have their sound are left out: of several, unless they are to get further takes."""
-    return chosen > 1 and not settings.generate_again
+    return chosen > 1 and settings.skip_done
 
 
 def for_first_run(settings: MMAUDIO_PG_settings) -> mmaudio.Settings:

@@ -13,7 +13,7 @@ from ..failure import Failure
 from ..timeline import compat, isolate, shots, strips, takes
 from ..timeline.strip_types import SoundStrip, Strip
 from . import settings
-from .operators import report_failure
+from .report import report_failure
 
 
 def sound_at(strip: Strip, sounds: Mapping[str, Sequence[SoundStrip]] | None = None) -> SoundStrip | None:
@@ -43,6 +43,12 @@ def chosen_sounds(context: bpy.types.Context) -> list[SoundStrip]:
     sounds = strips.sounds_by_mark(isolate.container(selected[0]))
     found = (sound_at(strip, sounds) for strip in selected)
     return list(dict.fromkeys(sound for sound in found if sound is not None))
+
+
+def strip_prompt(sound: SoundStrip) -> str:
+    """Return the own prompt of the sound's clip; empty for a sound over several."""
+    clips = strips.clips_of(sound)
+    return strips.prompt(clips[0]) if len(clips) == 1 else ""
 
 
 class _TakesOperator:
@@ -156,7 +162,7 @@ class MMAUDIO_OT_reuse_settings(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         scene, sound = compat.edited_scene(context), active_sound(context)
         assert scene is not None and sound is not None  # checked by poll
-        settings.reuse(settings.of(scene), takes.current(sound))
+        settings.reuse(settings.of(scene), takes.current(sound), strip_prompt(sound))
         return {"FINISHED"}
 
 

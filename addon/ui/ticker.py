@@ -9,6 +9,7 @@ import bpy
 from .. import generation, resuming, session
 from ..failure import Failure
 from ..preferences import page
+from . import job_list
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +104,13 @@ def _retry_resume() -> float | None:
 
 
 def redraw() -> None:
-    """Redraw the sidebars, which show the jobs, and nothing else: redrawing strips or preview is expensive."""
+    """Redraw what shows the jobs, sidebars and headers, and nothing else: redrawing strips or preview is expensive."""
+    job_list.update()
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "SEQUENCE_EDITOR":
                 for region in area.regions:
-                    if region.type == "UI":
+                    if region.type in ("UI", "HEADER"):
                         region.tag_redraw()
 
 

@@ -44,6 +44,8 @@ def addon() -> Any:
         "session",
         "generation",
         "plan",
+        "costs",
+        "retrying",
         "resuming",
         "config",
         "command",
@@ -54,7 +56,14 @@ def addon() -> Any:
         "media.export",
         "media.sound",
         "service.eachlabs.mmaudio",
-        "ui.operators",
+        "ui.order",
+        "ui.prompts",
+        "ui.job_list",
+        "ui.job_text",
+        "ui.job_panel",
+        "ui.failures",
+        "ui.progress",
+        "ui.report",
         "ui.take_operators",
         "preferences.clip_url",
         "preferences.page",
@@ -63,7 +72,10 @@ def addon() -> Any:
         "preferences.storage_test",
         "preferences.storages",
     )
-    names = (*rooms, *(f"timeline.{name}" for name in ("compat", "fades", "place", "shots", "snapshot", "strips", "takes")))
+    names = (
+        *rooms,
+        *(f"timeline.{name}" for name in ("compat", "fades", "place", "scope", "shots", "snapshot", "strips", "takes")),
+    )
     modules = {name.rsplit(".", 1)[-1]: in_blender.part(name) for name in names}
     in_blender.shorten_waits()
     return Addon(**modules)

@@ -109,7 +109,7 @@ def test_a_job_that_was_interrupted_is_started_over_as_one(
     (cancelled,) = edits.finish(addon, [job.id])
     assert cancelled.stage == "cancelled"
 
-    again = addon.generation.retry(cancelled, addon.page.config(bpy.context))
+    again = addon.retrying.retry(cancelled, addon.page.config(bpy.context))
     (done,) = edits.finish(addon, [again.id])
 
     assert done.error is None

@@ -69,7 +69,7 @@ def test_strips_that_all_strips_skips_are_reported(
 
     output = capfd.readouterr()
     assert [job["strip"] for job in json.loads(output.out.strip().splitlines()[-1])["jobs"]] == ["shot"]
-    assert "“title” is skipped: a title" in output.err and "“black” is skipped: a plain color" in output.err
+    assert "“title” is skipped: it is a title" in output.err and "“black” is skipped: it is a plain color" in output.err
 
 
 @pytest.mark.version_dependent

@@ -76,7 +76,7 @@ def running(standin: StandIn, runs: Callable[[], int]) -> Generator[None]:
 
 
 def retried(addon: Any, job: Any) -> Any:
-    again = addon.generation.retry(job, addon.page.config(bpy.context))
+    again = addon.retrying.retry(job, addon.page.config(bpy.context))
     (ended,) = edits.finish(addon, [again.id])
     return ended
 

@@ -261,7 +261,7 @@ def test_the_sound_of_a_deleted_scene_is_kept_and_placed_when_the_scene_is_back(
     assert failed.takes[0].file.is_file()
     assert (other.sequence_editor, made_sounds()) == (None, [])
     bpy.ops.wm.open_mainfile(filepath=str(project / "project.blend"))
-    addon.generation.retry(addon.session.current.runner.job(job.id), config(addon))
+    addon.retrying.retry(addon.session.current.runner.job(job.id), config(addon))
     (done,) = edits.finish(addon, [job.id])
     assert (done.stage, frame_ranges(addon)) == ("done", [FRAMES])
     assert len(standin.state()["runs"]) == runs + 1

@@ -52,7 +52,7 @@ def test_a_failed_job_does_not_stop_the_others_and_can_be_retried(addon: Any, st
     assert sorted(job.stage for job in jobs) == ["done", "done", "failed"]
     (failed,) = (job for job in jobs if job.stage == "failed")
     assert "out of memory" in failed.error.message and failed.request.strip in failed.error.message
-    retried = addon.generation.retry(failed, addon.page.config(bpy.context))
+    retried = addon.retrying.retry(failed, addon.page.config(bpy.context))
     (again,) = edits.finish(addon, [retried.id])
     assert (again.stage, again.error) == ("done", None)
     assert len([strip for strip in edits.edit().strips if strip.get("mmaudio")]) == 3
@@ -68,7 +68,7 @@ def test_a_result_that_could_not_be_downloaded_is_downloaded_by_a_retry_without_
 
     (job,) = edits.generate(addon, strip)
     assert (job.stage, job.error.code) == ("failed", "result_gone")
-    retried = addon.generation.retry(job, addon.page.config(bpy.context))
+    retried = addon.retrying.retry(job, addon.page.config(bpy.context))
     (again,) = edits.finish(addon, [retried.id])
 
     assert again.stage == "done"
@@ -169,7 +169,7 @@ def test_a_retry_right_after_a_cancel_is_placed(addon: Any, standin: StandIn, pr
     edits.wait_for_stage(addon, job.id, "exporting")
 
     addon.session.current.runner.cancel(job.id)
-    retried = addon.generation.retry(addon.session.current.runner.job(job.id), config)
+    retried = addon.retrying.retry(addon.session.current.runner.job(job.id), config)
     (done,) = edits.finish(addon, [retried.id])
 
     assert (done.stage, done.error) == ("done", None)
@@ -189,7 +189,7 @@ def test_a_retry_while_a_run_is_being_cancelled_creates_a_new_run(addon: Any, st
         standin.inject(route, "stall", seconds=1.0)
 
     runner.cancel(job.id)
-    retried = addon.generation.retry(runner.job(job.id), addon.page.config(bpy.context))
+    retried = addon.retrying.retry(runner.job(job.id), addon.page.config(bpy.context))
     (done,) = edits.finish(addon, [retried.id])
 
     assert (done.stage, done.error) == ("done", None)
@@ -267,11 +267,11 @@ def test_each_strip_of_a_batch_has_a_different_seed_unless_one_is_given(addon: A
 
     with pytest.raises(RuntimeError, match="has its sound"):
         run_operator()
-    settings.randomize_seed, settings.seed, settings.generate_again = False, 11, True
+    settings.randomize_seed, settings.seed, settings.skip_done = False, 11, False
     with pytest.raises(RuntimeError, match="more than the maximum"):
         run_operator(max_cost=0.0001)
     run_operator()
     assert [job.takes[0].settings.seed for job in addon.session.current.runner.jobs[3:]] == [11, 11, 11]
     # The following tests use the same scene.
-    settings.randomize_seed, settings.seed, settings.generate_again = True, 0, False
+    settings.randomize_seed, settings.seed, settings.skip_done = True, 0, True
     edits.finish(addon, [job.id for job in addon.session.current.runner.jobs])

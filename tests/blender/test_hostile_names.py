@@ -61,10 +61,13 @@ class Layout:
 def panel_of(job: Any) -> list[str]:
     layout = Layout()
     # Without a window, Blender's own `ui_scale` is 0.
-    system = SimpleNamespace(ui_scale=1.0)
-    context = SimpleNamespace(preferences=SimpleNamespace(system=system), region=SimpleNamespace(width=300))
-    sys.modules[f"{MODULE}.ui.panels"]._draw_job(layout, job, context)
-    return layout.texts
+    preferences = SimpleNamespace(system=SimpleNamespace(ui_scale=1.0), addons=bpy.context.preferences.addons)
+    context = SimpleNamespace(preferences=preferences, region=SimpleNamespace(width=300))
+    sys.modules[f"{MODULE}.ui.job_panel"].draw_selected(layout, job, context)
+    job_list = sys.modules[f"{MODULE}.ui.job_list"]
+    job_list.update()
+    manager: Any = bpy.context.window_manager
+    return [*layout.texts, *(job_list.shortened(row.label, context) for row in manager.mmaudio_jobs)]
 
 
 def check_readable(texts: list[str]) -> None:

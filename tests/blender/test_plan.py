@@ -38,7 +38,7 @@ def test_a_plan_counts_strips_runs_and_their_price_and_changes_nothing(
 
     assert (planned.strips, planned.windows, planned.runs) == (4, 6, 12)
     assert planned.seconds == pytest.approx(3 * 30 / 24 + 20)
-    assert planned.cost_usd == pytest.approx(12 * addon.plan.run_usd())
+    assert planned.cost_usd == pytest.approx(12 * addon.costs.run_usd())
     assert planned.text.startswith("4 strips · 12 runs · about $0.0")
     assert not any("mmaudio_clip" in clip for clip in clips) and "mmaudio_scene" not in bpy.context.scene
     assert plan_of(addon, *clips, as_one=True).runs == 1
@@ -76,7 +76,7 @@ def test_the_price_is_that_of_the_runs_seen(clips: list[Any], addon: Any, standi
 
     known = [run.cost for job in addon.session.current.runner.jobs for run in job.runs if run.cost is not None]
     assert job.cost in known
-    assert addon.plan.run_usd() == pytest.approx(sum(known) / len(known))
+    assert addon.costs.run_usd() == pytest.approx(sum(known) / len(known))
 
 
 def test_a_dry_run_prints_the_plan_and_sends_nothing(

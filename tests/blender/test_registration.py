@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import MODULE
 
-MENUS = ("SEQUENCER_MT_add", "SEQUENCER_MT_strip", "SEQUENCER_MT_context_menu")
+MENUS = ("SEQUENCER_MT_add", "SEQUENCER_MT_strip", "SEQUENCER_MT_context_menu", "SEQUENCER_MT_preview_context_menu")
 
 
 def appended_draw_functions(menu: str) -> list[Any]:

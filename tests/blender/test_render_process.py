@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def snapshot(addon: Any, folder: Path) -> dict[str, Any]:
 
 def render(addon: Any, exporter: Any, orders: list[Any]) -> None:
     for one in orders:
-        list(exporter.export([one], addon.config.render_command(), 1, threading.Event()))
+        list(exporter.export([one], addon.config.render_command(), 1, lambda: None))
 
 
 def mixed_edit(addon: Any, folder: Path) -> list[Any]:
@@ -237,7 +236,7 @@ import json, sys, threading
 sys.path.insert(0, {root!r})
 import tests.addon_package
 from addon.media.export import Exporter, RenderOrder
-for exported in Exporter().export([RenderOrder(**json.loads({order!r}))], {command!r}, 1, threading.Event()):
+for exported in Exporter().export([RenderOrder(**json.loads({order!r}))], {command!r}, 1, lambda: None):
     print(exported.frames, flush=True)
 """
 

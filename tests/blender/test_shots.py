@@ -31,11 +31,11 @@ def add(clip: Path, name: str, *, channel: int, start: int = 1, frames: int = 60
 
 
 def found(addon: Any) -> list[str]:
-    return [strip.name for strip in addon.shots.find_shots(bpy.context.scene)[0]]
+    return [strip.name for strip in addon.scope.in_edit(bpy.context.scene)[0]]
 
 
 def left_out(addon: Any) -> dict[str, str]:
-    return {other.strip: other.reason for other in addon.shots.find_shots(bpy.context.scene)[1]}
+    return {other.strip: other.reason for other in addon.scope.in_edit(bpy.context.scene)[1]}
 
 
 def test_strips_that_are_not_shots_are_skipped_with_a_reason(addon: Any, clip: Path) -> None:

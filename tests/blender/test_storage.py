@@ -206,7 +206,7 @@ def test_with_a_clip_url_nothing_is_rendered_or_uploaded_and_the_url_is_not_save
 
 def blocked(addon: Any) -> str | None:
     with edits.sequencer():
-        reason = addon.operators.generate_failure(bpy.context)
+        reason = addon.order.failure(bpy.context)
     return None if reason is None else reason.code
 
 

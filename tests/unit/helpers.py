@@ -17,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 
+from addon.failure import Cancelled
 from addon.jobs.model.job import Job
 from addon.jobs.model.request import Options, Request, Snapshot, Span
 from addon.jobs.model.run import RunIndex
@@ -24,6 +25,7 @@ from addon.jobs.store.database import Database
 from addon.jobs.work.clip import Clip
 from addon.jobs.work.connections import Connections
 from addon.jobs.work.context import JobContext
+from addon.jobs.work.hold import Hold
 from addon.jobs.work.model_run import ModelRun
 from addon.jobs.work.pipeline import Pipeline, Stop
 from addon.jobs.work.run_times import RunTimes
@@ -254,7 +256,17 @@ def concatenate(
 
 def services_in(folder: Path) -> Services:
     """Return services with their journal in `folder`, to be closed."""
-    return Services(Database.open(folder / "jobs.sqlite3"))
+    return Services(Database.open(folder / "jobs.sqlite3"), Hold(waits=False))
+
+
+def check_of(cancel: threading.Event) -> Callable[[], None]:
+    """Return a function that raises Cancelled once the event is set."""
+
+    def check() -> None:
+        if cancel.is_set():
+            raise Cancelled
+
+    return check
 
 
 def run_job(job: Job, job_context: JobContext, *, cancel_when: Callable[[Job], bool] = lambda job: False) -> list[Job]:

@@ -47,7 +47,10 @@ def _reply(how: str, order: dict[str, Any]) -> dict[str, Any]:
         time.sleep(0.2)
         print(f"Append frame {order['first']}", flush=True)
         threading.Event().wait(120)
-    _write(Path(order["output"]), order["frames"])
+    # Nothing has the file's name until it is complete.
+    part = Path(order["output"]).with_suffix(f".{os.getpid()}.part.mp4")
+    _write(part, order["frames"])
+    part.replace(order["output"])
     with log.open("a") as lines:
         lines.write(f"{began} {time.time()} {os.getpid()}\n")
     notes = ["2 images of “Shot\n1” were missing."] if how == "note" else []

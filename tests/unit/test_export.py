@@ -16,7 +16,7 @@ from addon.failure import Cancelled, Failure
 from addon.media.export import Exported, Exporter
 from tests.processes import is_alive
 
-from .helpers import RENDER_DOUBLE, render_order, wait_until
+from .helpers import RENDER_DOUBLE, check_of, render_order, wait_until
 
 NEVER = threading.Event()
 
@@ -40,7 +40,7 @@ def render(
     orders = [
         render_order(folder / "job" / f"{strip}-{number}.mp4", strip=strip, frames=3) for number, strip in enumerate(strips)
     ]
-    return list(exporter.export(orders, command(how), processes, cancel))
+    return list(exporter.export(orders, command(how), processes, check_of(cancel)))
 
 
 def renders(folder: Path) -> list[tuple[float, float, int]]:

@@ -116,7 +116,7 @@ def attempt(job: Job, clip: Path, job_context: JobContext) -> Job:
 
 
 def retried(job: Job) -> Job:
-    """Return the job that Retry starts, see `generation.retry`."""
+    """Return the job that Retry starts, see `retrying.retry`."""
     return replace(job, stage=Stage.QUEUED, progress=None, error=None) if job.paid else Job.new(job.request)
 
 

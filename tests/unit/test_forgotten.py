@@ -27,7 +27,7 @@ from .helpers import Double, InstantTransport, context_for, new_job, run_job, wa
 ALWAYS = 10_000
 FIRST = RunIndex(0, 0)
 HOUR, DAY = 3600.0, 24 * 3600.0
-ONE = "about $0.005"
+NEW_RUN = "Retry starts a new run."
 
 pytestmark = pytest.mark.usefixtures("without_aud")
 
@@ -56,7 +56,7 @@ def forget_runs(double: Double) -> None:
 
 
 def retried(job: Job, double: Double, folder: Path, **changes: Any) -> Job:
-    """Run the job that Retry starts, see `generation.retry`."""
+    """Run the job that Retry starts, see `retrying.retry`."""
     again = replace(job, stage=Stage.QUEUED, progress=None, error=None) if job.paid else Job.new(job.request)
     return run_job(again, replace(fast_context(double, folder), **changes))[-1]
 
@@ -83,21 +83,21 @@ def test_a_forgotten_run_is_given_up_and_a_retry_creates_a_new_one_at_the_stated
     double: Double, tmp_path: Path
 ) -> None:
     job = requested_at(double, tmp_path)
-    assert job.retry_cost() == 0
+    assert job.runs_to_create() == 0
     forget_runs(double)
     end = retried(job, double, tmp_path)
     assert (code_of(end), len(double.state()["runs"])) == ("run_forgotten", 0)
     assert "no longer knows the run" in (end.error.message if end.error else "")
-    assert ONE in hint_of(end)
+    assert NEW_RUN in hint_of(end)
     assert (end.paid, only(end).superseded_ids) == (False, (only(job).prediction_id,))
-    assert end.retry_cost() == mmaudio.EXPECTED_RUN_USD
+    assert end.runs_to_create() == 1
     again = retried(end, double, tmp_path)
     assert (again.stage, again.error, len(double.state()["runs"])) == (Stage.PLACING, None, 1)
 
 
 def is_kept(job: Job, before: Job) -> bool:
     """Return whether a retry would poll the same run."""
-    return (only(job).prediction_id, job.paid, job.retry_cost()) == (only(before).prediction_id, True, 0)
+    return (only(job).prediction_id, job.paid, job.runs_to_create()) == (only(before).prediction_id, True, 0)
 
 
 @pytest.mark.parametrize("age", [1.0, 9 * 60.0, -5 * HOUR])
@@ -242,13 +242,13 @@ def test_a_record_names_the_account_by_a_digest_and_older_ones_are_read(double: 
     assert from_bytes(json.dumps(older).encode(), job.id) == job.with_run(FIRST, account="")
 
 
-GONE: dict[str, Callable[[Double], None]] = {
+GNEW_RUN: dict[str, Callable[[Double], None]] = {
     "result_gone": lambda double: double.inject("output", "status", status=404, body="", times=ALWAYS),
     "no_result": lambda double: double.respond("get", {"status": "success", "output": ""}, times=ALWAYS),
 }
 
 
-@pytest.mark.parametrize(("code", "go_wrong"), GONE.items(), ids=GONE)
+@pytest.mark.parametrize(("code", "go_wrong"), GNEW_RUN.items(), ids=GNEW_RUN)
 def test_a_missing_result_is_requested_again_until_it_may_be_deleted(
     code: str, go_wrong: Callable[[Double], None], double: Double, tmp_path: Path
 ) -> None:
@@ -258,8 +258,8 @@ def test_a_missing_result_is_requested_again_until_it_may_be_deleted(
     assert (code_of(end), is_kept(end, job)) == (code, True)
     assert "Retry looks for it again" in hint_of(end)
     end = retried(end.with_run(FIRST, requested_at=time.time() - DAY - 1), double, tmp_path)
-    assert (code_of(end), end.paid, ONE in hint_of(end)) == (code, False, True)
-    assert end.retry_cost() == mmaudio.EXPECTED_RUN_USD
+    assert (code_of(end), end.paid, NEW_RUN in hint_of(end)) == (code, False, True)
+    assert end.runs_to_create() == 1
     double.clear_faults()
     again = retried(end, double, tmp_path)
     assert (again.stage, len(double.state()["runs"])) == (Stage.PLACING, 2)
@@ -272,7 +272,7 @@ def test_only_the_forgotten_one_of_several_runs_is_created_again(double: Double,
     end = retried(job, double, tmp_path)
     assert [run.error.code if run.error else "" for run in end.runs] == ["", "run_forgotten", ""]
     assert [take.file is not None for take in end.takes] == [True, False, True]
-    assert end.retry_cost() == mmaudio.EXPECTED_RUN_USD
+    assert end.runs_to_create() == 1
     again = retried(end, double, tmp_path)
     assert [take.file is not None for take in again.takes] == [True] * 3
     assert (len(double.state()["runs"]), again.runs[1].superseded_ids) == (len(runs) + 1, (lost,))
@@ -281,34 +281,32 @@ def test_only_the_forgotten_one_of_several_runs_is_created_again(double: Double,
 def test_a_retry_that_only_fetches_creates_no_run_even_if_one_failed(double: Double, tmp_path: Path) -> None:
     double.inject("run", "fail", reason="out of memory")
     job = requested_at(double, tmp_path, takes=2)
-    assert (job.retry_cost(), len(double.state()["runs"])) == (0, 2)
+    assert (job.runs_to_create(), len(double.state()["runs"])) == (0, 2)
     end = retried(job, double, tmp_path)
     assert sorted(run.error.code if run.error else "" for run in end.runs) == ["", "run_failed"]
-    assert (len(double.state()["runs"]), end.retry_cost()) == (2, mmaudio.EXPECTED_RUN_USD)
+    assert (len(double.state()["runs"]), end.runs_to_create()) == (2, 1)
     again = retried(end, double, tmp_path)
     assert [take.file is not None for take in again.takes] == [True, True]
     assert len(double.state()["runs"]) == 3
 
 
-def test_a_retry_costs_only_the_runs_that_it_creates(tmp_path: Path) -> None:
+def test_a_retry_creates_only_the_runs_that_are_missing(tmp_path: Path) -> None:
     job = replace(new_job(tmp_path, takes=3), stage=Stage.FAILED)
-    price = mmaudio.EXPECTED_RUN_USD
-    assert job.retry_cost() == 3 * price
+    assert job.runs_to_create() == 3
     known = job.with_run(FIRST, requested_at=1.0, prediction_id="a", stage=Stage.PREDICTING)
-    assert known.retry_cost() == 2 * price
-    assert known.with_run(RunIndex(0, 1), requested_at=1.0, video="https://cdn.example/lost.mp4").retry_cost() == 2 * price
-    assert known.with_run(RunIndex(0, 1), prediction_id="b", result=tmp_path / "b.mp4").retry_cost() == price
-    assert known.with_take(2, file=tmp_path / "c.wav").retry_cost() == price
+    assert known.runs_to_create() == 2
+    assert known.with_run(RunIndex(0, 1), requested_at=1.0, video="https://cdn.example/lost.mp4").runs_to_create() == 2
+    assert known.with_run(RunIndex(0, 1), prediction_id="b", result=tmp_path / "b.mp4").runs_to_create() == 1
+    assert known.with_take(2, file=tmp_path / "c.wav").runs_to_create() == 1
     # The cancelled run has ended when the retry begins.
     cancelled = replace(known, stage=Stage.CANCELLED)
-    assert (cancelled.retry_cost(), cancelled.retry_cost(cleaning_up=True)) == (2 * price, 3 * price)
-    assert known.retry_cost(cleaning_up=True) == 2 * price
+    assert (cancelled.runs_to_create(), cancelled.runs_to_create(cleaning_up=True)) == (2, 3)
+    assert known.runs_to_create(cleaning_up=True) == 2
 
 
 def test_the_expected_price_is_that_of_a_run_of_five_seconds() -> None:
     assert pytest.approx(0.0054) == mmaudio.EXPECTED_RUN_USD
-    assert mmaudio.price_text(mmaudio.EXPECTED_RUN_USD) == ONE
-    assert mmaudio.price_text(20 * mmaudio.EXPECTED_RUN_USD) == "about $0.108"
+    assert [mmaudio.price_text(count * mmaudio.EXPECTED_RUN_USD) for count in (1, 20)] == ["$0.005", "$0.11"]
 
 
 def test_a_cancel_before_the_create_call_searches_no_run(double: Double, tmp_path: Path) -> None:

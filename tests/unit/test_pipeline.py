@@ -31,6 +31,7 @@ from .helpers import (
     RENDER_DOUBLE,
     Double,
     cancel_all,
+    check_of,
     context_for,
     drain_until,
     new_job,
@@ -166,7 +167,7 @@ def test_a_render_shares_no_file_with_one_that_a_killed_blender_left(tmp_path: P
     def render(how: str, cancel: threading.Event) -> list[int | None]:
         order = render_order(clip, export=how)
         command = (sys.executable, str(RENDER_DOUBLE), how)
-        return [exported.finished for exported in exporter.export([order], command, 2, cancel)]
+        return [exported.finished for exported in exporter.export([order], command, 2, check_of(cancel))]
 
     clip.parent.mkdir()
     end = threading.Event()

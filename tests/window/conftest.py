@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import tests.addon_package  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from scripts import toolchain
 from tests.standin.client import StandIn
 
-SCENARIO_SECONDS = 180
+_SCREEN = ("1920", "1080")
+"""Pixels of the window."""
+SCENARIO_SECONDS = 300
 """Time limit of a scenario, after which Blender is killed."""
 
 
@@ -49,19 +51,31 @@ class Window:
             start_new_session=True,
         )
 
-    def run(self, name: str, folder: Path, variables: dict[str, str], **details: Any) -> dict[str, Any]:
-        """Run the scenario `name` of scenarios.py; return its results. `details` are added to its parameters."""
+    def run(
+        self,
+        name: str,
+        folder: Path,
+        variables: dict[str, str],
+        *,
+        script: str = "scenarios.py",
+        on_told: Callable[[str], None] = lambda what: None,
+        **details: Any,
+    ) -> dict[str, Any]:
+        """Run the scenario `name` of `script`; return its results. `details` are added to its parameters.
+
+        `on_told` is called with what the scenario tells, see `Session.tell`.
+        """
         here = Path(__file__).parent
         parameters = {
             "scenario": name,
-            "script": str(here / "scenarios.py"),
+            "script": str(here / script),
             "folder": str(folder),
             "results": str(folder / "results.json"),
             "clip": str(toolchain.footage()),
             **details,
         }
         (folder / "parameters.json").write_text(json.dumps(parameters))
-        geometry = ["--no-window-focus", "--window-geometry", "0", "0", "1600", "900", "--enable-event-simulate"]
+        geometry = ["--no-window-focus", "--window-geometry", "0", "0", *_SCREEN, "--enable-event-simulate"]
         with (folder / "blender.log").open("wb") as log:
             process = subprocess.Popen(
                 [str(self._blender), *geometry, "--python", str(here / "session.py"), "--", str(folder / "parameters.json")],
@@ -72,19 +86,22 @@ class Window:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            self._take_screenshots(process, folder)
+            self._serve(process, folder, on_told)
         result_file = folder / "results.json"
         assert result_file.is_file(), (folder / "blender.log").read_text()[-3000:]
         seen = json.loads(result_file.read_text())
         assert "exception" not in seen, seen["exception"]
         return seen
 
-    def _take_screenshots(self, process: "subprocess.Popen[bytes]", folder: Path) -> None:
-        """Take the screenshots that the scenario requests, until Blender exits; kill it when its time is up."""
+    def _serve(self, process: "subprocess.Popen[bytes]", folder: Path, on_told: Callable[[str], None]) -> None:
+        """Do what the scenario requests, until Blender exits; kill it when its time is up."""
         end = time.monotonic() + SCENARIO_SECONDS
         while process.poll() is None:
             for request in folder.glob("*.screenshot"):
                 self._take_screenshot(request.with_suffix(".png"))
+                request.unlink()
+            for request in folder.glob("*.told"):
+                on_told(request.stem)
                 request.unlink()
             if time.monotonic() > end:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -108,7 +125,7 @@ def display() -> Iterator[str]:
     if not shutil.which("Xvfb"):
         pytest.skip("no display: DISPLAY is not set and Xvfb is not installed")
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1600x900x24", "-nolisten", "tcp"]
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "x".join((*_SCREEN, "24")), "-nolisten", "tcp"]
     with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as server:
         os.close(write)
         with os.fdopen(read) as number:

@@ -2,6 +2,7 @@
 """Scenarios of a user's actions in the window, run by session.py; `session.seen` holds the results that the tests check."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,19 @@ def hide_distractions(session: Any) -> None:
     session.window.cursor_warp(700, 440)
 
 
-def open_edit(session: Any, *, saved: bool = True):  # type: ignore[no-untyped-def]
-    """Make an edit of two movie strips, the first one selected, and open the add-on's tab in the sidebar."""
+def two_clips(session: Any) -> None:
+    """Add two movie strips, the first one selected."""
+    clip = shutil.copy(session.parameters["clip"], session.parameters["folder"])
+    first = session.strips.new_movie(name="Bunny", filepath=clip, channel=3, frame_start=1)
+    second = session.strips.new_movie(name="Bunny again", filepath=clip, channel=3, frame_start=150)
+    session.scene.frame_end = 300
+    session.scene.mmaudio.prompt = "birdsong, leaves, a rabbit yawns"
+    first.select, second.select = True, False
+    session.scene.sequence_editor.active_strip = first
+
+
+def open_edit(session: Any, add_strips: Callable[[Any], None] = two_clips, *, saved: bool = True):  # type: ignore[no-untyped-def]
+    """Make an edit of some strips, and open the add-on's tab in the sidebar."""
     bpy.context.preferences.view.show_splash = False
     # Set here rather than by --online-mode, so that Blender doesn't connect to its asset libraries on startup.
     bpy.context.preferences.system.use_online_access = True
@@ -32,18 +44,11 @@ def open_edit(session: Any, *, saved: bool = True):  # type: ignore[no-untyped-d
     session.scene.sequence_editor_create()
     session.scene.render.fps = 25
     session.scene.render.resolution_x, session.scene.render.resolution_y = 1280, 720
-    folder = Path(session.parameters["folder"])
-    clip = shutil.copy(session.parameters["clip"], folder)
-    first = session.strips.new_movie(name="Bunny", filepath=clip, channel=3, frame_start=1)
-    second = session.strips.new_movie(name="Bunny again", filepath=clip, channel=3, frame_start=150)
-    session.scene.mmaudio.prompt = "birdsong, leaves, a rabbit yawns"
+    add_strips(session)
     if saved:
-        bpy.ops.wm.save_as_mainfile(filepath=str(folder / "project.blend"))
-    first.select, second.select = True, False
-    session.scene.sequence_editor.active_strip = first
+        bpy.ops.wm.save_as_mainfile(filepath=str(Path(session.parameters["folder"]) / "project.blend"))
     area = session.area()
     area.spaces.active.show_region_ui = True
-    session.scene.frame_end = 300
     yield 0.5
     region = next(region for region in area.regions if region.type == "UI")
     region.active_panel_category = "MMAudio"
@@ -222,11 +227,11 @@ def mix(session: Any):  # type: ignore[no-untyped-def]
 def plan(session: Any):  # type: ignore[no-untyped-def]
     """Order two strips above the limit, confirm in the dialog, order them again at work, then when they have their sound."""
     yield from open_edit(session)
-    seen, operators = session.seen, session.part("ui.operators")
+    seen, order = session.seen, session.part("ui.order")
     session.strips["Bunny again"].select = True
 
     def planned() -> str:
-        found = session.run(lambda: operators.current_plan(bpy.context))
+        found = session.run(lambda: order.current(bpy.context).plan())
         return str(found.text)
 
     preferences = bpy.context.preferences.addons[session.module].preferences
@@ -247,7 +252,7 @@ def plan(session: Any):  # type: ignore[no-untyped-def]
     yield from session.wait_until(lambda: all(job.stage.ended for job in session.jobs))
     yield 0.5
     seen["done"] = planned()
-    session.scene.mmaudio.generate_again = True
+    session.scene.mmaudio.skip_done = False
     seen["again"] = planned()
     yield from session.screenshot("plan done")
     session.run(bpy.ops.ed.undo)

@@ -105,7 +105,7 @@ class Session:
     def generate_failure(self) -> str | None:
         """Return the code of the reason why Generate Sound is unavailable, or None; assert that its poll agrees."""
         operators: Any = bpy.ops
-        reason = self.run(lambda: in_blender.part("ui.operators").generate_failure(bpy.context))
+        reason = self.run(lambda: in_blender.part("ui.order").failure(bpy.context))
         assert self.run(operators.mmaudio.generate.poll) is (reason is None)
         return None if reason is None else reason.code
 
@@ -115,6 +115,12 @@ class Session:
         Blender's own screenshot operator gives a black picture if the window is rendered in software.
         """
         request = Path(self.parameters["folder"]) / f"{name}.screenshot"
+        request.touch()
+        yield from self.wait_until(lambda: not request.exists())
+
+    def tell(self, what: str) -> Scenario:
+        """Let the process that started this Blender do something, and wait until it has."""
+        request = Path(self.parameters["folder"]) / f"{what}.told"
         request.touch()
         yield from self.wait_until(lambda: not request.exists())
 

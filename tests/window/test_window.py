@@ -89,6 +89,77 @@ def test_the_plan_is_shown_and_a_dialog_asks_above_the_limit(window: Window, sta
     save_screenshots(tmp_path, "plan", "dialog", "plan at work", "plan done")
 
 
+GALLERY = "MMAUDIO_GALLERY"
+"""Variable that makes the scenarios of many shots photograph each state at all sizes, into MMAUDIO_PICTURES."""
+
+
+def run_shots(window: Window, name: str, folder: Path, standin: StandIn, **details: Any) -> dict[str, Any]:
+    """Run a scenario of fifty_shots.py and save all its screenshots."""
+    gallery = GALLERY in os.environ
+    seen = window.run(name, folder, standin.environment, script="fifty_shots.py", gallery=gallery, **details)
+    save_screenshots(folder, *(picture.stem for picture in folder.glob("*.png")))
+    return seen
+
+
+def test_twelve_shots_are_prepared_ordered_by_key_and_placed_in_few_undo_steps(
+    window: Window, standin: StandIn, tmp_path: Path
+) -> None:
+    standin.set(run_seconds=1.0)
+
+    seen = run_shots(window, "batch", tmp_path, standin)
+
+    assert seen["whole edit"] == seen["channel"] == "12 strips · 12 runs · about $0.065"
+    assert seen["preview range"] == "2 strips · 2 runs · about $0.011"
+    assert seen["prompts"] == ["footsteps, rain", "a door, rain", "a car passes by, rain", "rain"]
+    assert seen["done"] == ["done"] * 12
+    assert 1 <= len(seen["steps"]) < 8 and seen["steps"][0].startswith("Place Sound")
+    assert seen["job of the selected strip"] == "SC012_SH0050_comp_v017.mp4"
+    assert seen["news"] == "12 sounds placed"
+    assert seen["again"] == "Nothing to generate · 12 skipped"
+    assert seen["cleared"] == 0
+
+
+def test_an_empty_balance_holds_the_rest_until_one_click_goes_on(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    standin.inject("create", "status", status=402, body='{"error": "insufficient balance"}', times=1000)
+
+    seen = run_shots(window, "held", tmp_path, standin, on_told=lambda _: standin.clear_faults())
+
+    assert seen["failed"] >= 1 and seen["held"] >= 1 and seen["failed"] + seen["held"] == 8
+    assert seen["summary"] == f"{seen['failed']} failed: The balance at Eachlabs is too low for this run"
+    assert seen["continued"] == ["FINISHED"]
+    assert seen["done"] == ["done"] * 8
+    assert len(standin.state()["runs"]) == 8
+
+
+def test_undo_takes_back_the_artists_edit_and_sounds_come_in_groups(
+    window: Window, standin: StandIn, tmp_path: Path
+) -> None:
+    standin.set(run_seconds=0.5)
+
+    seen = run_shots(window, "undo", tmp_path, standin)
+
+    assert seen["pending"] == 1 and seen["saved"]
+    assert len(seen["steps"]) < 6
+    assert (seen["placed right after an edit"], seen["edit undone"], seen["then"]) == (False, True, "done")
+
+
+def test_without_a_key_the_panel_leads_to_the_first_sound(window: Window, standin: StandIn, tmp_path: Path) -> None:
+    key, address = standin.key, standin.base_url
+
+    seen = window.run(
+        "first_contact",
+        tmp_path,
+        {"EACHLABS_API_KEY": "", "EACHLABS_BASE_URL": address},
+        script="fifty_shots.py",
+        gallery=GALLERY in os.environ,
+        key=key,
+    )
+
+    assert seen["tests"] == [["", "bad_key"], ["Eachlabs accepts the key.", ""]]
+    assert seen["stage"] == "done"
+    save_screenshots(tmp_path, *(picture.stem for picture in tmp_path.glob("*.png")))
+
+
 def test_a_failed_run_reports_the_reason_and_leaves_the_edit_and_the_button_usable(
     window: Window, standin: StandIn, tmp_path: Path
 ) -> None:

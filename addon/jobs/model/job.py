@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...service.eachlabs import mmaudio
 from ...service.eachlabs.mmaudio import Settings
 from ...service.storage import Published
 from .request import Request
@@ -140,15 +139,15 @@ class Job:
         """Numbers of the takes, from 0, whose sound is on disk but not in the edit yet."""
         return [number for number, take in enumerate(self.takes) if take.file is not None and take.sound is None]
 
-    def retry_cost(self, *, cleaning_up: bool = False) -> float:
-        """Return the expected price, in US dollars, of the runs that a retry may have to create; 0 if it only downloads.
+    def runs_to_create(self, *, cleaning_up: bool = False) -> int:
+        """Return the number of runs that a retry may have to create; 0 if it only downloads.
 
         `cleaning_up`: a worker is still cancelling the runs of this job, so they are gone when the retry begins.
         """
         runs = [run for take in self.takes if take.file is None for run in take.runs if run.result is None]
         cancelling = cleaning_up and self.stage is Stage.CANCELLED
         to_create = [run for run in runs if run.prediction_id is None or (cancelling and run.stage is Stage.PREDICTING)]
-        return len(to_create) * mmaudio.EXPECTED_RUN_USD
+        return len(to_create)
 
     def needs_clip(self, index: RunIndex) -> bool:
         """Whether the run is still to be created, which needs its clip in storage."""

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...failure import Failure
+from ...media.export import RenderOrder
+from ...service.eachlabs import mmaudio
 from ...service.storage import Published
 from ...service.storage.errors import StorageChanged
 from ..model.run import RunIndex, Stage
@@ -33,6 +35,29 @@ class Clip:
         upload = self._state.job.clips[self.window]
         in_storage = upload is not None and upload.is_live(time.time())
         return not in_storage and not self.file.is_file()
+
+    def render_order(self, export: str) -> RenderOrder:
+        """Return the order to render it. `export` identifies the export that it is a part of."""
+        request = self._state.job.request
+        window = request.windows[self.window]
+        return RenderOrder(
+            blend=str(request.snapshot.blend),
+            scene=request.snapshot.scene,
+            whole_project=request.snapshot.whole_project,
+            strip=request.shown,
+            strip_first=request.scored.start,
+            strip_frames=request.scored.frames,
+            lead=request.lead,
+            tail=request.tail,
+            first=window.first,
+            frames=mmaudio.clip_frames(window.duration, request.fps),
+            output=str(self.file),
+            short_side_max=mmaudio.SHORT_SIDE_MAX,
+            long_side_max=mmaudio.LONG_SIDE_MAX,
+            whole_edit=request.whole_edit,
+            scenes_as_they_are=request.options.scenes_as_they_are,
+            export=export,
+        )
 
     def upload(self, connections: Connections, indexes: Sequence[RunIndex]) -> None:
         """Upload the clip for these runs unless it is in storage. Raises Failure, Cancelled."""

@@ -3,6 +3,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ...failure import Cancelled, Failure
@@ -51,8 +52,8 @@ class ModelRun:
     def _run(self) -> Run:
         return self._state.run(self._index)
 
-    def create(self, slot: Slot, call: Call | None = None) -> None:
-        """Create the run unless it exists. `call` is the webhook call to expect, if any.
+    def create(self, slot: Slot, call: Call | None = None, check: Callable[[], None] = lambda: None) -> None:
+        """Create the run unless it exists. `call` is the webhook call to expect, if any; `check` comes before each attempt.
 
         Whatever may be repeated is repeated here: a create call that was rate limited or failed for the moment, one whose
         response was lost, and one whose clip expired while it waited.
@@ -67,7 +68,10 @@ class ModelRun:
                 if unanswered:
                     prediction_id, unanswered = self._find(), False
                     continue
+                # Before the wait too, which raises the failure of the last attempt: another run may have met it as well.
+                check()
                 retries.wait()
+                check()
                 self._state.check_may_create()
                 try:
                     prediction_id = self._request(slot, call, since)

@@ -13,9 +13,7 @@ from functools import partial
 
 from ...failure import Cancelled, Failure, as_failure
 from ...media import folder
-from ...media.export import RenderOrder
 from ...media.sound import NoSound, RunResult, conform
-from ...service.eachlabs import mmaudio
 from ...service.eachlabs.client import check_base_url
 from ...service.eachlabs.webhook import Call
 from ...service.storage.given_url import LENGTH_NOTE, GivenUrlConfig
@@ -27,6 +25,7 @@ from .clip import Clip, delete_uploads
 from .connections import Connections
 from .context import JobContext
 from .errors import RunFailed
+from .hold import Held
 from .model_run import ModelRun
 from .services import Services
 from .state import JobState
@@ -70,14 +69,19 @@ class Pipeline:
     def run(self) -> None:
         """Take the job to PLACING, FAILED or CANCELLED, then clean up. Raises nothing."""
         self.state.begin(self._stop)
+        held = False
         try:
-            check_base_url(self._job_context.base_url)
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._generate([index for index in self.job.run_indexes if self._is_missing(index)])
-            while unreadable := self._join_takes():
-                self._generate(unreadable)
+            with self._services.hold.noting(f"job {self.job.id}"):
+                check_base_url(self._job_context.base_url)
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._generate([index for index in self.job.run_indexes if self._is_missing(index)])
+                while unreadable := self._join_takes():
+                    self._generate(unreadable)
             self._check_cancel()
             self.state.end(Stage.PLACING if self.job.to_place else Stage.FAILED, self.job.first_error)
+        except Held:
+            held = True
+            self.state.end(Stage.QUEUED)
         except Cancelled:
             if not self._stop.leaving:
                 self.state.end(Stage.CANCELLED)
@@ -85,7 +89,8 @@ class Pipeline:
             failure = as_failure(fault, f"job {self.job.id}")
             self.state.end(Stage.FAILED, JobError.of(failure, self.job.request.strip))
         finally:
-            self.clean_up()
+            if not held:
+                self.clean_up()
 
     def _generate(self, missing: Sequence[RunIndex]) -> None:
         """Render and upload what these runs still need, and run them."""
@@ -106,26 +111,40 @@ class Pipeline:
                     start(window)
             if unrendered:
                 waiting = [index for index in missing if index.window in unrendered]
-                with self.state.keeping_failures(waiting):
+                with self._keeping_failures(waiting):
                     for window in self._rendered(unrendered, waiting):
                         start(window)
         self._check_cancel()
+        if not all(self.job.run(index).stage.ended for index in missing):
+            raise Held
+
+    @contextmanager
+    def _keeping_failures(self, indexes: Sequence[RunIndex]) -> Generator[None]:
+        """Record a failure with the runs that it concerns, and hold the other jobs if each would meet it."""
+        with self.state.keeping_failures(indexes), self._services.hold.noting(f"job {self.job.id}"):
+            yield
+
+    def _check_may_order(self) -> None:
+        self._check_cancel()
+        self._services.hold.check()
 
     def _rendered(self, windows: Sequence[int], waiting: Sequence[RunIndex]) -> Iterator[int]:
         """Render clips, and yield the window of each as soon as it is there.
 
         The results folder and the storage's settings are checked before.
         """
+        self._check_may_order()
         folder.check_results(self.job.request.folder, self.job.request.sound_seconds)
         with self._connect(self._stop) as connections:
             needs_export = connections.storage.needs_export
         if not needs_export:
             yield from windows
             return
-        orders = self._render_orders(windows)
+        export = uuid.uuid4().hex[:8]
+        orders = [self._clips[window].render_order(export) for window in windows]
         total = sum(order.frames for order in orders)
         exporter, job_context = self._services.exporter, self._job_context
-        exporting = exporter.export(orders, job_context.blender, job_context.render_processes, self._stop)
+        exporting = exporter.export(orders, job_context.blender, job_context.render_processes, self._check_may_order)
         with closing(exporting):
             for number, exported in enumerate(exporting):
                 if number == 0:
@@ -137,34 +156,11 @@ class Pipeline:
                 if exported.finished is not None:
                     yield windows[exported.finished]
 
-    def _render_orders(self, windows: Sequence[int]) -> list[RenderOrder]:
-        request, export = self.job.request, uuid.uuid4().hex[:8]
-        return [
-            RenderOrder(
-                blend=str(request.snapshot.blend),
-                scene=request.snapshot.scene,
-                whole_project=request.snapshot.whole_project,
-                strip=request.shown,
-                strip_first=request.scored.start,
-                strip_frames=request.scored.frames,
-                lead=request.lead,
-                tail=request.tail,
-                first=request.windows[window].first,
-                frames=mmaudio.clip_frames(request.windows[window].duration, request.fps),
-                output=str(self._clips[window].file),
-                short_side_max=mmaudio.SHORT_SIDE_MAX,
-                long_side_max=mmaudio.LONG_SIDE_MAX,
-                whole_edit=request.whole_edit,
-                scenes_as_they_are=request.options.scenes_as_they_are,
-                export=export,
-            )
-            for window in windows
-        ]
-
     def _generate_window(self, pool: WorkerPool, indexes: Sequence[RunIndex], connections: Connections) -> None:
         """Upload a window's clip if one of these runs needs it, and put the runs into the pool."""
-        with self.state.keeping_failures(indexes):
+        with self._keeping_failures(indexes):
             if self._need_clip(indexes):
+                self._check_may_order()
                 self._clips[indexes[0].window].upload(connections, indexes)
             for index in indexes:
                 pool.put(partial(self._generate_run, index))
@@ -175,7 +171,7 @@ class Pipeline:
         But not one that existed before: a retry that names no price creates nothing.
         """
         existed = self.job.run(index).prediction_id is not None
-        with self.state.keeping_failures([index]):
+        with self._keeping_failures([index]):
             try:
                 self._run_model(index, connections)
             except RunFailed:
@@ -188,8 +184,13 @@ class Pipeline:
         state = self.job.run(index)
         in_flight = state.prediction_id is not None or state.requested_at is not None
         limits = self._services.limits(connections.account, self._job_context.clock)
-        with limits.slot(connections.transport.wait, in_flight=in_flight) as slot, self._expected_call(index) as call:
-            run.create(slot, call)
+
+        def wait(seconds: float) -> None:
+            self._check_may_order()
+            connections.transport.wait(seconds)
+
+        with limits.slot(wait, in_flight=in_flight) as slot, self._expected_call(index) as call:
+            run.create(slot, call, self._check_may_order)
             output_url = run.wait(call)
         run.download(output_url, self._folder / f"result-{index.window:03}-{index.take + 1}.mp4")
 

@@ -20,6 +20,7 @@ from ..model.request import Request
 from ..model.run import JobError, Stage
 from ..store.database import Database
 from .context import JobContext
+from .hold import Hold
 from .pipeline import Pipeline, Stop
 from .services import Services
 from .state import JobState
@@ -39,7 +40,9 @@ class _Worker:
 
 
 class Runner:
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False) -> None:
+        """`waits`: what would stop each job holds them, until `go_on`. Otherwise all fail."""
+        self.hold = Hold(waits=waits)
         self._reset()
 
     def _reset(self) -> None:
@@ -57,7 +60,7 @@ class Runner:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as fault:
                 raise disk_failure(fault, f"The extension's folder can't be used: {folder}") from fault
-            self._services = Services(Database.open(folder / JOURNAL))
+            self._services = Services(Database.open(folder / JOURNAL), self.hold)
         return self._services
 
     @property
@@ -144,6 +147,18 @@ class Runner:
             self.update(job.id, lambda _: current, save=False)
         return current
 
+    def go_on(self, job_context: JobContext, *, paused: bool = True) -> None:
+        """Let jobs order again, with this configuration; those that the artist has `paused` only if that is meant too."""
+        for job in self.jobs:
+            if not job.stage.ended:
+                self._contexts[job.id] = job_context
+        self.hold.release(paused=paused)
+        self._start_waiting()
+
+    def is_held(self, job_id: str) -> bool:
+        """Whether the job waits until the artist goes on."""
+        return self.hold.active and job_id in self._waiting
+
     def cancel(self, job_id: str) -> None:
         """End the job at once for its viewers. Its worker stops, and cleans up, as soon as it can."""
         state = self._states[job_id]
@@ -207,6 +222,9 @@ class Runner:
         if self._versions.empty():
             for job_id in ended:
                 del self._workers[job_id]
+                if (state := self._states.get(job_id)) and state.job.stage is Stage.QUEUED and job_id not in self._waiting:
+                    # It was held.
+                    self._waiting.insert(0, job_id)
         self._start_waiting()
         return versions
 
@@ -249,10 +267,13 @@ class Runner:
 
     def _start_waiting(self) -> None:
         # The worker of a job that is retried may still be cleaning up.
-        ready = [job_id for job_id in self._waiting if job_id not in self._workers]
+        ready = [job_id for job_id in self._waiting if job_id not in self._workers and not self._orders_while_held(job_id)]
         for job_id in ready[: max(0, WORKERS_MAX - len(self._workers))]:
             self._waiting.remove(job_id)
             self._start(self._states[job_id], self._contexts[job_id], Pipeline.run)
+
+    def _orders_while_held(self, job_id: str) -> bool:
+        return self.hold.active and self._states[job_id].job.runs_to_create() > 0
 
     def _start(self, state: JobState, job_context: JobContext, work: Callable[[Pipeline], None]) -> None:
         assert self._services is not None  # `open` came first

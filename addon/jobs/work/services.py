@@ -6,13 +6,15 @@ from ...service.net.clock import CLOCK, Clock
 from ..limits import Limits
 from ..store.database import Database
 from ..store.journal import Journal
+from .hold import Hold
 from .run_times import RunTimes
 
 
 class Services:
-    """The journal, the limits of each account, the times of its runs, and the background Blenders."""
+    """The journal, the limits of each account, the times of its runs, the background Blenders, and what holds all jobs."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, hold: Hold) -> None:
+        self.hold = hold
         self.journal = Journal(database)
         self.exporter = Exporter()
         self.run_times = RunTimes()

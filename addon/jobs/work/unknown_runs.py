@@ -8,7 +8,6 @@ before that, a retry looks for the old one.
 import time
 
 from ...failure import Failure
-from ...service.eachlabs import mmaudio
 from ...service.eachlabs.executions import lists_run
 from ...service.net.errors import NotFound
 from ..model.job import Job
@@ -27,6 +26,7 @@ _CLOCK_SECONDS = 24 * 3600.0
 have been wrong then, as a rule by the hours of a time zone."""
 
 _FETCHES = "Retry looks for it again, without a new run."
+_CREATES = "Retry starts a new run."
 
 
 def not_found(state: JobState, index: RunIndex, connections: Connections, failure: NotFound) -> Failure:
@@ -50,7 +50,7 @@ def not_found(state: JobState, index: RunIndex, connections: Connections, failur
     if listed:
         return NotFound(failure.message, f"Eachlabs still lists it. {_FETCHES}")
     state.give_up_run(index)
-    return RunForgotten("Eachlabs no longer knows the run.", _new_run_hint())
+    return RunForgotten("Eachlabs no longer knows the run.", _CREATES)
 
 
 def without_result(state: JobState, index: RunIndex, failure: Failure) -> Failure:
@@ -58,7 +58,7 @@ def without_result(state: JobState, index: RunIndex, failure: Failure) -> Failur
     if _age(state.job, state.run(index)) < _RESULT_KEPT_SECONDS:
         return failure
     state.give_up_run(index)
-    return failure.reworded(hint=_new_run_hint())
+    return failure.reworded(hint=_CREATES)
 
 
 def check_account(run: Run, account: str) -> None:
@@ -74,7 +74,3 @@ def _is_of_other_account(run: Run, account: str) -> bool:
 def _age(job: Job, run: Run) -> float:
     """Return the seconds since the create call."""
     return time.time() - (run.requested_at or job.created)
-
-
-def _new_run_hint() -> str:
-    return f"Retry starts a new run, for {mmaudio.price_text(mmaudio.EXPECTED_RUN_USD)}."

@@ -25,7 +25,9 @@ from .responses import Prediction, json_object, prediction_of
 from .trailing_slash import redirects_by_slash, toggle_slash
 
 BASE_URL = "https://api.eachlabs.ai"
-KEYS_URL = "https://www.eachlabs.ai/dashboard/api-keys"
+SITE_URL = "https://www.eachlabs.ai"
+DASHBOARD_URL = f"{SITE_URL}/dashboard"
+KEYS_URL = f"{DASHBOARD_URL}/api-keys"
 
 # The brief's; the vendor's documentation has it without the slash.
 _CREATE_PATH = "/v1/prediction/"

@@ -17,11 +17,13 @@ class InvalidInput(Failure):
 
 class BadKey(Failure):
     code = "bad_key"
+    stops_all = True
     default_hint = "Set the key in Preferences > Add-ons > MMAudio for the Sequencer."
 
 
 class LowBalance(Failure):
     code = "balance"
+    stops_all = True
     default_hint = "Add credit at eachlabs.ai, then retry."
 
 

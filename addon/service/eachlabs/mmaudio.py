@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+SOURCE_URL = "https://github.com/hkchengrex/MMAudio"
+
 MODEL = "mmaudio"
 VERSION = "0.0.1"
 
@@ -158,8 +160,8 @@ def clip_frames(duration: Fraction, fps: Fraction) -> int:
 
 
 def price_text(usd: float) -> str:
-    """Return a text for an expected price, such as "about $0.005"."""
-    return f"about ${usd:.3f}"
+    """Return a price with as many decimals as its size needs, such as "$0.011" or "$1.25"."""
+    return f"${usd:.{3 if usd < 0.1 else 2}f}"
 
 
 def run_input(video_url: str, duration: Fraction, settings: Settings) -> dict[str, str | int | float]:

@@ -42,16 +42,19 @@ class TemporaryFailure(Failure):
 
 class TimedOut(TemporaryFailure):
     code = "timeout"
+    stops_all = True
     default_hint = CONNECTION_HINT
 
 
 class ConnectionFailed(TemporaryFailure):
     code = "connection"
+    stops_all = True
     default_hint = CONNECTION_HINT
 
 
 class ProxyFailed(Failure):
     code = "proxy"
+    stops_all = True
     default_hint = _PROXY_HINT
 
 
@@ -61,10 +64,12 @@ class ProxyUnavailable(TemporaryFailure, ProxyFailed):
 
 class CertificateRejected(Failure):
     code = "certificate"
+    stops_all = True
 
 
 class TlsFailed(Failure):
     code = "tls"
+    stops_all = True
     default_hint = f"Check the URL and its port. {_TLS_INSPECTION_HINT}"
 
 

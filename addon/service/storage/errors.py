@@ -11,6 +11,7 @@ class StorageNotConfigured(Failure):
     """The settings are incomplete or invalid."""
 
     code = "storage_setup"
+    stops_all = True
     default_hint = SETTINGS_HINT
 
 
@@ -26,21 +27,25 @@ class StorageChanged(Failure):
 
 class StorageKeyRejected(Failure):
     code = "storage_key"
+    stops_all = True
     default_hint = "Check the access key and the secret key, and the session token if there is one."
 
 
 class StorageDenied(Failure):
     code = "storage_denied"
+    stops_all = True
     default_hint = "Allow this key to write, read and delete objects in the bucket."
 
 
 class StorageLoginFailed(Failure):
     code = "storage_login"
+    stops_all = True
     default_hint = "Check the user and password, or the token."
 
 
 class StorageFull(Failure):
     code = "storage_full"
+    stops_all = True
     default_hint = "Free some space there, then retry."
 
 
@@ -60,16 +65,19 @@ class UploadRefusedForNow(TemporaryFailure, UploadRefused):
 
 class WrongRegion(Failure):
     code = "region"
+    stops_all = True
     default_hint = "Set the region of the bucket, and the endpoint of that region."
 
 
 class NoBucket(Failure):
     code = "no_bucket"
+    stops_all = True
     default_hint = "Check the bucket name and the endpoint."
 
 
 class NoFolder(Failure):
     code = "no_folder"
+    stops_all = True
     default_hint = "Create the folder there, or change the URL."
 
 
@@ -80,6 +88,7 @@ class LinkExpired(Failure):
 
 class NotPublic(Failure):
     code = "not_public"
+    stops_all = True
     default_hint = (
         "The service reads without a login: set a Public URL that anyone can read, for Azure one with a SAS for reading."
     )
@@ -87,6 +96,7 @@ class NotPublic(Failure):
 
 class WrongClock(Failure):
     code = "clock"
+    stops_all = True
     default_hint = "Synchronize this machine's clock with the network, then retry."
 
 

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Goes on with jobs that have failed, were cancelled, or are held: with what exists, so that nothing is ordered twice.
+
+Main thread only; nothing here waits.
+"""
+
+from dataclasses import dataclass, replace
+
+import bpy
+
+from . import costs, generation, plan, session
+from .click import Click
+from .config import Config
+from .failure import Failure
+from .jobs.model.job import Job
+from .jobs.model.run import JobError, Stage
+from .service.eachlabs import mmaudio
+from .timeline import project, strips
+from .timeline.errors import NoStrip
+from .timeline.strip_types import Strip
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a retry of a job will do."""
+
+    text: str
+    usd: float = 0.0
+    """Expected price in US dollars."""
+
+    @property
+    def label(self) -> str:
+        """Text for a button."""
+        return f"Retry, {mmaudio.price_text(self.usd)}" if self.usd else "Retry"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.text}: {f'about {mmaudio.price_text(self.usd)}' if self.usd else 'no cost'}"
+
+
+def next_step(job: Job, config: Config) -> Step:
+    """Return what a retry of the ended job will do. Raises Failure if it can't go on here, which says what can be done."""
+    if _is_ready(job):
+        return Step("Places the finished sound")
+    if job.paid:
+        count = job.runs_to_create(cleaning_up=session.current.has_worker(job))
+        if not count:
+            return Step("Fetches the result that is paid for")
+        return Step(f"Creates {count} of {len(job.runs)} runs again", costs.retry_usd(job))
+    scene, clips = _clips(job)
+    count = len(_click(job, scene, config).requests(clips)[0].windows) * len(job.takes)
+    return Step("Generates the sound again", count * costs.run_usd())
+
+
+def retry(job: Job, config: Config) -> Job:
+    """Continue with what exists, which may have been paid for, or else start over with the strip as it is now.
+
+    Returns the job that does it: the same one, or a new one. Raises Failure, also if another Blender works on it.
+    """
+    runner = session.current.runner
+    job = runner.claimed(job)
+    if job.stage is Stage.DONE:
+        return job
+    # The results folder may be what failed: use the current one.
+    results = config.folder if session.current.belongs_to_open_file(job) else job.request.folder
+    request = replace(job.request, folder=results)
+    if _is_ready(job):
+        return runner.update(
+            job.id, lambda job: replace(job, request=request, stage=Stage.PLACING, progress=None, error=None)
+        )
+    config.check_access()
+    runner.open(config.extension_folder)
+    job_context = session.current.job_context(config)
+    runner.go_on(job_context, paused=False)
+    if job.paid:
+        runner.retry(job.id, request, job_context)
+        return runner.job(job.id) or job
+    again = start_over(job, config)
+    session.current.forget(job)
+    return again
+
+
+def retry_failed(config: Config, code: str = "") -> list[Failure]:
+    """Retry all jobs that have failed, or those with this code, and go on with those that are held.
+
+    Returns what kept some of them from it. Raises Failure if nothing can be sent.
+    """
+    config.check_access()
+    go_on(config)
+    failures: list[Failure] = []
+    for job in session.current.runner.jobs:
+        if job.stage is Stage.FAILED and job.error is not None and code in ("", job.error.code):
+            try:
+                retry(job, config)
+            except Failure as failure:
+                failures.append(failure)
+    return failures
+
+
+def go_on(config: Config) -> None:
+    """Go on with the jobs that are held. Raises Failure if nothing can be sent."""
+    config.check_access()
+    session.current.runner.go_on(session.current.job_context(config))
+
+
+def start_over(job: Job, config: Config, job_id: str = "") -> Job:
+    """Start the job again with the strip as it is now, as a new job. Raises Failure if the strip is gone or at work.
+
+    With `job_id` the new job replaces `job`, and deletes the uploads that this one has left.
+    """
+    scene, clips = _clips(job)
+    click = _click(job, scene, config)
+    click.mark(clips)
+    [request] = click.requests(clips)
+    # With the prompt of its time.
+    again = Job.new(replace(request, settings=job.request.settings), project.saved_as())
+    if job_id:
+        again = replace(again, id=job_id, stale_uploads=job.uploads)
+    generation.start_jobs([again], config)
+    return again
+
+
+def resumed(job: Job, config: Config) -> Job:
+    """Start a job of an earlier session over, or let it fail, and return it."""
+    try:
+        return start_over(job, config, job_id=job.id)
+    except Failure as failure:
+        runner = session.current.runner
+        runner.show([job], session.current.job_context(config))
+        return runner.fail(job.id, JobError.of(failure, job.request.strip))
+
+
+def _is_ready(job: Job) -> bool:
+    """Return whether nothing is left to do but to place the sounds."""
+    return bool(job.to_place) and all(take.file is not None for take in job.takes)
+
+
+def _clips(job: Job) -> tuple[bpy.types.Scene, list[Strip]]:
+    """Return the scene and the strips of a job. Raises NoStrip if one is gone, and NothingToOrder if it is at work."""
+    scene, found = strips.find_marked(job.request)
+    clips = [clip for clip in found if clip is not None]
+    if not session.current.belongs_to_open_file(job) or scene is None or len(clips) < len(found):
+        missing = [position.strip for position, clip in zip(job.request.positions, found, strict=True) if clip is None]
+        text = f"The strip “{(missing or [job.request.strip])[0]}” is not in the open file."
+        raise NoStrip(text, "Open its file, or select the strip and generate again.")
+    clips, skipped = plan.to_order(clips, job.request.options, skip_done=False)
+    if skipped:
+        raise generation.NothingToOrder(skipped)
+    return scene, clips
+
+
+def _click(job: Job, scene: bpy.types.Scene, config: Config) -> Click:
+    return Click(scene, job.request.settings, job.request.options, config)
