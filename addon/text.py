@@ -8,15 +8,30 @@ import bpy
 
 from .failure import readable
 
-_CHARACTER_WIDTH = 6.6
+_CHARACTER_WIDTH = 6.2
 """Average width of a letter in Blender's interface font, in pixels at scale 1."""
+_MARGINS = 60
+"""Pixels beside a text in a panel at scale 1."""
+
+
+def characters(context: bpy.types.Context, beside: float, share: float = 1.0) -> int:
+    """Return how many characters fit into a `share` of the region's width without the pixels `beside` them at scale 1."""
+    region: Any = context.region
+    width = region.width / context.preferences.system.ui_scale - beside
+    return int(width * share / _CHARACTER_WIDTH)
+
+
+def fitting(context: bpy.types.Context, *texts: str, beside: float = 0.0) -> str:
+    """Return the first of the texts that fits into one line of a panel, or else the last.
+
+    `beside` are the pixels at scale 1 that something else takes of the line.
+    """
+    return next((text for text in texts if len(text) <= characters(context, _MARGINS + beside)), texts[-1])
 
 
 def draw_text(layout: Any, text: str, context: bpy.types.Context, icon: str = "NONE", share: float = 1.0) -> None:
     """Draw a text, wrapped to its `share` of the width of the region."""
-    scale = context.preferences.system.ui_scale
-    region: Any = context.region
-    width = max(12, int((region.width / scale - 60) * share / _CHARACTER_WIDTH))
+    width = max(12, characters(context, _MARGINS, share))
     column = layout.column(align=True)
     for line in textwrap.wrap(readable(text), width):
         column.label(text=line, icon=icon)

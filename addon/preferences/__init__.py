@@ -3,9 +3,9 @@
 
 import bpy
 
-from . import key_test, keymap, operators, page, redraw
+from . import keymap, operators, page, redraw
 
-_CLASSES = (*page.CLASSES, *operators.CLASSES, *key_test.CLASSES)
+_CLASSES = (*page.CLASSES, *operators.CLASSES)
 
 
 def register() -> None:

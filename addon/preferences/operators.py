@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operator of the preferences and the sidebar: Test Connection."""
+"""Operators of the preferences and the sidebar: Test Connection and Test Key."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ import bpy
 from .. import session
 from ..config import check_online
 from ..failure import Failure
-from . import page, storage_test, storages
+from . import key_test, page, storage_test, storages
+from .redraw import redraw_when_ended
 
 
 class MMAUDIO_OT_test_storage(bpy.types.Operator):
@@ -43,4 +44,25 @@ class MMAUDIO_OT_test_storage(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (MMAUDIO_OT_test_storage,)
+class MMAUDIO_OT_test_key(bpy.types.Operator):
+    bl_idname = key_test.OPERATOR
+    bl_label = "Test Key"
+    bl_description = "Ask Eachlabs whether it accepts the key. It costs nothing"
+    bl_options = {"REGISTER", "INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        try:
+            page.config(context).check_access()
+        except Failure as failure:
+            cls.poll_message_set(f"{failure.message} {failure.hint}".rstrip("."))
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        session.current.start_key_test(page.config(context))
+        redraw_when_ended()
+        return {"FINISHED"}
+
+
+CLASSES = (MMAUDIO_OT_test_storage, MMAUDIO_OT_test_key)

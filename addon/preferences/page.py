@@ -13,7 +13,7 @@ from bpy.props import CollectionProperty, EnumProperty, FloatProperty, IntProper
 
 from ..config import Config
 from ..service.eachlabs import client, mmaudio
-from . import keymap, secrets, storages, webhook
+from . import key_test, keymap, secrets, storages, webhook
 
 ADDON = (__package__ or "").rpartition(".")[0]
 
@@ -117,7 +117,7 @@ def config(context: bpy.types.Context) -> Config:
 def draw(layout: Any, preferences: MMAUDIO_AP_preferences, context: bpy.types.Context) -> None:
     account = _part(layout, "account", "Account")
     if account:
-        _draw_account(account, preferences)
+        _draw_account(account, preferences, context)
     results = _part(layout, "results", "Results")
     if results:
         results.prop(preferences, "results")
@@ -150,7 +150,7 @@ def _part(layout: Any, name: str, label: str, *, closed: bool = False) -> Any | 
     return _fields(body) if body else None
 
 
-def _draw_account(column: Any, preferences: MMAUDIO_AP_preferences) -> None:
+def _draw_account(column: Any, preferences: MMAUDIO_AP_preferences, context: bpy.types.Context) -> None:
     if os.environ.get(_KEY_VARIABLE):
         column.label(text=f"The API key is taken from {_KEY_VARIABLE}", icon="CHECKMARK")
     row = column.row(align=True)
@@ -160,8 +160,8 @@ def _draw_account(column: Any, preferences: MMAUDIO_AP_preferences) -> None:
     column.prop(preferences, "remember")
     column.label(text=secrets.where(preferences), icon="INFO")
     row = column.row()
-    row.operator("mmaudio.test_key", icon="CHECKMARK")
-    row.operator("wm.url_open", text="Dashboard", icon="URL").url = client.DASHBOARD_URL
+    key_test.draw(row.column(), config(context), context)
+    row.column().operator("wm.url_open", text="Dashboard", icon="URL").url = client.DASHBOARD_URL
 
 
 def _draw_advanced(column: Any, preferences: MMAUDIO_AP_preferences) -> None:

@@ -2,6 +2,7 @@
 """What went wrong: one box for each kind of failure, with what mends it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -15,14 +16,37 @@ from ..text import draw_text
 from . import job_text
 from .queue_operators import MMAUDIO_OT_pause, MMAUDIO_OT_retry_failed
 
-_LINKS = {"balance": ("Add Credit", client.DASHBOARD_URL)}
-"""Text and URL of a button by the failure's code."""
-_IN_PREFERENCES = {
-    "bad_key": "Set API Key",
-    "unsafe_url": "Set Service URL",
-    "not_found": "Set Service URL",
-    "files": "Set Results Folder",
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of failure that everyone meets sooner or later."""
+
+    title: str
+    mend: str = ""
+    """Text of the button that mends it; it opens `url`, or without one the add-on's preferences."""
+    url: str = ""
+
+
+_KINDS = {
+    "balance": _Kind("Balance too low", "Add Credit", client.DASHBOARD_URL),
+    "bad_key": _Kind("API key rejected", "Set API Key"),
+    "connection": _Kind("No connection"),
+    "timeout": _Kind("No response"),
+    "service_down": _Kind("Eachlabs has a problem"),
+    "run_failed": _Kind("Run failed at Eachlabs"),
+    "missing_file": _Kind("File missing"),
+    "undecodable": _Kind("File can't be decoded"),
+    "render_failed": _Kind("Render failed"),
+    "files": _Kind("Folder can't be written", "Set Results Folder"),
+    "unsafe_url": _Kind("Service URL is unsafe", "Set Service URL"),
+    "storage_setup": _Kind("Storage is not set up", "Set Storage"),
+    "storage_key": _Kind("Storage key rejected", "Set Storage"),
+    "storage_login": _Kind("Storage login rejected", "Set Storage"),
+    "storage_denied": _Kind("Storage denies access", "Set Storage"),
+    "storage_full": _Kind("Storage is full"),
+    "no_bucket": _Kind("Bucket not found", "Set Storage"),
 }
+"""By the code of the failure."""
 
 
 def summary() -> str:
@@ -31,8 +55,7 @@ def summary() -> str:
     jobs = [job for kind in kinds for job in kind]
     if not jobs:
         return ""
-    text = _headline(kinds[0][0]) if len(kinds) == 1 else f"{len(kinds)} reasons"
-    return f"{len(jobs)} failed: {text}"
+    return f"{title(jobs[0])} ({len(jobs)})" if len(kinds) == 1 else f"{len(jobs)} failed, {len(kinds)} reasons"
 
 
 def _kinds() -> list[list[Job]]:
@@ -55,8 +78,20 @@ def code_of(job: Job) -> str:
     return job.error.code if job.error is not None else ""
 
 
-def _headline(job: Job) -> str:
-    return job_text.headline(job, job.error) if job.error is not None else ""
+def title(job: Job) -> str:
+    """Return what went wrong with the job in a few words."""
+    if job.error is None:
+        return ""
+    kind = _KINDS.get(job.error.code)
+    return kind.title if kind is not None else job_text.headline(job, job.error)
+
+
+def held_by(code: str) -> int:
+    """Return the number of jobs that are held by failures with this code."""
+    runner = session.current.runner
+    if runner.hold.reason is None or runner.hold.reason.code != code:
+        return 0
+    return sum(runner.is_held(job.id) for job in runner.jobs)
 
 
 def draw_boxes(layout: Any, context: bpy.types.Context) -> None:
@@ -72,22 +107,18 @@ def draw_boxes(layout: Any, context: bpy.types.Context) -> None:
 def _draw_kind(box: Any, jobs: Sequence[Job], context: bpy.types.Context) -> None:
     error = jobs[0].error
     assert error is not None  # they have failed
-    draw_text(box, _headline(jobs[0]), context, icon="ERROR")
+    draw_text(box, title(jobs[0]), context, icon="ERROR")
     draw_text(box, error.hint, context, icon="BLANK1")
     column = box.column(align=True)
-    if error.code in _LINKS:
-        text, url = _LINKS[error.code]
-        column.operator("wm.url_open", text=text, icon="URL").url = url
-    elif error.code in _IN_PREFERENCES or error.code.startswith("storage"):
-        text = _IN_PREFERENCES.get(error.code, "Set Storage")
-        column.operator("preferences.addon_show", text=text, icon="PREFERENCES").module = page.ADDON
-    held = sum(session.current.runner.is_held(job.id) for job in session.current.runner.jobs)
-    reason = session.current.runner.hold.reason
-    is_holding = reason is not None and reason.code == error.code
-    if is_holding and held:
-        draw_text(box, f"{held} {'jobs wait' if held > 1 else 'job waits'} until this is mended.", context, icon="PAUSE")
+    kind = _KINDS.get(error.code, _Kind(""))
+    if kind.url:
+        column.operator("wm.url_open", text=kind.mend, icon="URL").url = kind.url
+    elif kind.mend:
+        column.operator("preferences.addon_show", text=kind.mend, icon="PREFERENCES").module = page.ADDON
     text = f"Retry {len(jobs)} Failed"
-    if is_holding and held:
+    if held := held_by(error.code):
+        draw_text(box, f"{held} more {'wait' if held > 1 else 'waits'} for this.", context, icon="PAUSE")
+        column = box.column(align=True)
         text = f"Continue with {held + len(jobs)}"
     usd = sum(costs.retry_usd(job) for job in jobs)
     column.operator(

@@ -12,7 +12,7 @@ from ..text import draw_text
 
 _TEXTS = (
     ("SOUND", "Gives each selected strip a sound that fits its picture, generated in the cloud by MMAudio at Eachlabs."),
-    ("FUND", f"Eight seconds cost about {mmaudio.price_text(mmaudio.EXPECTED_RUN_USD)}, paid to Eachlabs."),
+    ("INFO", f"Eight seconds cost about {mmaudio.price_text(mmaudio.EXPECTED_RUN_USD)}, paid to Eachlabs."),
     (
         "EXPORT",
         f"A silent copy of the clip, at most {mmaudio.SHORT_SIDE_MAX} pixels high, and the prompt leave this machine: "
@@ -41,7 +41,7 @@ def draw_key(layout: Any, context: bpy.types.Context) -> None:
     preferences, column = page.of(context), layout.column(align=True)
     column.prop(preferences, "key", text="", icon="KEYINGSET", placeholder="Paste the API key")
     column.prop(preferences, "remember", text="Remember")
-    key_test.draw(layout, context)
+    key_test.draw(layout, page.config(context), context)
 
 
 def draw_new_key(layout: Any, context: bpy.types.Context) -> None:

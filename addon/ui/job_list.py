@@ -6,6 +6,7 @@ The mirror is written by the timer and by operators, never while drawing.
 # Blender reads properties from annotations.
 # pyright: reportInvalidTypeForm=false
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,16 +18,19 @@ from ..failure import readable
 from ..jobs.model.job import Job
 from ..jobs.model.run import Stage
 from ..service.eachlabs import mmaudio
+from ..text import characters
 from ..timeline import compat, strips
 from . import job_text
+
+_FILE_EXTENSION = re.compile(r"\.\w{2,4}$")
 
 _GROUPS = ("FAILED", "AT_WORK", "WAITING", "DONE", "CANCELLED")
 """Groups of states, in the order of the list: what needs the artist first, then in the order of the work."""
 _GROUP_OF = {Stage.FAILED: 0, Stage.QUEUED: 2, Stage.DONE: 3, Stage.CANCELLED: 4}
-_CHARACTER_WIDTH = 6.6
-"""Average width of a letter in Blender's interface font, in pixels at scale 1."""
-_BESIDE_NAME = 130
-"""Pixels of a row beside the strip's name at scale 1: margins, icon, progress and scroll bar."""
+_BESIDE_NAME = 100
+"""Pixels of a row beside the strip's name at scale 1: margins, icon and scroll bar."""
+_TEXT_WIDTH = 50
+"""Pixels of the progress, or of the cost."""
 
 
 class MMAUDIO_PG_job(bpy.types.PropertyGroup):
@@ -69,7 +73,7 @@ def _row(job: Job) -> Row:
         icon = "PAUSE"
     name = readable(job.request.name)
     if group == 1:
-        fraction = job.progress.fraction if job.progress else 0.0
+        fraction = job_text.fraction(job)
         return job.id, name, icon, group, f"{100 * fraction:.0f}%", fraction
     return job.id, name, icon, group, "" if job.cost is None else mmaudio.price_text(job.cost), -1.0
 
@@ -119,7 +123,7 @@ class MMAUDIO_UL_jobs(bpy.types.UIList):
         flt_flag: Any = 0,
     ) -> None:
         row = layout.row(align=True)
-        row.label(text=shortened(item.label, context), icon=item.icon)
+        row.label(text=shortened(item.label, context, _TEXT_WIDTH if item.text else 0), icon=item.icon)
         right = row.row(align=True)
         right.alignment = "RIGHT"
         if item.fraction >= 0:
@@ -129,11 +133,14 @@ class MMAUDIO_UL_jobs(bpy.types.UIList):
             right.label(text=item.text)
 
 
-def shortened(name: str, context: bpy.types.Context) -> str:
-    """Return a strip's name without its beginning if it is too long: names of shots differ at their ends."""
-    region: Any = context.region
-    width = region.width / context.preferences.system.ui_scale - _BESIDE_NAME
-    length = max(8, int(width / _CHARACTER_WIDTH))
+def shortened(name: str, context: bpy.types.Context, beside: float = 0.0) -> str:
+    """Return a strip's name without its beginning if it is too long, since names of shots differ at their ends.
+
+    `beside` are the pixels at scale 1 that the row needs for something else.
+    """
+    length = max(8, characters(context, _BESIDE_NAME + beside))
+    if len(name) > length:
+        name = _FILE_EXTENSION.sub("", name)
     return name if len(name) <= length else f"…{name[1 - length :]}"
 
 

@@ -35,11 +35,16 @@ class _JobOperator:
         return session.current.runner.job(self.job) if self.job else job_list.selected(context)
 
     @classmethod
+    def applies(cls, job: Job) -> bool:
+        """Return whether the operator does something with this job."""
+        return True
+
+    @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if session.current.runner.jobs:
+        if any(cls.applies(job) for job in session.current.runner.jobs):
             return True
         operator: Any = cls
-        operator.poll_message_set("There are no jobs")
+        operator.poll_message_set("There is no such job")
         return False
 
 
@@ -49,9 +54,13 @@ class MMAUDIO_OT_cancel_job(_JobOperator, bpy.types.Operator):
     bl_description = "Stop the render, the uploads and the runs of this job"
     bl_options = {"REGISTER"}
 
+    @classmethod
+    def applies(cls, job: Job) -> bool:
+        return not job.stage.ended
+
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
-        if job is None or job.stage.ended:
+        if job is None or not self.applies(job):
             return {"CANCELLED"}
         session.current.runner.cancel(job.id)
         ticker.redraw()
@@ -63,6 +72,10 @@ class MMAUDIO_OT_retry_job(_JobOperator, CopyNotice, bpy.types.Operator):
     bl_label = "Retry Job"
     bl_description = "Run this job again. Results that have been paid for are downloaded, not generated again"
     bl_options = {"REGISTER"}
+
+    @classmethod
+    def applies(cls, job: Job) -> bool:
+        return job.stage in (Stage.FAILED, Stage.CANCELLED)
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: Any) -> str:
@@ -79,7 +92,7 @@ class MMAUDIO_OT_retry_job(_JobOperator, CopyNotice, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
-        if job is None or job.stage not in (Stage.FAILED, Stage.CANCELLED):
+        if job is None or not self.applies(job):
             return {"CANCELLED"}
         try:
             job_list.select(retrying.retry(job, page.config(context)).id)
@@ -96,9 +109,13 @@ class MMAUDIO_OT_insert_result(_JobOperator, bpy.types.Operator):
     bl_description = "Insert the finished sounds of this job into the edit again, next to their clip"
     bl_options = {"REGISTER"}
 
+    @classmethod
+    def applies(cls, job: Job) -> bool:
+        return job.finished and job.stage.ended
+
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
-        if job is None or not job.finished or not job.stage.ended:
+        if job is None or not self.applies(job):
             return {"CANCELLED"}
         generation.insert(job)
         ticker.start()
@@ -131,6 +148,10 @@ class MMAUDIO_OT_show_file(_JobOperator, bpy.types.Operator):
     bl_description = "Open the folder of this job's sounds"
     bl_options = {"REGISTER"}
 
+    @classmethod
+    def applies(cls, job: Job) -> bool:
+        return job.finished
+
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
         file = next((take.file for take in job.takes if take.file is not None), None) if job else None
@@ -147,6 +168,10 @@ class MMAUDIO_OT_copy_error(_JobOperator, bpy.types.Operator):
     bl_description = "Copy what went wrong with this job to the clipboard"
     bl_options = {"REGISTER"}
 
+    @classmethod
+    def applies(cls, job: Job) -> bool:
+        return job.error is not None
+
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
         if job is None or job.error is None:
@@ -162,6 +187,10 @@ class MMAUDIO_OT_remove_job(_JobOperator, bpy.types.Operator):
     bl_description = "Remove this job from the list. Sounds that are placed stay"
     bl_options = {"REGISTER"}
 
+    @classmethod
+    def applies(cls, job: Job) -> bool:
+        return job.stage.ended
+
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         job, manager = self.find_job(context), context.window_manager
         if job is not None and is_paid_failure(job):
@@ -171,7 +200,7 @@ class MMAUDIO_OT_remove_job(_JobOperator, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
-        if job is None or not job.stage.ended:
+        if job is None or not self.applies(job):
             self.report({"ERROR"}, "The job is under way: cancel it first")
             return {"CANCELLED"}
         forget(self, [job])

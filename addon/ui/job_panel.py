@@ -15,7 +15,7 @@ from ..jobs.model.run import Stage
 from ..preferences import page
 from ..service.eachlabs import mmaudio
 from ..text import draw_text
-from . import failures, job_list, job_text, progress
+from . import failures, first_contact, job_list, job_text, progress
 from .job_operators import (
     MMAUDIO_OT_cancel_job,
     MMAUDIO_OT_copy_error,
@@ -34,6 +34,10 @@ _ROWS = (3, 8)
 
 class MMAUDIO_PT_jobs(Sidebar, bpy.types.Panel):
     bl_label = "Jobs"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return super().poll(context) and (bool(session.current.runner.jobs) or not first_contact.is_needed(context))
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         if session.current.runner.jobs:

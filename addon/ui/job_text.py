@@ -22,6 +22,25 @@ ICONS = {
 }
 
 
+_SHARES = {
+    Stage.EXPORTING: (0.0, 0.35),
+    Stage.UPLOADING: (0.35, 0.45),
+    Stage.PREDICTING: (0.45, 0.9),
+    Stage.DOWNLOADING: (0.9, 1.0),
+    Stage.PLACING: (1.0, 1.0),
+}
+"""Part of a job's bar that each stage fills, from where to where: about its share of the time."""
+
+
+def fraction(job: Job) -> float:
+    """Return how far a job is, from 0 to 1."""
+    done = job.progress.fraction if job.progress is not None else 0.0
+    if len(job.runs) > 1 and job.progress is not None and job.progress.unit == "runs":
+        return done
+    start, end = _SHARES.get(job.stage, (0.0, 0.0))
+    return start + (end - start) * done
+
+
 def reason(job: Job, error: JobError) -> str:
     """Return what happened, without the name of the strip and of the run."""
     text = error.message.removeprefix(f"“{readable(job.request.strip)}”")

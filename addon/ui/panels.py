@@ -11,11 +11,14 @@ from ..failure import Failure, readable
 from ..preferences import page, storage_given_url
 from ..service.eachlabs import mmaudio
 from ..service.storage.given_url import LENGTH_NOTE
-from ..text import draw_text
+from ..text import draw_text, fitting
 from ..timeline import compat, shots, strips, takes
 from ..timeline.strip_types import SoundStrip
 from . import failures, first_contact, order, prompts, settings, take_operators
 from .generate import MMAUDIO_OT_generate
+
+_BESIDE_TAKE = 60
+"""Pixels beside the text of a take's button: icon, and the column of buttons."""
 
 
 class Sidebar:
@@ -104,7 +107,7 @@ class MMAUDIO_PT_takes(Sidebar, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         sound = take_operators.active_sound(context)
         assert sound is not None  # checked by poll
-        _draw_takes(self.layout, sound)
+        _draw_takes(self.layout, sound, context)
 
 
 class MMAUDIO_PT_made_with(Sidebar, bpy.types.Panel):
@@ -204,23 +207,26 @@ def _draw_button(layout: Any, context: bpy.types.Context) -> None:
     if reason is not None:
         _draw_reason(layout, reason, planned, context)
     elif planned is not None:
-        row = layout.row()
-        row.active, row.alignment = False, "CENTER"
-        row.label(text=planned.cost_text)
+        # The button has the number of strips.
+        _draw_line(layout, fitting(context, planned.text, planned.cost_text, planned.cost_text.replace("about ", "")))
 
 
 def _draw_reason(layout: Any, reason: Failure, planned: plan.Plan | None, context: bpy.types.Context) -> None:
     """Draw why Generate Sound is disabled, and the button that fixes it."""
     if planned is not None:
-        row = layout.row()
-        row.active, row.alignment = False, "CENTER"
-        row.label(text=planned.text)
+        _draw_line(layout, fitting(context, planned.text, f"{len(planned.skipped)} skipped"))
     else:
         draw_text(layout, f"{reason.message} {reason.hint}", context, icon="INFO")
     if reason.code == "no_edit":
         layout.operator("scene.new_sequencer_scene", text="New Edit", icon="ADD")
     elif reason.code == "unsafe_url":
         layout.operator("preferences.addon_show", text="Set Service URL", icon="PREFERENCES").module = page.ADDON
+
+
+def _draw_line(layout: Any, text: str) -> None:
+    row = layout.row()
+    row.active, row.alignment = False, "CENTER"
+    row.label(text=text)
 
 
 def _draw_failures(layout: Any) -> None:
@@ -233,14 +239,15 @@ def _draw_failures(layout: Any) -> None:
         layout.popover(panel=failures.MMAUDIO_PT_failures.__name__, text="Paused", icon="PAUSE")
 
 
-def _draw_takes(layout: Any, sound: SoundStrip) -> None:
+def _draw_takes(layout: Any, sound: SoundStrip, context: bpy.types.Context) -> None:
     """Draw the takes of a sound, each as a button that plays it, and what can be done with them."""
     playing, fps = takes.current(sound), strips.fps(sound.id_data)
     row = layout.row()
     column = row.column(align=True)
     for take in takes.of(sound):
         seconds = float(take.get("length", 0) / fps)
-        text = f"Take {take.get('take', 1)}   {take.get('seed', '')}   {seconds:.1f} s"
+        short = f"Take {take.get('take', 1)}   {seconds:.1f} s"
+        text = fitting(context, f"{short}   seed {take.get('seed', '')}", short, beside=_BESIDE_TAKE)
         icon = "RADIOBUT_ON" if take == playing else "RADIOBUT_OFF"
         play = column.operator(take_operators.MMAUDIO_OT_play_take.bl_idname, text=text, icon=icon, depress=take == playing)
         play.take = take.get("take", 1)

@@ -9,6 +9,7 @@ import bpy
 from .. import session
 from ..jobs.model.job import Job
 from ..jobs.model.run import Stage
+from . import job_text
 from .failures import MMAUDIO_PT_failures
 from .queue_operators import MMAUDIO_OT_cancel_all, MMAUDIO_OT_pause
 
@@ -28,7 +29,7 @@ class MMAUDIO_OT_dismiss(bpy.types.Operator):
 
 def fraction(jobs: Sequence[Job]) -> float:
     """Return how far all jobs are: those that have ended, and the parts of those under way."""
-    parts = [1.0 if job.stage.ended else 0.5 * (job.progress.fraction if job.progress else 0.0) for job in jobs]
+    parts = [1.0 if job.stage.ended else job_text.fraction(job) for job in jobs]
     return sum(parts) / len(parts) if parts else 0.0
 
 

@@ -58,7 +58,7 @@ def test_failures_come_first_and_selecting_a_strip_selects_its_job(
         assert addon.job_list.selected(bpy.context).request.strip == "SC01_SH20_comp"
         edits.edit().active_strip = shots[0]
         assert addon.job_list.selected(bpy.context).request.strip == "SC01_SH00_comp"
-    assert addon.failures.summary() == "1 failed: The run failed at Eachlabs"
+    assert addon.failures.summary() == "Run failed at Eachlabs (1)"
     assert addon.progress.result(addon.session.current.runner.jobs) == "2 sounds placed, 1 failed"
     assert addon.job_panel.totals(addon.session.current.runner.jobs).startswith("3 of 3 · 1 failed · $0.0")
 

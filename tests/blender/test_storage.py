@@ -384,8 +384,9 @@ class Layout:
         self.texts: list[str] = []
         self.icons: list[str] = []
 
-    def panel(self, *_: object, **__: object) -> tuple[Any, Any]:
-        return self, None if self.folded else self
+    def panel(self, name: str, **__: object) -> tuple[Any, Any]:
+        # Keys are drawn by a function of Blender's that needs a window: tests/window shows them.
+        return self, None if self.folded or name == "mmaudio_keys" else self
 
     def __getattr__(self, name: str) -> Any:
         def add(*_: object, text: str = "", icon: str = "NONE", **__: object) -> Any:
@@ -400,7 +401,9 @@ def drawn(preferences: Any, *, folded: bool) -> Layout:
     layout = Layout(folded=folded)
     # Without a window, Blender's own `ui_scale` is 0.
     system = SimpleNamespace(ui_scale=1.0)
-    context = SimpleNamespace(preferences=SimpleNamespace(system=system), region=SimpleNamespace(width=3000))
+    used = SimpleNamespace(system=system, addons=bpy.context.preferences.addons)
+    manager = bpy.context.window_manager
+    context = SimpleNamespace(preferences=used, region=SimpleNamespace(width=3000), window_manager=manager)
     sys.modules[f"{MODULE}.preferences.page"].draw(layout, preferences, context)
     return layout
 

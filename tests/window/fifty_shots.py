@@ -59,11 +59,12 @@ def sidebar(session: Any) -> Any:
 
 def set_width(session: Any, pixels: int):  # type: ignore[no-untyped-def]
     """Drag the sidebar's edge until it is so wide, as a user would."""
-    for _ in range(3):
+    for part in (0.33, 0.6, 0.15, 0.8):
         region = sidebar(session)
         if abs(region.width - pixels) <= 2:
             return
-        x, y = region.x, region.y + region.height // 3
+        # Its edge is beside the region.
+        x, y = region.x - 1, region.y + round(region.height * part)
         for kind, value, at in (
             ("MOUSEMOVE", "NOTHING", x),
             ("LEFTMOUSE", "PRESS", x),
@@ -305,5 +306,10 @@ def first_contact(session: Any):  # type: ignore[no-untyped-def]
     yield from session.open_preferences()
     yield 0.5
     yield from session.screenshot("preferences")
+    # The parts that are closed at first, from below: their headers are at these heights of a window of 1080 pixels.
+    for y in (234, 255, 276):
+        press(session, "LEFTMOUSE", (166, y))
+        yield 0.3
+    yield from session.screenshot("preferences open")
     yield from session.close_preferences()
     preferences.key = ""

@@ -125,7 +125,7 @@ def test_an_empty_balance_holds_the_rest_until_one_click_goes_on(window: Window,
     seen = run_shots(window, "held", tmp_path, standin, on_told=lambda _: standin.clear_faults())
 
     assert seen["failed"] >= 1 and seen["held"] >= 1 and seen["failed"] + seen["held"] == 8
-    assert seen["summary"] == f"{seen['failed']} failed: The balance at Eachlabs is too low for this run"
+    assert seen["summary"] == f"Balance too low ({seen['failed']})"
     assert seen["continued"] == ["FINISHED"]
     assert seen["done"] == ["done"] * 8
     assert len(standin.state()["runs"]) == 8
