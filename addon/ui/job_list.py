@@ -30,7 +30,7 @@ _GROUP_OF = {Stage.FAILED: 0, Stage.QUEUED: 2, Stage.DONE: 3, Stage.CANCELLED: 4
 _BESIDE_NAME = 100
 """Pixels of a row beside the strip's name at scale 1: margins, icon and scroll bar."""
 _TEXT_WIDTH = 50
-"""Pixels of the progress, or of the cost."""
+"""Pixels of the cost."""
 
 
 class MMAUDIO_PG_job(bpy.types.PropertyGroup):
@@ -123,22 +123,20 @@ class MMAUDIO_UL_jobs(bpy.types.UIList):
         flt_flag: Any = 0,
     ) -> None:
         row = layout.row(align=True)
-        row.label(text=shortened(item.label, context, _TEXT_WIDTH if item.text else 0), icon=item.icon)
+        row.label(text=shortened(item.label, context), icon=item.icon)
         right = row.row(align=True)
         right.alignment = "RIGHT"
         if item.fraction >= 0:
-            right.ui_units_x = 3
+            right.ui_units_x = 2.5
             right.progress(factor=item.fraction, text=item.text)
-        elif item.text:
+        elif len(item.label) <= characters(context, _BESIDE_NAME + _TEXT_WIDTH):
+            # Beside a name that is cut, there is no room for the cost.
             right.label(text=item.text)
 
 
-def shortened(name: str, context: bpy.types.Context, beside: float = 0.0) -> str:
-    """Return a strip's name without its beginning if it is too long, since names of shots differ at their ends.
-
-    `beside` are the pixels at scale 1 that the row needs for something else.
-    """
-    length = max(8, characters(context, _BESIDE_NAME + beside))
+def shortened(name: str, context: bpy.types.Context) -> str:
+    """Return a strip's name without its beginning if it is too long, since names of shots differ at their ends."""
+    length = max(8, characters(context, _BESIDE_NAME))
     if len(name) > length:
         name = _FILE_EXTENSION.sub("", name)
     return name if len(name) <= length else f"…{name[1 - length :]}"
