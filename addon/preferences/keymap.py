@@ -12,6 +12,18 @@ _KEYS: dict[str, dict[str, Any]] = {
     "mmaudio.next_take": {"type": "RIGHT_BRACKET", "alt": True},
     "mmaudio.previous_take": {"type": "LEFT_BRACKET", "alt": True},
 }
+_WITHOUT_KEY = (
+    "mmaudio.keep_take",
+    "mmaudio.unpack_takes",
+    "mmaudio.reuse_settings",
+    "mmaudio.crossfade_sounds",
+    "mmaudio.fade_edges",
+    "mmaudio.pause",
+    "mmaudio.cancel_all",
+    "mmaudio.retry_failed",
+    "mmaudio.clear_jobs",
+)
+"""Operators for which the artist may set a key in the preferences."""
 
 
 def attach() -> None:
@@ -21,13 +33,15 @@ def attach() -> None:
         keymap = keyconfig.keymaps.new(name=_KEYMAP, space_type="SEQUENCE_EDITOR")
         for operator, key in _KEYS.items():
             keymap.keymap_items.new(operator, value="PRESS", **key)
+        for operator in _WITHOUT_KEY:
+            keymap.keymap_items.new(operator, type="NONE", value="PRESS")
 
 
 def detach() -> None:
     keyconfig: Any = bpy.context.window_manager.keyconfigs.addon
     if keyconfig is not None:
         items: Any = keyconfig.keymaps[_KEYMAP].keymap_items
-        for item in [item for item in items if item.idname in _KEYS]:
+        for item in [item for item in items if item.idname in (*_KEYS, *_WITHOUT_KEY)]:
             items.remove(item)
 
 
@@ -36,6 +50,6 @@ def draw(layout: Any, context: bpy.types.Context) -> None:
     keyconfig: Any = context.window_manager.keyconfigs.user
     keymap = keyconfig.keymaps.get(_KEYMAP)
     for item in keymap.keymap_items if keymap is not None else ():
-        if item.idname in _KEYS:
+        if item.idname in (*_KEYS, *_WITHOUT_KEY):
             layout.context_pointer_set("keymap", keymap)
             rna_keymap_ui.draw_kmi([], keyconfig, keymap, item, layout, 0)

@@ -37,6 +37,11 @@ def current(sound: Strip) -> Entry:
     return next((take for take in takes if take.get("take") == number), takes[0] if takes else {})
 
 
+def is_in_file(job_id: str) -> bool:
+    """Return whether any sound of the open file has a take of this job."""
+    return any(take.get("job") == job_id for sound in generated_sounds() for take in of(sound))
+
+
 def next_number(sound: Strip, step: int) -> int:
     """Return the number of the take after the current one, or before it if `step` is -1. The first follows the last."""
     numbers = [int(take["take"]) for take in of(sound)]

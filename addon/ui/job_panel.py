@@ -15,6 +15,7 @@ from ..jobs.model.run import Stage
 from ..preferences import page
 from ..service.eachlabs import mmaudio
 from ..text import draw_text
+from ..timeline import takes
 from . import failures, first_contact, job_list, job_text, progress
 from .job_operators import (
     MMAUDIO_OT_cancel_job,
@@ -74,7 +75,7 @@ class MMAUDIO_MT_job(bpy.types.Menu):
         if job is not None:
             if job.finished:
                 layout.operator(MMAUDIO_OT_show_file.bl_idname, icon="FILE_FOLDER")
-                if job.stage.ended:
+                if job.stage.ended and not takes.is_in_file(job.id):
                     layout.operator(MMAUDIO_OT_insert_result.bl_idname, icon="IMPORT")
             if job.error is not None:
                 layout.operator(MMAUDIO_OT_copy_error.bl_idname, icon="COPYDOWN")

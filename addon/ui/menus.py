@@ -5,6 +5,7 @@ from typing import Any
 
 import bpy
 
+from ..preferences import page
 from . import fade_operators, generate, job_operators, queue_operators, take_operators
 
 _MENUS = (
@@ -13,6 +14,7 @@ _MENUS = (
     "SEQUENCER_MT_context_menu",
     "SEQUENCER_MT_preview_context_menu",
 )
+_BUTTON_MENU = "UI_MT_button_context_menu"
 _GROUPS = (
     generate.CLASSES,
     take_operators.CLASSES,
@@ -42,14 +44,24 @@ def _draw(self: Any, context: bpy.types.Context) -> None:
     self.layout.menu(MMAUDIO_MT_mmaudio.__name__, icon="SOUND")
 
 
+def _draw_shortcut(self: Any, context: Any) -> None:
+    """Lead to the keys for buttons of operators that have none; for those that have one, Blender offers to change it."""
+    operator = getattr(context, "button_operator", None)
+    if operator is not None and operator.bl_rna.identifier.startswith("MMAUDIO_OT_"):
+        self.layout.separator()
+        self.layout.operator("preferences.addon_show", text="Set Shortcuts of MMAudio", icon="KEYINGSET").module = page.ADDON
+
+
 CLASSES = (MMAUDIO_MT_mmaudio,)
 
 
 def attach() -> None:
     for name in _MENUS:
         getattr(bpy.types, name).append(_draw)
+    getattr(bpy.types, _BUTTON_MENU).append(_draw_shortcut)
 
 
 def detach() -> None:
+    getattr(bpy.types, _BUTTON_MENU).remove(_draw_shortcut)
     for name in _MENUS:
         getattr(bpy.types, name).remove(_draw)

@@ -9,6 +9,8 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -322,3 +324,98 @@ def first_contact(session: Any):  # type: ignore[no-untyped-def]
     yield from session.screenshot("preferences open")
     yield from session.close_preferences()
     preferences.key = ""
+
+
+def found(session: Any):  # type: ignore[no-untyped-def]
+    """Find the operators by F3 and by right-click; switch takes by key; hide the tab in a preview."""
+    yield from open_shots(session, 2)
+    seen = session.seen
+    select(session, 0)
+    session.scene.mmaudio.takes = 2
+    press(session, "G", ctrl=True, shift=True)
+    yield from session.wait_until(lambda: session.jobs and all(job.stage.ended for job in session.jobs))
+    yield 0.5
+    (sound,) = [strip for strip in session.strips if strip.get("mmaudio")]
+    seen["takes"] = [sound["mmaudio"]["take"]]
+    for key in ("RIGHT_BRACKET", "RIGHT_BRACKET", "LEFT_BRACKET"):
+        press(session, key, alt=True)
+        yield 0.5
+        seen["takes"].append(sound["mmaudio"]["take"])
+    press(session, "F3")
+    yield 0.5
+    for letter in "mmaudio":
+        session.window.event_simulate("SEMI_COLON", "PRESS", x=700, y=300, unicode=letter)
+        session.window.event_simulate("SEMI_COLON", "RELEASE", x=700, y=300)
+    yield 0.7
+    yield from session.screenshot("search")
+    press(session, "ESC")
+    press(session, "ESC")
+    yield 0.3
+    types: Any = bpy.types
+    panel = types.MMAUDIO_PT_generate
+    seen["tab"] = session.run(lambda: panel.poll(bpy.context))
+    session.area().spaces.active.view_type = "PREVIEW"
+    yield 0.3
+    previews = [area for area in session.window.screen.areas if area.type == "SEQUENCE_EDITOR"]
+    seen["tab in a preview"] = []
+    for area in previews:
+        with bpy.context.temp_override(window=session.window, area=area, region=area.regions[0]):
+            seen["tab in a preview"].append(panel.poll(bpy.context))
+
+
+def many(session: Any):  # type: ignore[no-untyped-def]
+    """List 500 jobs, and measure how long drawing the sidebar takes with a filter."""
+    yield from open_shots(session, 1)
+    select(session, 0)
+    session.run(_operators.mmaudio.generate)
+    yield from session.wait_until(lambda: session.jobs[0].stage.ended)
+    job, current = session.jobs[0], session.session.current
+    context = session.run(lambda: current.job_context(session.part("preferences.page").config(bpy.context)))
+    stages = [type(job.stage)(value) for value in ("done", "failed", "cancelled")]
+    names = [f"SC012_SH{number:04}_comp_v017.mp4" for number in range(499)]
+    copies = [
+        replace(job, id=f"{number:032}", stage=stages[number % 3], request=replace(job.request, strip=name))
+        for number, name in enumerate(names)
+    ]
+    current.runner.show(copies, context)
+    jobs = session.part("ui.job_list")
+    start = time.perf_counter()
+    jobs.update()
+    session.seen["first update"] = time.perf_counter() - start
+    start = time.perf_counter()
+    jobs.update()
+    session.seen["update"] = time.perf_counter() - start
+    spent: list[float] = []
+    kind = jobs.MMAUDIO_UL_jobs
+    filtering, drawing = kind.filter_items, kind.draw_item
+
+    def measured(function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*arguments)
+            finally:
+                spent.append(time.perf_counter() - start)
+
+        return call
+
+    class Filtered:
+        """The list with a filter, as the artist has set it."""
+
+        bitflag_filter_item = 1 << 30
+        filter_name = "SH01"
+        state = "DONE"
+
+    manager = bpy.context.window_manager
+    session.seen["filter"] = []
+    for _ in range(20):
+        start = time.perf_counter()
+        flags, _order = filtering(Filtered, bpy.context, manager, "mmaudio_jobs")
+        session.seen["filter"].append(time.perf_counter() - start)
+        session.seen["shown"] = sum(bool(flag) for flag in flags)
+    kind.draw_item = measured(drawing)
+    sidebar(session).tag_redraw()
+    yield 0.5
+    session.seen["rows"], session.seen["draw"] = len(spent), sum(spent)
+    kind.draw_item = drawing
+    yield from look(session, "500 jobs")

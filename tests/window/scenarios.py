@@ -109,6 +109,24 @@ def main_job(session: Any):  # type: ignore[no-untyped-def]
     seen["after_redo"] = [strip.name for strip in session.strips]
 
 
+def gaps(session: Any):  # type: ignore[no-untyped-def]
+    """Measure how long the interface blocks while a job goes from the click to its sound, and when that is added by hand."""
+    yield from open_edit(session)
+    session.seen["at work"], session.seen["by hand"] = [], []
+    for _ in range(5):
+        yield 1.0
+        start = session.ticks[-1]
+        session.run(_operators.mmaudio.generate)
+        yield from session.wait_until(lambda: session.jobs[-1].stage.ended)
+        yield 1.0
+        session.seen["at work"].append(session.longest_gap(start))
+        (file,) = [take.file for take in session.jobs[-1].takes]
+        start = session.ticks[-1]
+        session.run(_operators.sequencer.sound_strip_add, "EXEC_DEFAULT", True, filepath=str(file), frame_start=1, channel=9)
+        yield 1.0
+        session.seen["by hand"].append(session.longest_gap(start))
+
+
 def is_rendering(job: Any) -> bool:
     """Return whether some frames of the job's clip are rendered; until the first one is, there is no progress."""
     return job.stage == "exporting" and job.progress is not None and job.progress.done > 20
