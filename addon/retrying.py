@@ -61,6 +61,7 @@ def retry(job: Job, config: Config) -> Job:
     job = runner.claimed(job)
     if job.stage is Stage.DONE:
         return job
+    session.current.ended_seen.discard(job.id)
     # The results folder may be what failed: use the current one.
     results = config.folder if session.current.belongs_to_open_file(job) else job.request.folder
     request = replace(job.request, folder=results)

@@ -9,12 +9,12 @@ from typing import Any, cast
 import bpy
 from bpy.props import FloatProperty
 
-from .. import plan
+from .. import plan, session
 from ..failure import Failure
 from ..preferences import page
 from ..timeline import strips
 from ..timeline.strip_types import Strip
-from . import order, prompts, settings, ticker
+from . import order, progress, prompts, settings, ticker
 from .copy_notice import CopyNotice
 from .report import report_failure, text_of
 
@@ -83,6 +83,8 @@ class MMAUDIO_OT_generate(CopyNotice, bpy.types.Operator):
             if planned is not None and planned.cost_usd > limit:
                 self.report({"ERROR"}, f"{planned.text}: more than the maximum of ${limit:g}. Nothing was sent")
                 return {"CANCELLED"}
+            if all(job.stage.ended for job in session.current.runner.jobs):
+                progress.dismiss()
             jobs = ordered.start()
         except Failure as failure:
             return report_failure(self, failure)

@@ -23,8 +23,13 @@ class MMAUDIO_OT_dismiss(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> Any:
-        session.current.ended_seen |= {job.id for job in session.current.runner.jobs}
+        dismiss()
         return {"FINISHED"}
+
+
+def dismiss() -> None:
+    """Report no longer how jobs have ended that have by now."""
+    session.current.ended_seen |= {job.id for job in session.current.runner.jobs if job.stage.ended}
 
 
 def fraction(jobs: Sequence[Job]) -> float:
@@ -43,7 +48,8 @@ def result(jobs: Sequence[Job]) -> str:
 
 def _news() -> list[Job]:
     """Return the jobs that the artist hasn't been told the end of."""
-    return [job for job in session.current.runner.jobs if job.id not in session.current.ended_seen]
+    seen = session.current.ended_seen
+    return [job for job in session.current.runner.jobs if job.id not in seen or not job.stage.ended]
 
 
 def _draw_header(self: Any, context: bpy.types.Context) -> None:

@@ -167,6 +167,22 @@ def test_a_held_job_can_be_cancelled(windowed: Runner, double: Double, tmp_path:
     assert not windowed.is_held(first.id)
 
 
+def test_a_held_job_that_is_cancelled_leaves_no_upload_and_no_file(windowed: Runner, double: Double, tmp_path: Path) -> None:
+    double.set(run_seconds=1.0, concurrent=1)
+    job_context = context_for(double, tmp_path, clock=SLOW)
+    windowed.add(shots(tmp_path, 3), job_context)
+    drain_until(windowed, lambda: len([job for job in windowed.jobs if job.uploads]) == 3)
+    windowed.hold.pause()
+    drain_until(windowed, lambda: is_settled(windowed))
+    held = [job for job in windowed.jobs if windowed.is_held(job.id)]
+    assert held and all(job.uploads for job in held)
+
+    cancel_all(windowed)
+    drain_until(windowed, lambda: not any(job.uploads for job in windowed.jobs) and not windowed.busy)
+
+    assert not any((tmp_path / "work" / job.id).exists() for job in held)
+
+
 def test_runs_that_exist_are_fetched_while_the_rest_of_the_job_is_held(
     windowed: Runner, double: Double, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from .context import JobContext
 from .hold import Hold
 from .pipeline import Pipeline, Stop
 from .services import Services
-from .state import JobState
+from .state import JobState, save_in_background
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,8 @@ class Runner:
         self._states: dict[str, JobState] = {}
         self._contexts: dict[str, JobContext] = {}
         self._waiting: list[str] = []
+        self._held: set[str] = set()
+        """Jobs that have begun and went back to the queue. They may have uploads and files."""
         self._workers: dict[str, _Worker] = {}
         self._versions: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._services: Services | None = None
@@ -122,7 +124,7 @@ class Runner:
         in_background = job_id in self._workers
         job = state.update(change, save=save and not in_background, placed_unsaved=placed_unsaved)
         if save and in_background:
-            _save_in_background([state])
+            save_in_background([state])
         return job
 
     def fail(self, job_id: str, error: JobError) -> Job:
@@ -165,9 +167,12 @@ class Runner:
         if state.job.stage.ended:
             return
         state.cancel()
-        _save_in_background([state])
+        save_in_background([state])
         if job_id in self._waiting:
             self._waiting.remove(job_id)
+        if job_id in self._held:
+            self._held.discard(job_id)
+            self.clean_up(state.job, self._contexts[job_id])
         if worker := self._workers.get(job_id):
             worker.stop.retrying = False
             worker.stop.set()
@@ -222,9 +227,11 @@ class Runner:
         if self._versions.empty():
             for job_id in ended:
                 del self._workers[job_id]
-                if (state := self._states.get(job_id)) and state.job.stage is Stage.QUEUED and job_id not in self._waiting:
-                    # It was held.
+                state = self._states.get(job_id)
+                if state is not None and state.job.stage is Stage.QUEUED and job_id not in self._waiting:
                     self._waiting.insert(0, job_id)
+                    self._held.add(job_id)
+                    versions.append(state.job)
         self._start_waiting()
         return versions
 
@@ -263,7 +270,7 @@ class Runner:
         self._waiting += job_ids
         self._start_waiting()
         # A click may ask for hundreds of sounds. A job that has started is saved by its worker.
-        _save_in_background([self._states[job_id] for job_id in job_ids if job_id in self._waiting])
+        save_in_background([self._states[job_id] for job_id in job_ids if job_id in self._waiting])
 
     def _start_waiting(self) -> None:
         # The worker of a job that is retried may still be cleaning up.
@@ -283,13 +290,3 @@ class Runner:
         thread = threading.Thread(target=work, args=(pipeline,), name=f"mmaudio {state.job.id[:8]}", daemon=True)
         self._workers[state.job.id] = _Worker(thread, stop)
         thread.start()
-
-
-def _save_in_background(states: Sequence[JobState]) -> None:
-    """Save the current versions in a thread of their own, since each save waits for the disk."""
-
-    def save() -> None:
-        for state in states:
-            state.save()
-
-    threading.Thread(target=save, name="mmaudio journal", daemon=True).start()

@@ -205,3 +205,13 @@ def _without_placed(job: Job) -> Job:
     takes = tuple(replace(take, sound=None) for take in job.takes)
     ended = job.stage in (Stage.DONE, Stage.FAILED)
     return replace(job, stage=Stage.PLACING if ended else job.stage, takes=takes)
+
+
+def save_in_background(states: Sequence[JobState]) -> None:
+    """Save the current versions in a thread of their own, since each save waits for the disk."""
+
+    def save() -> None:
+        for state in states:
+            state.save()
+
+    threading.Thread(target=save, name="mmaudio journal", daemon=True).start()
