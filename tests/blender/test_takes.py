@@ -472,7 +472,7 @@ def test_reuse_settings_restores_the_settings_of_the_take(addon: Any, standin: S
 
     assert addon.strips.clips_of(sound) == [strip]
     asked = addon.settings.of(bpy.context.scene)
-    addon.settings.reuse(asked, addon.takes.current(sound))
+    addon.settings.reuse(asked, addon.takes.current(sound), "")
     assert (asked.prompt, asked.seed, asked.num_steps, asked.cfg_strength) == ("gravel", 41, 30, 6.5)
     assert not asked.randomize_seed
 
