@@ -10,7 +10,7 @@ import bpy
 from .config import Config
 from .jobs.model.request import ClipPosition, Options, Request, Snapshot, Span, Track
 from .service.eachlabs.mmaudio import Settings
-from .timeline import compat, handles, isolate, shots, strips, track
+from .timeline import compat, handles, isolate, own_prompt, shots, strips, track
 from .timeline.strip_types import Strip
 
 
@@ -97,7 +97,7 @@ class Click:
 
     def _settings_for(self, clips: Iterable[Strip]) -> Settings:
         """Return the settings with the clips' own prompts before the one that all strips share."""
-        prompts = [*(strips.prompt(clip) for clip in clips), self._settings.prompt]
+        prompts = [*(own_prompt.of(clip) for clip in clips), self._settings.prompt]
         return replace(self._settings, prompt=", ".join(filter(None, dict.fromkeys(prompts))))
 
 

@@ -78,14 +78,14 @@ def _generate(options: argparse.Namespace) -> int:
     settings = mmaudio.Settings(options.prompt, options.negative_prompt, seed, options.steps, options.cfg_strength)
     config = page.config(bpy.context)
     wanted = request_options(options)
-    planned = plan.make(scene, chosen, settings, wanted, config, skip_done=options.skip_done, excluded=excluded)
+    planned = plan.make(scene, chosen, wanted, skip_done=options.skip_done, excluded=excluded)
     if options.dry_run:
         return _print_plan(planned, as_json=options.json)
     if options.max_cost is not None and planned.cost_usd > options.max_cost:
         return _print(f"{planned.text}: more than --max-cost {options.max_cost:g}. Nothing was sent.", TOO_EXPENSIVE)
     config.check_access()
     _print_skipped(planned)
-    if not planned.requests:
+    if not planned.strips:
         return _finish([], options)
     # Checked before each run anyway; here, a script learns at once that nothing can be done.
     folder.check_results(config.folder, max(strips.span(strip).frames / strips.fps(scene) for strip in chosen))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What runs cost: expected, in this session, and of the sounds in the open file. Main thread."""
 
+from collections.abc import Iterable
+
 from . import session
 from .jobs.model.job import Job
 from .service.eachlabs import mmaudio
@@ -13,9 +15,9 @@ def run_usd() -> float:
     return sum(known) / len(known) if known else mmaudio.EXPECTED_RUN_USD
 
 
-def retry_usd(job: Job) -> float:
-    """Return what a retry of the job is expected to cost, in US dollars."""
-    return job.runs_to_create(cleaning_up=session.current.has_worker(job)) * run_usd()
+def runs_to_create(jobs: Iterable[Job]) -> int:
+    """Return the number of runs that it takes to go on with these jobs."""
+    return sum(job.runs_to_create(cleaning_up=session.current.has_worker(job)) for job in jobs)
 
 
 def session_usd() -> float:

@@ -148,8 +148,9 @@ def disk_failure(fault: Exception, what: str = "", alternative: str = "", *, rea
         number = next((known for known in _REASONS if os.strerror(known) in text), 0)
     number = _WINDOWS_ERRORS.get(getattr(fault, "winerror", None) or 0, number)
     reason = _REASONS.get(number) or getattr(fault, "strerror", None) or text
+    is_folder = bool(what)
     what = what or f"{getattr(fault, 'filename', None) or 'A file'} can't be written or read"
     hints = _READ_HINTS if reading else _WRITE_HINTS
     hint = " ".join(filter(None, (hints.get(reason, "Check the folder"), alternative)))
-    kind = FolderUnusable if reason in _WRITE_HINTS and not reading else DiskFailure
+    kind = FolderUnusable if is_folder and not reading else DiskFailure
     return kind(f"{what}: {reason}.", f"{hint}, then retry.")

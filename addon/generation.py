@@ -38,7 +38,7 @@ class NothingToOrder(Failure):
     """All chosen strips are at work, or have their sound."""
 
     code = "nothing_to_order"
-    default_hint = "Choose other strips. Generate Again in the panel gives strips that have their sound another take."
+    default_hint = "Choose other strips, or turn off Skip Strips with Sound to give those that have one another take."
 
     def __init__(self, skipped: Sequence[plan.Skipped]) -> None:
         reasons = ", ".join(f"“{strip.strip}” {strip.reason}" for strip in skipped[:3])

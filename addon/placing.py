@@ -28,7 +28,6 @@ _PATIENCE_SECONDS = 10.0
 """But it waits no longer than this for someone who edits all the time."""
 _DRAGGING = ("TRANSFORM_OT_", "SEQUENCER_OT_")
 """Operators during which the edit must not be changed."""
-_OWN = "MMAUDIO_OT_"
 
 
 class OtherFile(Failure):
@@ -106,7 +105,7 @@ def _just_edited(ready: Sequence[Job]) -> bool:
     if bpy.app.background:
         return False
     operators: Any = bpy.context.window_manager.operators
-    edits = [operator for operator in operators if not operator.bl_idname.startswith(_OWN)]
+    edits = [operator for operator in operators if "UNDO" in operator.bl_options]
     latest = edits[-1].as_pointer() if edits else 0
     current, now = session.current, time.monotonic()
     if latest != current.latest_operator:

@@ -3,16 +3,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import bpy
 
 from . import costs, session
-from .click import Click
-from .config import Config
-from .jobs.model.request import Options, Request
+from .jobs.model.request import Options, Span
 from .service.eachlabs import mmaudio
-from .service.eachlabs.mmaudio import Settings
 from .timeline import isolate, shots, strips
 from .timeline.shots import ExcludedStrip
 from .timeline.strip_types import SoundStrip, Strip
@@ -34,23 +30,19 @@ class Plan:
     """What a click would order."""
 
     strips: int
-    requests: Sequence[Request]
+    windows: int
+    takes: int
+    seconds: float
+    """Duration of the strips that get a sound."""
+    as_one: bool
+    """Whether the strips get one sound together."""
     skipped: Sequence[Skipped]
     run_usd: float
     """Expected price of a run, in US dollars."""
 
     @property
-    def windows(self) -> int:
-        return sum(len(request.windows) for request in self.requests)
-
-    @property
     def runs(self) -> int:
-        return sum(len(request.windows) * request.options.takes for request in self.requests)
-
-    @property
-    def seconds(self) -> float:
-        """Duration of the strips that get a sound."""
-        return float(sum((request.span.frames / request.fps for request in self.requests), Fraction(0)))
+        return self.windows * self.takes
 
     @property
     def cost_usd(self) -> float:
@@ -59,7 +51,7 @@ class Plan:
     @property
     def text(self) -> str:
         """The plan in a line, such as "12 strips · 14 runs · about $0.08 · 3 skipped"."""
-        if not self.requests:
+        if not self.strips:
             return f"Nothing to generate · {len(self.skipped)} skipped"
         return f"{_counted(self.strips, 'strip')} · {self.cost_text}"
 
@@ -92,18 +84,24 @@ class Plan:
 def make(
     scene: bpy.types.Scene,
     chosen: Sequence[Strip],
-    settings: Settings,
     options: Options,
-    config: Config,
     *,
     skip_done: bool,
     excluded: Iterable[ExcludedStrip] = (),
 ) -> Plan:
-    """Return the plan for the chosen strips. `excluded` are others in the same scope, for which no sound is generated."""
+    """Return the plan for the chosen strips. `excluded` are others in the same scope, for which no sound is generated.
+
+    It takes no requests: handles never need another run, so the spans of the strips alone decide on the runs.
+    """
     clips, skipped = to_order(chosen, options, skip_done=skip_done)
     skipped += [Skipped(other.strip, f"is {other.reason}") for other in excluded]
-    requests = Click(scene, settings, options, config).requests(clips) if clips else []
-    return Plan(len(clips), requests, skipped, costs.run_usd())
+    as_one, fps = options.as_one and len(clips) > 1, strips.fps(scene)
+    spans = [strips.span(clip) for clip in clips]
+    if as_one:
+        spans = [_whole(clips)]
+    windows = sum(len(mmaudio.windows(span.frames, fps, split=options.splits)) for span in spans)
+    seconds = float(sum(span.frames for span in spans) / fps)
+    return Plan(len(clips), windows, options.takes, seconds, as_one, skipped, costs.run_usd())
 
 
 def to_order(chosen: Iterable[Strip], options: Options, *, skip_done: bool) -> tuple[list[Strip], list[Skipped]]:
@@ -111,11 +109,17 @@ def to_order(chosen: Iterable[Strip], options: Options, *, skip_done: bool) -> t
     clips = shots.clips(chosen)
     if options.as_one and len(clips) > 1:
         is_at_work = any(set(clips) == set(together) for together in _at_work(together=True))
-        return ([], [Skipped(clip.name, _AT_WORK) for clip in clips]) if is_at_work else (clips, [])
+        reason = _AT_WORK if is_at_work else _DONE if skip_done and strips.sounds_of(clips, _whole(clips)) else ""
+        return ([], [Skipped(clip.name, reason) for clip in clips]) if reason else (clips, [])
     at_work = {clip for together in _at_work(together=False) for clip in together}
     done = _with_sound(clip for clip in clips if clip not in at_work) if skip_done else set[Strip]()
     skipped = [Skipped(clip.name, _AT_WORK if clip in at_work else _DONE) for clip in clips if clip in at_work | done]
     return [clip for clip in clips if clip not in at_work | done], skipped
+
+
+def _whole(clips: Sequence[Strip]) -> Span:
+    spans = [strips.span(clip) for clip in clips]
+    return Span(min(span.start for span in spans), max(span.end for span in spans))
 
 
 def _with_sound(clips: Iterable[Strip]) -> set[Strip]:
@@ -135,7 +139,8 @@ def _at_work(*, together: bool) -> list[list[Strip]]:
     """Return the clips of each job that has not ended: of those with one sound for several clips, or of the others."""
     current = session.current
     jobs = [job for job in current.runner.jobs if not job.stage.ended and current.belongs_to_open_file(job)]
-    found = [strips.find_marked(job.request)[1] for job in jobs if bool(job.request.together) is together]
+    index = strips.MarkIndex()
+    found = [strips.find_marked(job.request, index)[1] for job in jobs if bool(job.request.together) is together]
     return [[clip for clip in clips if clip is not None] for clips in found]
 
 

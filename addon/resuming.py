@@ -80,6 +80,18 @@ def assign_jobs_to_files() -> None:
         session.current.set_belongs_to_open_file(job, is_of_open_file)
 
 
+def mark_again() -> None:
+    """Mark the clips of jobs at work that an undo has taken the mark from: marking them was no undo step."""
+    index = strips.MarkIndex()
+    for job in session.current.runner.jobs:
+        if job.stage.ended or not session.current.belongs_to_open_file(job):
+            continue
+        scene, clips = strips.find_marked(job.request, index)
+        for position, clip in zip(job.request.positions, clips, strict=True):
+            if scene is not None and clip is not None and not strips.mark(clip) and strips.is_local(scene):
+                clip[strips.MARK] = position.mark
+
+
 def file_saving(target: str, config: Config) -> None:
     """Place what is ready, and bring sounds along that were made before the file was ever saved.
 

@@ -43,13 +43,11 @@ def next_step(job: Job, config: Config) -> Step:
     if _is_ready(job):
         return Step("Places the finished sound")
     if job.paid:
-        count = job.runs_to_create(cleaning_up=session.current.has_worker(job))
+        count = costs.runs_to_create([job])
         if not count:
             return Step("Fetches the result that is paid for")
-        return Step(f"Creates {count} of {len(job.runs)} runs again", costs.retry_usd(job))
-    scene, clips = _clips(job)
-    count = len(_click(job, scene, config).requests(clips)[0].windows) * len(job.takes)
-    return Step("Generates the sound again", count * costs.run_usd())
+        return Step(f"Creates {count} of {len(job.runs)} runs again", count * costs.run_usd())
+    return Step("Generates the sound again", len(_over(job, config).runs) * costs.run_usd())
 
 
 def retry(job: Job, config: Config) -> Job:
@@ -57,6 +55,77 @@ def retry(job: Job, config: Config) -> Job:
 
     Returns the job that does it: the same one, or a new one. Raises Failure, also if another Blender works on it.
     """
+    again = _continued(job, config)
+    if again is None:
+        again = start_over(job, config)
+        session.current.forget(job)
+    session.current.runner.go_on(session.current.job_context(config), paused=False)
+    return session.current.runner.job(again.id) or again
+
+
+def retry_failed(config: Config, code: str = "") -> list[Failure]:
+    """Retry all jobs that have failed, or those with this code, and go on with those that are held for the same reason.
+
+    A pause of the artist's stays. Returns what kept some of them from it. Raises Failure if nothing can be sent.
+    """
+    config.check_access()
+    failures: list[Failure] = []
+    over: dict[tuple[str, bool, bool], list[tuple[Job, Job]]] = {}
+    for job in with_failure(code):
+        try:
+            if _continued(job, config) is None:
+                again = _over(job, config, mark=True)
+                request = again.request
+                over.setdefault((request.scene, request.whole_edit, bool(request.options.clip_url)), []).append((job, again))
+        except Failure as failure:
+            failures.append(failure)
+    for group in over.values():
+        # One copy of the edit for all of them, whose sounds are then placed in groups too.
+        taken = group[0][1].request.snapshot
+        jobs = [replace(again, request=replace(again.request, snapshot=taken)) for _, again in group]
+        generation.start_jobs(jobs, config)
+        for job, _ in group:
+            session.current.forget(job)
+    reason = session.current.runner.hold.reason
+    if reason is not None and code in ("", reason.code):
+        go_on(config, paused=False)
+    return failures
+
+
+def with_failure(code: str = "") -> list[Job]:
+    """Return the jobs that have failed, or those with this code."""
+    failed = [job for job in session.current.runner.jobs if job.stage is Stage.FAILED and job.error is not None]
+    return [job for job in failed if job.error is not None and code in ("", job.error.code)]
+
+
+def go_on(config: Config, *, paused: bool = True) -> None:
+    """Go on with the jobs that are held; those that the artist has `paused` only if that is meant too.
+
+    Raises Failure if nothing can be sent.
+    """
+    config.check_access()
+    current = session.current
+    for job in current.runner.jobs:
+        if current.runner.is_held(job.id) and current.belongs_to_open_file(job):
+            # The results folder may be what has held them.
+            current.runner.update(job.id, lambda job: replace(job, request=replace(job.request, folder=config.folder)))
+    current.runner.go_on(current.job_context(config), paused=paused)
+
+
+def start_over(job: Job, config: Config, job_id: str = "") -> Job:
+    """Start the job again with the strip as it is now, as a new job. Raises Failure if the strip is gone or at work.
+
+    With `job_id` the new job replaces `job`, and deletes the uploads that this one has left.
+    """
+    again = _over(job, config, mark=True)
+    if job_id:
+        again = replace(again, id=job_id, stale_uploads=job.uploads)
+    generation.start_jobs([again], config)
+    return again
+
+
+def _continued(job: Job, config: Config) -> Job | None:
+    """Let the job go on with what exists, and return it; None if nothing was ordered yet."""
     runner = session.current.runner
     job = runner.claimed(job)
     if job.stage is Stage.DONE:
@@ -71,54 +140,20 @@ def retry(job: Job, config: Config) -> Job:
         )
     config.check_access()
     runner.open(config.extension_folder)
-    job_context = session.current.job_context(config)
-    runner.go_on(job_context, paused=False)
-    if job.paid:
-        runner.retry(job.id, request, job_context)
-        return runner.job(job.id) or job
-    again = start_over(job, config)
-    session.current.forget(job)
-    return again
+    if not job.paid:
+        return None
+    runner.retry(job.id, request, session.current.job_context(config))
+    return runner.job(job.id) or job
 
 
-def retry_failed(config: Config, code: str = "") -> list[Failure]:
-    """Retry all jobs that have failed, or those with this code, and go on with those that are held.
-
-    Returns what kept some of them from it. Raises Failure if nothing can be sent.
-    """
-    config.check_access()
-    go_on(config)
-    failures: list[Failure] = []
-    for job in session.current.runner.jobs:
-        if job.stage is Stage.FAILED and job.error is not None and code in ("", job.error.code):
-            try:
-                retry(job, config)
-            except Failure as failure:
-                failures.append(failure)
-    return failures
-
-
-def go_on(config: Config) -> None:
-    """Go on with the jobs that are held. Raises Failure if nothing can be sent."""
-    config.check_access()
-    session.current.runner.go_on(session.current.job_context(config))
-
-
-def start_over(job: Job, config: Config, job_id: str = "") -> Job:
-    """Start the job again with the strip as it is now, as a new job. Raises Failure if the strip is gone or at work.
-
-    With `job_id` the new job replaces `job`, and deletes the uploads that this one has left.
-    """
+def _over(job: Job, config: Config, *, mark: bool = False) -> Job:
+    """Return a new job for the strip of this one as it is now, with the prompt of its time. Raises as `start_over`."""
     scene, clips = _clips(job)
-    click = _click(job, scene, config)
-    click.mark(clips)
+    click = Click(scene, job.request.settings, job.request.options, config)
+    if mark:
+        click.mark(clips)
     [request] = click.requests(clips)
-    # With the prompt of its time.
-    again = Job.new(replace(request, settings=job.request.settings), project.saved_as())
-    if job_id:
-        again = replace(again, id=job_id, stale_uploads=job.uploads)
-    generation.start_jobs([again], config)
-    return again
+    return Job.new(replace(request, settings=job.request.settings), project.saved_as())
 
 
 def resumed(job: Job, config: Config) -> Job:
@@ -148,7 +183,3 @@ def _clips(job: Job) -> tuple[bpy.types.Scene, list[Strip]]:
     if skipped:
         raise generation.NothingToOrder(skipped)
     return scene, clips
-
-
-def _click(job: Job, scene: bpy.types.Scene, config: Config) -> Click:
-    return Click(scene, job.request.settings, job.request.options, config)

@@ -10,6 +10,10 @@ from .failure import readable
 
 _CHARACTER_WIDTH = 6.2
 """Average width of a letter in Blender's interface font, in pixels at scale 1."""
+POPOVER_UNITS = 15
+"""Width of popovers, in Blender's units of the interface."""
+_UNIT = 20
+"""Pixels of such a unit at scale 1."""
 _MARGINS = 60
 """Pixels beside a text in a panel at scale 1."""
 
@@ -17,7 +21,10 @@ _MARGINS = 60
 def characters(context: bpy.types.Context, beside: float, share: float = 1.0) -> int:
     """Return how many characters fit into a `share` of the region's width without the pixels `beside` them at scale 1."""
     region: Any = context.region
-    width = region.width / context.preferences.system.ui_scale - beside
+    width = region.width / context.preferences.system.ui_scale
+    if getattr(region, "type", "") == "HEADER":
+        width = POPOVER_UNITS * _UNIT
+    width -= beside
     return int(width * share / _CHARACTER_WIDTH)
 
 

@@ -26,7 +26,7 @@ class Scope(enum.StrEnum):
 
 
 def find(context: bpy.types.Context, scene: bpy.types.Scene, scope: Scope) -> Found:
-    """Return the clips in the scope, as the Sequencer shows the edit. Raises NoStrip, NoPicture and NoRange."""
+    """Return the clips in the scope, on the open level or on the top level. Raises NoStrip, NoPicture and NoRange."""
     match scope:
         case Scope.SELECTED:
             return _selected(strips.selected(context))

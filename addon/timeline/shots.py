@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Detection of shots, as a viewer would count them, and of the strip that displays each. Main thread."""
 
+import bisect
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -85,8 +87,17 @@ class _PictureStrips:
         self._effects = isolate.single_input_effects(parent)
         strips = [strip for strip in parent.strips if has_picture(strip)]
         self.spans = {strip: span(strip) for strip in strips}
-        self._unmuted = [strip for strip in strips if not isolate.is_muted(strip)]
+        unmuted = [strip for strip in strips if not isolate.is_muted(strip)]
+        self._unmuted = set(unmuted)
         self._inputs = {strip: _all_inputs(strip) for strip in strips}
+        self._effects_on: dict[PictureStrip, list[PictureStrip]] = {}
+        for effect in unmuted:
+            for strip in self._inputs[effect]:
+                self._effects_on.setdefault(strip, []).append(effect)
+        self._from_left = sorted(unmuted, key=lambda strip: self.spans[strip].start)
+        self._starts = [self.spans[strip].start for strip in self._from_left]
+        self._ends = list(itertools.accumulate((self.spans[strip].end for strip in self._from_left), max))
+        """The last end of each of them and those to its left."""
         self._opaque_spans: dict[PictureStrip, list[Span]] = {}
 
     def reason_against(self, clip: PictureStrip) -> str:
@@ -109,11 +120,21 @@ class _PictureStrips:
     def _visible_spans(self, strip: PictureStrip) -> list[Span]:
         """Return the spans in which the strip isn't wholly covered."""
         visible = [self.spans[strip]]
-        for cover in self._unmuted:
-            if visible and cover.channel > strip.channel and self.spans[cover].common(self.spans[strip]).frames:
+        for cover in self._unmuted_in(self.spans[strip]):
+            if visible and cover.channel > strip.channel:
                 for covered in self._covered_spans(cover, strip):
                     visible = [rest for part in visible for rest in part.without(covered)]
         return visible
+
+    def _unmuted_in(self, span: Span) -> list[PictureStrip]:
+        """Return the unmuted strips that share frames with the span."""
+        found: list[PictureStrip] = []
+        number = bisect.bisect_left(self._starts, span.end)
+        while number and self._ends[number - 1] > span.start:
+            number -= 1
+            if self.spans[self._from_left[number]].common(span).frames:
+                found.append(self._from_left[number])
+        return found
 
     def _covered_spans(self, cover: PictureStrip, strip: PictureStrip) -> list[Span]:
         """Return the spans in which `cover` hides the strip below it."""
@@ -126,8 +147,8 @@ class _PictureStrips:
 
     def _displayed(self, strip: PictureStrip, spans: list[Span]) -> list[Span]:
         """Return the parts of the spans in which the strip is displayed itself, rather than through an effect."""
-        for effect in self._unmuted:
-            if strip in self._inputs[effect] and effect.channel > strip.channel:
+        for effect in self._effects_on.get(strip, ()):
+            if effect.channel > strip.channel:
                 spans = [rest for part in spans for rest in part.without(self.spans[effect])]
         return spans
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Strips to generate sound for, their visible frames, and the marks by which clips and their sounds are found again."""
 
+import functools
 import uuid
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -19,8 +20,6 @@ TAKES = "takes"
 """Item of the metadata: the takes that the strip can play, see `takes.py`."""
 MARK = "mmaudio_clip"
 """Custom property of a clip that holds its mark, by which it is found after it was renamed. Its sounds refer to the mark."""
-PROMPT = "mmaudio_prompt"
-"""Custom property of a clip that holds the prompt of its own."""
 SCENE_MARK = "mmaudio_scene"
 """Custom property of a scene that holds its mark. A sound whose clip is gone is placed only in its own scene."""
 
@@ -56,19 +55,6 @@ def mark(strip: Strip) -> str:
     return str(strip.get(MARK, ""))
 
 
-def prompt(strip: Strip) -> str:
-    """Return the strip's own prompt, or an empty string if it has none."""
-    return str(strip.get(PROMPT, "")).strip()
-
-
-def set_prompt(strip: Strip, text: str) -> None:
-    """Set the strip's own prompt; an empty one removes it."""
-    if text.strip():
-        strip[PROMPT] = text.strip()
-    elif PROMPT in strip:
-        del strip[PROMPT]
-
-
 def ensure_mark(strip: Strip) -> None:
     """Mark the strip, unless it has a mark."""
     if not strip.get(MARK):
@@ -81,16 +67,36 @@ def ensure_scene_mark(scene: bpy.types.Scene) -> None:
         scene[SCENE_MARK] = uuid.uuid4().hex
 
 
-def find_marked(request: Request) -> tuple[bpy.types.Scene | None, list[Strip | None]]:
+class MarkIndex:
+    """The marked clips of all edits, for several searches in an edit that doesn't change meanwhile."""
+
+    @functools.cached_property
+    def _clips(self) -> dict[str, list[tuple[bpy.types.Scene, Strip]]]:
+        found: dict[str, list[tuple[bpy.types.Scene, Strip]]] = {}
+        for scene in bpy.data.scenes:
+            edit = compat.edit_of(scene)
+            for strip in edit.strips_all if edit else ():
+                if has_picture(strip) and (marked := mark(strip)):
+                    found.setdefault(marked, []).append((scene, strip))
+        return found
+
+    def find(self, mark: str, scene: bpy.types.Scene | None) -> list[tuple[bpy.types.Scene, Strip]]:
+        """Return the clips with this mark; if there are some in `scene`, only those."""
+        clips = self._clips.get(mark, []) if mark else []
+        return [found for found in clips if found[0] == scene] or clips
+
+
+def find_marked(request: Request, index: MarkIndex | None = None) -> tuple[bpy.types.Scene | None, list[Strip | None]]:
     """Return the scene of a job, and its strips in the order of `Request.positions`, even if they were renamed.
 
     Each is None if it is gone.
     """
-    found = [_find_marked(request, position) for position in request.positions]
+    index = index or MarkIndex()
+    found = [_find_marked(request, position, index) for position in request.positions]
     return next((scene for scene, clip in found if clip is not None), found[0][0]), [clip for _, clip in found]
 
 
-def _find_marked(request: Request, clip: ClipPosition) -> tuple[bpy.types.Scene | None, Strip | None]:
+def _find_marked(request: Request, clip: ClipPosition, index: MarkIndex) -> tuple[bpy.types.Scene | None, Strip | None]:
     """Return the scene and a strip of a job.
 
     Names alone are not enough, since another file may use the same ones. A mark alone is not enough, since copies share it.
@@ -98,12 +104,8 @@ def _find_marked(request: Request, clip: ClipPosition) -> tuple[bpy.types.Scene 
     scene, named = find(request.scene, clip.strip)
     if named is not None and mark(named) == clip.mark:
         return scene, named
-    for other in [scene, *bpy.data.scenes]:
-        edit = compat.edit_of(other) if other is not None else None
-        every = edit.strips_all if edit and clip.mark else ()
-        marked = [strip for strip in every if has_picture(strip) and strip.get(MARK) == clip.mark]
-        if marked:
-            return other, next((strip for strip in marked if strip.name == clip.strip), marked[0])
+    if marked := index.find(clip.mark, scene):
+        return next((found for found in marked if found[1].name == clip.strip), marked[0])
     # An undo to before the job's start removes the marks. The strip is still the same if its range and trim are.
     if named is not None and MARK not in named and _has_same_range(named, clip):
         return scene, named

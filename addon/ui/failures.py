@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What went wrong: one box for each kind of failure, with what mends it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import bpy
 
-from .. import costs, session
+from .. import costs, retrying, session
 from ..jobs.model.job import Job
-from ..jobs.model.run import Stage
 from ..preferences import page
 from ..service.eachlabs import client, mmaudio
-from ..text import draw_text
+from ..text import POPOVER_UNITS, draw_text
 from . import job_text
 from .queue_operators import MMAUDIO_OT_pause, MMAUDIO_OT_retry_failed
 
@@ -51,26 +49,16 @@ _KINDS = {
 
 def summary() -> str:
     """Return what went wrong in a line, empty if nothing did."""
-    kinds = _kinds()
-    jobs = [job for kind in kinds for job in kind]
-    if not jobs:
-        return ""
-    return f"{title(jobs[0])} ({len(jobs)})" if len(kinds) == 1 else f"{len(jobs)} failed, {len(kinds)} reasons"
-
-
-def _kinds() -> list[list[Job]]:
-    """Return the failed jobs by kind of failure, the one that holds the others first."""
-    kinds: dict[str, list[Job]] = {}
-    for job in session.current.runner.jobs:
-        if job.stage is Stage.FAILED and job.error is not None:
-            kinds.setdefault(job.error.code, []).append(job)
-    reason = session.current.runner.hold.reason
-    return sorted(kinds.values(), key=lambda kind: reason is None or code_of(kind[0]) != reason.code)
+    codes = _codes()
+    count = len(retrying.with_failure())
+    if len(codes) == 1:
+        return f"{title(codes[0])} ({count})" if count else title(codes[0])
+    return f"{count} failed, {len(codes)} reasons" if codes else ""
 
 
 def is_paused() -> bool:
     """Return whether the artist has paused."""
-    return session.current.runner.hold.active and session.current.runner.hold.reason is None
+    return session.current.runner.hold.active and session.current.runner.hold.paused
 
 
 def code_of(job: Job) -> str:
@@ -78,54 +66,58 @@ def code_of(job: Job) -> str:
     return job.error.code if job.error is not None else ""
 
 
-def title(job: Job) -> str:
-    """Return what went wrong with the job in a few words."""
-    if job.error is None:
-        return ""
-    kind = _KINDS.get(job.error.code)
-    return kind.title if kind is not None else job_text.headline(job, job.error)
+def title(code: str) -> str:
+    """Return what went wrong in a few words."""
+    if code in _KINDS:
+        return _KINDS[code].title
+    job = next(iter(retrying.with_failure(code)), None)
+    return job_text.headline(job, job.error) if job is not None and job.error is not None else "Something went wrong"
 
 
-def held_by(code: str) -> int:
-    """Return the number of jobs that are held by failures with this code."""
-    runner = session.current.runner
-    if runner.hold.reason is None or runner.hold.reason.code != code:
-        return 0
-    return sum(runner.is_held(job.id) for job in runner.jobs)
+def _codes() -> list[str]:
+    """Return the codes of what went wrong: that of what holds the jobs first."""
+    reason = session.current.runner.hold.reason
+    holding = [reason.code] if reason is not None and session.current.runner.hold.active else []
+    return list(dict.fromkeys([*holding, *(code_of(job) for job in retrying.with_failure())]))
 
 
 def draw_boxes(layout: Any, context: bpy.types.Context) -> None:
-    """Draw a box for what holds the jobs, and one for each kind of failure."""
+    """Draw a box for a pause, and one for each kind of failure, the one that holds the jobs first."""
     if is_paused():
         box = layout.box()
         draw_text(box, "Paused: nothing more is ordered.", context, icon="PAUSE")
         box.operator(MMAUDIO_OT_pause.bl_idname, text="Continue", icon="PLAY")
-    for kind in _kinds():
-        _draw_kind(layout.box(), kind, context)
+    for code in _codes():
+        _draw_kind(layout.box(), code, context)
 
 
-def _draw_kind(box: Any, jobs: Sequence[Job], context: bpy.types.Context) -> None:
-    error = jobs[0].error
-    assert error is not None  # they have failed
-    draw_text(box, title(jobs[0]), context, icon="ERROR")
-    draw_text(box, error.hint, context, icon="BLANK1")
+def _draw_kind(box: Any, code: str, context: bpy.types.Context) -> None:
+    failed, held, reason = retrying.with_failure(code), held_by(code), session.current.runner.hold.reason
+    hints = [job.error.hint for job in failed if job.error is not None]
+    draw_text(box, title(code), context, icon="ERROR")
+    draw_text(box, hints[0] if hints else reason.hint if reason is not None else "", context, icon="BLANK1")
     column = box.column(align=True)
-    kind = _KINDS.get(error.code, _Kind(""))
+    kind = _KINDS.get(code, _Kind(""))
     if kind.url:
         column.operator("wm.url_open", text=kind.mend, icon="URL").url = kind.url
     elif kind.mend:
         column.operator("preferences.addon_show", text=kind.mend, icon="PREFERENCES").module = page.ADDON
-    text = f"Retry {len(jobs)} Failed"
-    if held := held_by(error.code):
-        draw_text(box, f"{held} more {'wait' if held > 1 else 'waits'} for this.", context, icon="PAUSE")
+    text = f"Retry {len(failed)} Failed"
+    if held:
+        draw_text(box, f"{len(held)} {'wait' if len(held) > 1 else 'waits'} for this.", context, icon="PAUSE")
         column = box.column(align=True)
-        text = f"Continue with {held + len(jobs)}"
-    usd = sum(costs.retry_usd(job) for job in jobs)
-    column.operator(
-        MMAUDIO_OT_retry_failed.bl_idname,
-        text=f"{text}, {mmaudio.price_text(usd)}" if usd else text,
-        icon="FILE_REFRESH",
-    ).code = error.code
+        text = f"Continue with {len(held) + len(failed)}"
+    if runs := costs.runs_to_create([*failed, *held]):
+        text = f"{text}, {mmaudio.price_text(runs * costs.run_usd())}"
+    column.operator(MMAUDIO_OT_retry_failed.bl_idname, text=text, icon="FILE_REFRESH").code = code
+
+
+def held_by(code: str) -> list[Job]:
+    """Return the jobs that are held by a failure with this code."""
+    runner = session.current.runner
+    if runner.hold.reason is None or runner.hold.reason.code != code:
+        return []
+    return [job for job in runner.jobs if runner.is_held(job.id)]
 
 
 class MMAUDIO_PT_failures(bpy.types.Panel):
@@ -133,7 +125,7 @@ class MMAUDIO_PT_failures(bpy.types.Panel):
     # A popover.
     bl_region_type = "HEADER"
     bl_label = "What Went Wrong"
-    bl_ui_units_x = 15
+    bl_ui_units_x = POPOVER_UNITS
 
     def draw(self, context: bpy.types.Context) -> None:
         draw_boxes(self.layout, context)

@@ -12,7 +12,7 @@ from bpy.props import FloatProperty
 from .. import plan, session
 from ..failure import Failure
 from ..preferences import page
-from ..timeline import strips
+from ..timeline import own_prompt
 from ..timeline.strip_types import Strip
 from . import order, progress, prompts, settings, ticker
 from .copy_notice import CopyNotice
@@ -88,7 +88,7 @@ class MMAUDIO_OT_generate(CopyNotice, bpy.types.Operator):
             jobs = ordered.start()
         except Failure as failure:
             return report_failure(self, failure)
-        own = [strips.prompt(clip) for clip in ordered.chosen]
+        own = [own_prompt.of(clip) for clip in ordered.chosen]
         prompts.remember(page.of(context), [settings.of(ordered.scene).prompt, *own])
         ticker.start()
         ticker.redraw()

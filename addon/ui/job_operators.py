@@ -39,6 +39,12 @@ class _JobOperator:
         """Return whether the operator does something with this job."""
         return True
 
+    def report_useless(self) -> set[str]:
+        """Report that there is nothing to do, and return the result of the operator."""
+        operator: Any = self
+        operator.report({"ERROR"}, f"{operator.bl_label}: there is no such job, or nothing to do for it")
+        return {"CANCELLED"}
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if any(cls.applies(job) for job in session.current.runner.jobs):
@@ -61,7 +67,7 @@ class MMAUDIO_OT_cancel_job(_JobOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
         if job is None or not self.applies(job):
-            return {"CANCELLED"}
+            return self.report_useless()
         session.current.runner.cancel(job.id)
         ticker.redraw()
         return {"FINISHED"}
@@ -93,7 +99,7 @@ class MMAUDIO_OT_retry_job(_JobOperator, CopyNotice, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
         if job is None or not self.applies(job):
-            return {"CANCELLED"}
+            return self.report_useless()
         try:
             job_list.select(retrying.retry(job, page.config(context)).id)
         except Failure as failure:
@@ -116,7 +122,7 @@ class MMAUDIO_OT_insert_result(_JobOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
         if job is None or not self.applies(job):
-            return {"CANCELLED"}
+            return self.report_useless()
         generation.insert(job)
         ticker.start()
         return {"FINISHED"}
@@ -156,8 +162,7 @@ class MMAUDIO_OT_show_file(_JobOperator, bpy.types.Operator):
         job = self.find_job(context)
         file = next((take.file for take in job.takes if take.file is not None), None) if job else None
         if file is None:
-            self.report({"ERROR"}, "The job has no sound yet")
-            return {"CANCELLED"}
+            return self.report_useless()
         bpy.ops.wm.path_open(filepath=str(file.parent))
         return {"FINISHED"}
 
@@ -175,8 +180,7 @@ class MMAUDIO_OT_copy_error(_JobOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
         if job is None or job.error is None:
-            self.report({"ERROR"}, "The job has not failed")
-            return {"CANCELLED"}
+            return self.report_useless()
         context.window_manager.clipboard = f"{job.error.message} {job.error.hint} ({job.error.code})"
         return {"FINISHED"}
 
@@ -201,8 +205,7 @@ class MMAUDIO_OT_remove_job(_JobOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
         if job is None or not self.applies(job):
-            self.report({"ERROR"}, "The job is under way: cancel it first")
-            return {"CANCELLED"}
+            return self.report_useless()
         forget(self, [job])
         return {"FINISHED"}
 

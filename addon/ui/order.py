@@ -14,7 +14,8 @@ from ..jobs.model.request import Options
 from ..preferences import clip_url, page
 from ..service.eachlabs import client
 from ..service.net.addresses import check_url
-from ..timeline import compat, scope
+from ..timeline import compat, scope, strips
+from ..timeline.errors import LinkedScene
 from ..timeline.scope import Scope
 from ..timeline.shots import ExcludedStrip
 from ..timeline.strip_types import PictureStrip
@@ -44,16 +45,7 @@ class Order:
     skip_done: bool
 
     def plan(self) -> plan.Plan:
-        model_settings, options = settings.of_run(settings.of(self.scene)), self.options
-        return plan.make(
-            self.scene,
-            self.chosen,
-            model_settings,
-            options,
-            self.config,
-            skip_done=self.skip_done,
-            excluded=self.excluded,
-        )
+        return plan.make(self.scene, self.chosen, self.options, skip_done=self.skip_done, excluded=self.excluded)
 
     def start(self) -> list[Job]:
         """Start the jobs and return them. Raises Failure if nothing can be sent at all."""
@@ -104,6 +96,8 @@ def _edited_scene(context: bpy.types.Context) -> bpy.types.Scene:
     scene = compat.edited_scene(context)
     if scene is None:
         raise NoEdit("No edit is open in this workspace.")
+    if not strips.is_local(scene):
+        raise LinkedScene(f"The scene “{scene.name}” is linked from another file.")
     return scene
 
 

@@ -12,7 +12,7 @@ from ..preferences import page, storage_given_url
 from ..service.eachlabs import mmaudio
 from ..service.storage.given_url import LENGTH_NOTE
 from ..text import draw_text, fitting
-from ..timeline import compat, shots, strips, takes
+from ..timeline import compat, own_prompt, strips, takes
 from ..timeline.strip_types import SoundStrip
 from . import failures, first_contact, order, prompts, settings, take_operators
 from .generate import MMAUDIO_OT_generate
@@ -158,12 +158,15 @@ def _draw_prompts(column: Any, scene_settings: settings.MMAUDIO_PG_settings, con
     row.prop(scene_settings, "prompt", text="", placeholder="Prompt for new sounds")
     row.menu(prompts.MMAUDIO_MT_prompts.__name__, text="", icon="TIME")
     column.prop(scene_settings, "negative_prompt", text="", icon="REMOVE", placeholder="What should not be heard")
-    clips = shots.clips(strips.selected(context))
+    clips = settings.selected_clips(context)
     if clips:
-        differ = len(settings.selected_prompts()) > 1
+        prompts_of_strips = {own_prompt.of(clip) for clip in clips}
         whose = clips[0].name if len(clips) == 1 else f"{len(clips)} strips"
-        placeholder = f"Different for {whose}" if differ else f"Only for {readable(whose)}"
-        column.prop(scene_settings, "strip_prompt", text="", icon="SEQ_SEQUENCER", placeholder=placeholder)
+        placeholder = f"Different for {whose}" if len(prompts_of_strips) > 1 else f"Only for {readable(whose)}"
+        row = column.row(align=True)
+        row.prop(scene_settings, "strip_prompt", text="", icon="SEQ_SEQUENCER", placeholder=placeholder)
+        if any(prompts_of_strips):
+            row.operator(prompts.MMAUDIO_OT_clear_strip_prompts.bl_idname, text="", icon="X")
 
 
 def _draw_choice(column: Any, scene_settings: settings.MMAUDIO_PG_settings) -> None:
@@ -195,14 +198,14 @@ def _draw_button(layout: Any, context: bpy.types.Context) -> None:
         planned = order.current(context).plan()
     except Failure as failure:
         reason = failure
-    if planned is not None and not planned.requests:
+    if planned is not None and not planned.strips:
         reason = generation.NothingToOrder(planned.skipped)
     row = layout.row()
     row.scale_y = 1.5
     row.enabled = reason is None
     text = "Generate"
-    if planned is not None and planned.requests:
-        text = "Generate One Sound" if planned.requests[0].together else f"Generate {planned.strips}"
+    if planned is not None and planned.strips:
+        text = "Generate One Sound" if planned.as_one else f"Generate {planned.strips}"
     row.operator(MMAUDIO_OT_generate.bl_idname, text=text, icon="SOUND")
     if reason is not None:
         _draw_reason(layout, reason, planned, context)
@@ -215,6 +218,9 @@ def _draw_reason(layout: Any, reason: Failure, planned: plan.Plan | None, contex
     """Draw why Generate Sound is disabled, and the button that fixes it."""
     if planned is not None:
         _draw_line(layout, fitting(context, planned.text, f"{len(planned.skipped)} skipped"))
+        scene = compat.edited_scene(context)
+        if scene is not None and settings.of(scene).skip_done:
+            layout.prop(settings.of(scene), "skip_done", icon="FILTER")
     else:
         draw_text(layout, f"{reason.message} {reason.hint}", context, icon="INFO")
     if reason.code == "no_edit":

@@ -64,7 +64,7 @@ def _draw_status_bar(self: Any, context: bpy.types.Context) -> None:
 
 def _draw(layout: Any, *, with_operators: bool) -> None:
     news, hold = _news(), session.current.runner.hold
-    at_work = [job for job in news if not job.stage.ended]
+    at_work = [job for job in news if not job.stage.ended and not session.current.waits_for_its_file(job)]
     row = layout.row(align=True)
     if at_work:
         text = f"{len(news) - len(at_work)} of {len(news)}"

@@ -3,7 +3,6 @@
 # Blender reads properties from annotations.
 # pyright: reportInvalidTypeForm=false
 
-import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +13,7 @@ from bl_ui.utils import PresetPanel
 from bpy.props import StringProperty
 
 from ..preferences import page
-from ..timeline import compat
+from ..timeline import compat, own_prompt
 from . import settings
 
 _REMEMBERED = 30
@@ -61,6 +60,18 @@ class MMAUDIO_OT_use_prompt(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class MMAUDIO_OT_clear_strip_prompts(bpy.types.Operator):
+    bl_idname = "mmaudio.clear_strip_prompts"
+    bl_label = "Clear Prompts of Strips"
+    bl_description = "Remove the prompts that the selected strips have of their own"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        for clip in settings.selected_clips(context):
+            own_prompt.put(clip, "")
+        return {"FINISHED"}
+
+
 class MMAUDIO_MT_prompts(bpy.types.Menu):
     bl_label = "Recent Prompts"
 
@@ -68,9 +79,14 @@ class MMAUDIO_MT_prompts(bpy.types.Menu):
         layout: Any = self.layout
         prompts: Any = page.of(context).prompts
         for item in prompts:
-            draw_use(layout, item.name, textwrap.shorten(item.name, _LENGTH_SHOWN, placeholder="…"))
+            draw_use(layout, item.name, _cut(item.name))
         if not prompts:
             layout.label(text="The last 30 prompts will be here")
+
+
+def _cut(text: str) -> str:
+    # By characters: not all languages have spaces.
+    return text if len(text) <= _LENGTH_SHOWN else f"{text[: _LENGTH_SHOWN - 1]}…"
 
 
 def draw_use(layout: Any, prompt: str, text: str, icon: str = "NONE") -> None:
@@ -95,7 +111,13 @@ class MMAUDIO_OT_add_preset(AddPresetBase, bpy.types.Operator):  # pyright: igno
     preset_values = ("settings.prompt", "settings.negative_prompt")
 
 
-CLASSES = (MMAUDIO_OT_use_prompt, MMAUDIO_MT_prompts, MMAUDIO_PT_presets, MMAUDIO_OT_add_preset)
+CLASSES = (
+    MMAUDIO_OT_use_prompt,
+    MMAUDIO_OT_clear_strip_prompts,
+    MMAUDIO_MT_prompts,
+    MMAUDIO_PT_presets,
+    MMAUDIO_OT_add_preset,
+)
 
 
 def attach() -> None:

@@ -9,12 +9,13 @@ from typing import Any, cast
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
-from .. import retrying, session
+from .. import costs, retrying, session
 from ..config import check_online
 from ..failure import Failure
 from ..jobs.model.job import Job
 from ..jobs.model.run import Stage
 from ..preferences import page
+from ..service.eachlabs import mmaudio
 from . import ticker
 from .report import report_failure, text_of
 
@@ -31,6 +32,14 @@ class MMAUDIO_OT_cancel_all(bpy.types.Operator):
             return True
         cls.poll_message_set("No job is under way")
         return False
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        runs = [run for job in _unended() for run in job.runs if run.stage is Stage.PREDICTING]
+        if not runs:
+            return self.execute(context)
+        question = f"{len(runs)} {'runs are' if len(runs) > 1 else 'run is'} under way and may be billed nevertheless"
+        manager = context.window_manager
+        return manager.invoke_confirm(self, event, title="Cancel All Jobs", message=question, confirm_text="Cancel All")
 
     def execute(self, context: bpy.types.Context) -> Any:
         for job in _unended():
@@ -91,6 +100,17 @@ class MMAUDIO_OT_retry_failed(bpy.types.Operator):
         cls.poll_message_set("No job has failed")
         return False
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        runner, preferences = session.current.runner, page.of(context)
+        jobs = [*retrying.with_failure(cast(str, self.code)), *(job for job in runner.jobs if runner.is_held(job.id))]
+        runs = costs.runs_to_create(jobs)
+        usd = runs * costs.run_usd()
+        if usd <= preferences.ask_above_usd and runs <= preferences.ask_above_runs:
+            return self.execute(context)
+        question = f"{runs} runs, about {mmaudio.price_text(usd)}"
+        manager = context.window_manager
+        return manager.invoke_confirm(self, event, title="Retry Failed Jobs", message=question, confirm_text="Continue")
+
     def execute(self, context: bpy.types.Context) -> Any:
         try:
             failures = retrying.retry_failed(page.config(context), cast(str, self.code))
@@ -140,7 +160,8 @@ def is_paid_failure(job: Job) -> bool:
 
 
 def _unended() -> list[Job]:
-    return [job for job in session.current.runner.jobs if not job.stage.ended]
+    """Return the jobs that have not ended, but those whose sound is finished and only waits to be placed."""
+    return [job for job in session.current.runner.jobs if not job.stage.ended and job.stage is not Stage.PLACING]
 
 
 def forget(operator: bpy.types.Operator, jobs: Sequence[Job]) -> None:

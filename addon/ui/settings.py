@@ -11,27 +11,27 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 
 from ..jobs.model.request import CHANNELS_MAX, HANDLE_SECONDS, HANDLE_SECONDS_MAX, TAKES_MAX, Options, Source
 from ..service.eachlabs import mmaudio
-from ..timeline import shots, strips
+from ..timeline import own_prompt, shots, strips
 from ..timeline.scope import Scope
+from ..timeline.strip_types import PictureStrip
 
 
-def selected_prompts() -> list[str]:
-    """Return the different prompts that the selected clips have of their own; an empty one stands for none."""
-    return list(dict.fromkeys(strips.prompt(clip) for clip in shots.clips(strips.selected(bpy.context))))
+def selected_clips(context: bpy.types.Context) -> list[PictureStrip]:
+    """Return the clips that the selected strips stand for, as far as their prompts can be changed."""
+    clips = shots.clips(strips.selected(context))
+    return [clip for clip in clips if strips.has_picture(clip) and strips.is_local(clip.id_data)]
 
 
 def _get_strip_prompt(_: Any) -> str:
-    prompts = selected_prompts()
-    return prompts[0] if len(prompts) == 1 else ""
+    prompts = {own_prompt.of(clip) for clip in selected_clips(bpy.context)}
+    return prompts.pop() if len(prompts) == 1 else ""
 
 
-def _set_strip_prompt(_: Any, value: str) -> None:
+def _set_strip_prompt(settings: Any, value: str) -> None:
     # Confirming the empty field of strips with different prompts must not remove them.
-    if value.strip() == _get_strip_prompt(_):
-        return
-    for clip in shots.clips(strips.selected(bpy.context)):
-        if strips.is_local(clip.id_data):
-            strips.set_prompt(clip, value)
+    if value.strip() != _get_strip_prompt(settings):
+        for clip in selected_clips(bpy.context):
+            own_prompt.put(clip, value)
 
 
 class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
@@ -127,8 +127,8 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         items=(
             (Scope.SELECTED, "Selected Strips", "The selected strips. A selected sound of this add-on stands for its clip"),
             (Scope.CHANNEL, "Active Channel", "All shots on the channel of the active strip"),
-            (Scope.PREVIEW_RANGE, "Preview Range", "All shots in the preview range, in whole or in part"),
-            (Scope.WHOLE_EDIT, "Whole Edit", "All shots of the edit"),
+            (Scope.PREVIEW_RANGE, "Preview Range", "All shots on the top level in the preview range, in whole or in part"),
+            (Scope.WHOLE_EDIT, "Whole Edit", "All shots on the top level of the edit"),
         ),
     )
     handle_seconds: FloatProperty(

@@ -10,7 +10,7 @@ import bpy
 from bpy.props import IntProperty
 
 from ..failure import Failure
-from ..timeline import compat, isolate, shots, strips, takes
+from ..timeline import compat, isolate, own_prompt, shots, strips, takes
 from ..timeline.strip_types import SoundStrip, Strip
 from . import settings
 from .report import report_failure
@@ -48,7 +48,7 @@ def chosen_sounds(context: bpy.types.Context) -> list[SoundStrip]:
 def strip_prompt(sound: SoundStrip) -> str:
     """Return the own prompt of the sound's clip; empty for a sound over several."""
     clips = strips.clips_of(sound)
-    return strips.prompt(clips[0]) if len(clips) == 1 else ""
+    return own_prompt.of(clips[0]) if len(clips) == 1 else ""
 
 
 class _TakesOperator:

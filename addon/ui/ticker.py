@@ -31,6 +31,8 @@ def attach() -> None:
     bpy.app.handlers.load_post.append(_on_load)
     bpy.app.handlers.save_pre.append(_before_save)
     bpy.app.handlers.save_post.append(_on_save)
+    bpy.app.handlers.undo_post.append(_on_undo)
+    bpy.app.handlers.redo_post.append(_on_undo)
     _schedule_resume()
 
 
@@ -38,6 +40,8 @@ def detach() -> None:
     bpy.app.handlers.load_post.remove(_on_load)
     bpy.app.handlers.save_pre.remove(_before_save)
     bpy.app.handlers.save_post.remove(_on_save)
+    bpy.app.handlers.undo_post.remove(_on_undo)
+    bpy.app.handlers.redo_post.remove(_on_undo)
     for timer in (_tick, _resume, _retry_resume):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
@@ -66,6 +70,14 @@ def _on_save(file: str, *_: object) -> None:
     if file not in before:
         # Jobs may be waiting for a file of this name.
         _schedule_resume()
+
+
+@bpy.app.handlers.persistent
+def _on_undo(*_: object) -> None:
+    try:
+        resuming.mark_again()
+    except Exception:
+        log.exception("marking strips after an undo")
 
 
 def _schedule_resume() -> None:

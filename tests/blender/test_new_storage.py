@@ -95,8 +95,8 @@ preferences.folder_path, preferences.folder_url = folder, url
 layout = MagicMock()
 layout.panel.return_value = MagicMock(), MagicMock()
 scale = SimpleNamespace(system=SimpleNamespace(ui_scale=1.0), addons=bpy.context.preferences.addons)
-# Keys are drawn by a function of Blender's that needs a window.
-layout.panel.side_effect = lambda name, **_: (MagicMock(), None if name == "mmaudio_keys" else layout.panel.return_value[1])
+# Of the parts of the page, only this one is open.
+layout.panel.side_effect = lambda name, **_: (MagicMock(), layout.panel.return_value[1] if "storage" in name else None)
 page.draw(layout, preferences, SimpleNamespace(preferences=scale, region=SimpleNamespace(width=900)))
 column = layout.panel.return_value[1].column.return_value
 

@@ -17,8 +17,7 @@ pytestmark = pytest.mark.version_dependent
 
 def plan_of(addon: Any, *chosen: Any, skip_done: bool = True, **options: Any) -> Any:
     made = addon.request.Options(**options)
-    settings, config = addon.mmaudio.Settings("", "", 1), addon.page.config(bpy.context)
-    return addon.plan.make(bpy.context.scene, chosen, settings, made, config, skip_done=skip_done)
+    return addon.plan.make(bpy.context.scene, chosen, made, skip_done=skip_done)
 
 
 @pytest.fixture
@@ -112,3 +111,58 @@ def test_nothing_left_to_do_is_success(clips: list[Any], addon: Any, standin: St
 
     assert addon.command.run(["generate", "--all-strips", "--skip-done", "--save", "--json"]) == 0
     assert len(standin.state()["runs"]) == runs
+
+
+def test_one_sound_over_several_strips_is_not_ordered_again_unless_asked_for(
+    clips: list[Any], addon: Any, standin: StandIn, project: Path
+) -> None:
+    edits.generate(addon, *clips, options={"as_one": True})
+
+    assert plan_of(addon, *clips, as_one=True).skipped_text.count("has its sound") == 3
+    assert plan_of(addon, *clips, skip_done=False, as_one=True).runs == 1
+    assert plan_of(addon, *clips[:2], as_one=True).runs == 1
+
+
+def test_an_undo_takes_no_clip_away_from_its_job(clips: list[Any], addon: Any, standin: StandIn, project: Path) -> None:
+    standin.set(run_seconds=1.0)
+    (job,) = edits.start(addon, clips[0])
+    del clips[0]["mmaudio_clip"]
+
+    addon.resuming.mark_again()
+
+    assert clips[0]["mmaudio_clip"] == job.request.mark
+    edits.set_end(clips[0], 30)
+    assert plan_of(addon, clips[0], skip_done=False).skipped_text == "“shot 0” is at work"
+    edits.finish(addon, [job.id])
+
+
+def test_failed_jobs_are_retried_with_one_copy_of_the_edit(
+    clips: list[Any], addon: Any, standin: StandIn, project: Path
+) -> None:
+    standin.inject("run", "fail", reason="CUDA out of memory", times=3)
+    failed = edits.generate(addon, *clips)
+    assert [job.stage for job in failed] == ["failed"] * 3
+    runs = len(standin.state()["runs"])
+
+    assert addon.retrying.retry_failed(addon.page.config(bpy.context), "run_failed") == []
+
+    jobs = addon.session.current.runner.jobs
+    assert len({job.request.snapshot.blend for job in jobs}) == 1 and len(jobs) == 3
+    assert [job.stage for job in edits.finish(addon, [job.id for job in jobs])] == ["done"] * 3
+    assert len(standin.state()["runs"]) == runs + 3
+
+
+@pytest.mark.parametrize("scope", ["SELECTED", "WHOLE_EDIT", "CHANNEL"])
+def test_the_plan_of_an_edit_of_many_strips_counts_each(addon: Any, project: Path, standin: StandIn, scope: str) -> None:
+    for number in range(60):
+        edits.effect("COLOR", channel=2, start=1 + 30 * number, name=f"color {number}")
+    first = edits.movie(project, frames=30, channel=3, start=10)
+    for strip in edits.edit().strips:
+        strip.select = True
+    edits.edit().active_strip = first
+    settings = addon.settings.of(bpy.context.scene)
+    settings.scope = scope
+    with edits.sequencer():
+        planned = addon.order.current(bpy.context).plan()
+    settings.scope = "SELECTED"
+    assert planned.strips == (61 if scope == "SELECTED" else 1)

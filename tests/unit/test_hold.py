@@ -14,7 +14,7 @@ from addon.jobs.work.runner import Runner
 from addon.media import folder
 from addon.service.net.clock import Clock
 
-from .helpers import Double, cancel_all, context_for, drain_until, new_job
+from .helpers import RUN_SECONDS, Double, cancel_all, context_for, drain_until, new_job
 
 pytestmark = pytest.mark.usefixtures("without_aud")
 
@@ -153,6 +153,43 @@ def test_a_pause_lets_runs_finish_and_orders_nothing_more(windowed: Runner, doub
     assert [job.error for job in windowed.jobs if job.error] == []
     assert stages(windowed) == [Stage.PLACING] * JOBS
     assert len(double.state()["runs"]) == JOBS
+
+
+def test_a_job_of_several_runs_that_is_refused_fails_and_says_why(windowed: Runner, double: Double, tmp_path: Path) -> None:
+    refuse_balance(double)
+    windowed.add([new_job(tmp_path, f"Shot {number}", takes=3) for number in range(JOBS)], context_for(double, tmp_path))
+    drain_until(windowed, lambda: is_settled(windowed), 60)
+
+    failed = [job.error.code for job in windowed.jobs if job.error is not None]
+    assert failed and set(failed) == {"balance"} and len(failed) < JOBS
+    assert double.state()["runs"] == []
+
+
+def test_held_jobs_go_on_in_their_order(windowed: Runner, double: Double, tmp_path: Path) -> None:
+    double.set(run_seconds=1.0, concurrent=1)
+    job_context = context_for(double, tmp_path, clock=SLOW)
+    windowed.add(shots(tmp_path), job_context)
+    drain_until(windowed, lambda: len([job for job in windowed.jobs if job.uploads]) > 2)
+    windowed.hold.pause()
+    drain_until(windowed, lambda: is_settled(windowed))
+    double.set(run_seconds=RUN_SECONDS)
+
+    windowed.go_on(job_context)
+    drain_until(windowed, lambda: is_settled(windowed), 60)
+
+    assert stages(windowed) == [Stage.PLACING] * JOBS
+
+
+def test_what_has_held_the_jobs_of_one_session_does_not_hold_the_next(
+    windowed: Runner, double: Double, tmp_path: Path
+) -> None:
+    refuse_key(double)
+    windowed.add(shots(tmp_path, 2), context_for(double, tmp_path))
+    drain_until(windowed, lambda: windowed.hold.active)
+
+    windowed.close(20)
+
+    assert not windowed.hold.active
 
 
 def test_a_held_job_can_be_cancelled(windowed: Runner, double: Double, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def gaps(session: Any):  # type: ignore[no-untyped-def]
         session.run(_operators.sequencer.sound_strip_add, "EXEC_DEFAULT", True, filepath=str(file), frame_start=1, channel=9)
         yield 1.0
         session.seen["by hand"].append(session.longest_gap(start))
+        session.run(bpy.ops.ed.undo)
 
 
 def is_rendering(job: Any) -> bool:

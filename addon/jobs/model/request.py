@@ -89,6 +89,11 @@ class Options:
     clip_url: str = field(default="", repr=False)
     """Public URL of a clip that the artist has published; then nothing is rendered or uploaded."""
 
+    @property
+    def splits(self) -> bool:
+        """Whether long strips are split. A clip URL is that of one clip."""
+        return self.split and not self.clip_url
+
 
 @dataclass(frozen=True)
 class ClipPosition:
@@ -178,13 +183,8 @@ class Request:
         return self.sound_frames / self.fps
 
     @property
-    def split(self) -> bool:
-        # A clip URL is that of one clip.
-        return self.options.split and not self.options.clip_url
-
-    @property
     def windows(self) -> tuple[Window, ...]:
-        return mmaudio.windows(self.scored.frames, self.fps, split=self.split)
+        return mmaudio.windows(self.scored.frames, self.fps, split=self.options.splits)
 
     @property
     def _handle_frames(self) -> int:
@@ -196,7 +196,7 @@ class Request:
         `before` and `after` are the numbers of frames that the clip has there.
         """
         before, after = min(before, self._handle_frames), min(after, self._handle_frames)
-        spare = mmaudio.frames_max(self.span.frames, self.fps, split=self.split) - self.span.frames
+        spare = mmaudio.frames_max(self.span.frames, self.fps, split=self.options.splits) - self.span.frames
         lead = min(before, max(spare // 2, spare - after))
         return replace(self, lead=lead, tail=min(after, spare - lead))
 

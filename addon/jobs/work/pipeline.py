@@ -116,6 +116,8 @@ class Pipeline:
                         start(window)
         self._check_cancel()
         if not all(self.job.run(index).stage.ended for index in missing):
+            # What was refused to one run of the job ends the job. Otherwise it was another job's failure, or a pause.
+            self.state.check_not_stopped()
             raise Held
 
     @contextmanager

@@ -229,9 +229,12 @@ class Runner:
                 del self._workers[job_id]
                 state = self._states.get(job_id)
                 if state is not None and state.job.stage is Stage.QUEUED and job_id not in self._waiting:
-                    self._waiting.insert(0, job_id)
+                    self._waiting.append(job_id)
                     self._held.add(job_id)
                     versions.append(state.job)
+            if ended:
+                order = {job_id: number for number, job_id in enumerate(self._states)}
+                self._waiting.sort(key=order.__getitem__)
         self._start_waiting()
         return versions
 
@@ -252,6 +255,7 @@ class Runner:
             self._services = None
         # A worker that is still alive keeps the old queue and the closed journal.
         self._reset()
+        self.hold.release()
 
     def _new_state(self, job: Job) -> JobState:
         assert self._services is not None  # `open` came first

@@ -189,10 +189,14 @@ class JobState:
 
     def check_may_create(self) -> None:
         """Raise what keeps a new run from being created: a failure that it would meet too, or a disk that is full."""
-        if self._stopped_by is not None:
-            raise self._stopped_by
+        self.check_not_stopped()
         self.check_saved()
         folder.check_results(self.job.request.folder, self.job.request.sound_seconds)
+
+    def check_not_stopped(self) -> None:
+        """Raise the failure of one run that each other run would meet too."""
+        if self._stopped_by is not None:
+            raise self._stopped_by
 
     def check_saved(self) -> None:
         """Raise the failure of the latest save, which is never a TemporaryFailure."""

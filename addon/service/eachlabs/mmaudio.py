@@ -95,6 +95,7 @@ class Window:
     """Seconds, see `run_duration`."""
 
 
+@functools.lru_cache(1024)
 def windows(frames: int, fps: Fraction, *, split: bool) -> tuple[Window, ...]:
     """Return the windows of a strip: one, or, if it is longer than 8 s and `split`, equal ones that overlap.
 
