@@ -39,6 +39,7 @@ class OtherFile(Failure):
 
 def place_due() -> None:
     """Place the sounds that are ready, if it is time for a group, and the edit isn't in use."""
+    _note_edit()
     ready = session.current.ready_to_place()
     if ready and _is_due(ready) and not _edit_in_use() and not _just_edited(ready):
         _place_all(ready)
@@ -100,16 +101,18 @@ def _with_sounds(job: Job, sounds: dict[int, PlacedSound], note: str) -> Job:
     return replace(job, stage=Stage.FAILED if error else Stage.DONE, error=error)
 
 
-def _just_edited(ready: Sequence[Job]) -> bool:
-    """Return whether the artist may be about to undo an edit of a moment ago."""
-    if bpy.app.background:
-        return False
+def _note_edit() -> None:
+    """Note when the artist has run another operator that undo takes back."""
     operators: Any = bpy.context.window_manager.operators
     edits = [operator for operator in operators if "UNDO" in operator.bl_options]
     latest = edits[-1].as_pointer() if edits else 0
+    if latest != session.current.latest_operator:
+        session.current.latest_operator, session.current.edited_at = latest, time.monotonic()
+
+
+def _just_edited(ready: Sequence[Job]) -> bool:
+    """Return whether the artist may be about to undo an edit of a moment ago."""
     current, now = session.current, time.monotonic()
-    if latest != current.latest_operator:
-        current.latest_operator, current.edited_at = latest, now
     waited = now - min(current.ready_since.setdefault(job.id, now) for job in ready)
     return now - current.edited_at < QUIET_SECONDS and waited < _GROUP_SECONDS + _PATIENCE_SECONDS
 

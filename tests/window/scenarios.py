@@ -113,14 +113,16 @@ def gaps(session: Any):  # type: ignore[no-untyped-def]
     """Measure how long the interface blocks while a job goes from the click to its sound, and when that is added by hand."""
     yield from open_edit(session)
     session.seen["at work"], session.seen["by hand"] = [], []
-    for _ in range(5):
+    for number in range(5):
         yield 1.0
         start = session.ticks[-1]
         session.run(_operators.mmaudio.generate)
         yield from session.wait_until(lambda: session.jobs[-1].stage.ended)
         yield 1.0
         session.seen["at work"].append(session.longest_gap(start))
-        (file,) = [take.file for take in session.jobs[-1].takes]
+        (made,) = [take.file for take in session.jobs[-1].takes]
+        # A copy: 5.2.2 may crash when it draws the waveforms of two strips that were just added with the same file.
+        file = shutil.copy(made, str(made.with_name(f"by hand {number}.wav")))
         start = session.ticks[-1]
         session.run(_operators.sequencer.sound_strip_add, "EXEC_DEFAULT", True, filepath=str(file), frame_start=1, channel=9)
         yield 1.0
