@@ -137,7 +137,8 @@ def unpack(sound: SoundStrip) -> list[SoundStrip]:
 
 def new_strip(container: isolate.Container, name: str, file: Path, *, channel: int, start: int, visible: Span) -> SoundStrip:
     """Add a sound strip whose file begins at the frame `start`, with its handles at the ends of `visible`."""
-    sound = container.strips.new_sound(name=name, filepath=str(file), channel=channel, frame_start=start)
+    path = project.blender_path(file)
+    sound = container.strips.new_sound(name=name, filepath=path, channel=channel, frame_start=start)
     # Trimmed rather than shortened: the rest of the sound remains available beyond the handles.
     compat.set_handles(sound, visible.start, visible.end)
     if sound.channel != channel:
@@ -146,16 +147,12 @@ def new_strip(container: isolate.Container, name: str, file: Path, *, channel: i
     sound.show_waveform = True
     # Keeps the user's selection.
     sound.select = False
-    if sound.sound:
-        sound.sound.filepath = project.blender_path(file)
     return sound
 
 
 def load(file: Path) -> bpy.types.Sound:
     """Return the datablock of a sound file, loading it if necessary."""
-    sound = bpy.data.sounds.load(str(file), check_existing=True)
-    sound.filepath = project.blender_path(file)
-    return sound
+    return bpy.data.sounds.load(project.blender_path(file), check_existing=True)
 
 
 def copy_files(temporary: Collection[Path], results: Path) -> None:

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 0.1
 _REDRAW_SECONDS = 0.25
+_LONG_SECONDS = 0.02
 _RESUME_DELAY_SECONDS = 0.5
 # Interval at which jobs that wait for an API key or online access are tried again.
 _ACCESS_SECONDS = 2.0
@@ -129,12 +130,16 @@ def redraw() -> None:
 def _tick() -> float | None:
     current = session.current
     try:
+        start = time.monotonic()
         current.redraw_pending = bool(generation.advance()) or current.redraw_pending
-        is_due = time.monotonic() - current.redrawn_at > _REDRAW_SECONDS or not current.runner.busy
-        if current.redraw_pending and is_due:
+        now = time.monotonic()
+        # Not together with a sound that was placed, which takes as long as one that is added by hand.
+        may_wait = now - start > _LONG_SECONDS
+        is_due = now - current.redrawn_at > _REDRAW_SECONDS or not current.runner.busy
+        if current.redraw_pending and is_due and not may_wait:
             current.redraw_pending, current.redrawn_at = False, time.monotonic()
             redraw()
     except Exception:
         # An exception would end the timer, and no job would be placed any more.
         log.exception("advancing jobs")
-    return _BUSY_SECONDS if current.runner.busy else None
+    return _BUSY_SECONDS if current.runner.busy or current.redraw_pending else None
