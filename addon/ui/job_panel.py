@@ -107,8 +107,9 @@ def _draw_notes(layout: Any, context: bpy.types.Context) -> None:
     current = session.current
     if current.runner.note:
         draw_text(layout, current.runner.note, context, icon="ERROR")
-    for project in current.other_projects:
-        draw_text(layout, f"Jobs are waiting for {Path(project).name}: open it to resume them", context, icon="INFO")
+    if waiting := [Path(project).name for project in current.other_projects]:
+        others = f" and {len(waiting) - 1} other files" if len(waiting) > 1 else ""
+        draw_text(layout, f"Jobs are waiting for {waiting[0]}{others}, to be opened again", context, icon="INFO")
     for strip, reason in current.waiting_for_access.items():
         text = f"The job of “{strip}” was interrupted and is waiting to resume. {reason}"
         draw_text(layout, text, context, icon="INFO")

@@ -154,7 +154,7 @@ def batch(session: Any):  # type: ignore[no-untyped-def]
     seen["channel"] = planned(session)
     settings.scope = "SELECTED"
     session.scene.use_preview_range = False
-    yield from look(session, "plan")
+    yield from look(session, "shots-planned")
     session.run(lambda: _operators.wm.call_panel(name="MMAUDIO_PT_presets", keep_open=False))
     yield 0.4
     yield from session.screenshot("presets")
@@ -169,17 +169,22 @@ def batch(session: Any):  # type: ignore[no-untyped-def]
     yield from session.wait_until(lambda: len(session.jobs) == _SHOTS)
     seen["prompts"] = [job.request.settings.prompt for job in session.jobs[:4]]
     yield from session.wait_until(lambda: any(job.stage == "done" for job in session.jobs))
-    yield from look(session, "at work")
+    yield from look(session, "shots-at-work")
     yield from session.wait_until(lambda: all(job.stage.ended for job in session.jobs), 120)
     yield 0.5
     seen["done"] = [str(job.stage) for job in session.jobs]
     seen["steps"] = undo_steps()
-    yield from look(session, "done")
+    yield from look(session, "shots-done")
     select(session, 4)
     yield 0.3
     job_list = session.part("ui.job_list")
     seen["job of the selected strip"] = session.run(lambda: job_list.selected(bpy.context).request.strip)
-    yield from look(session, "takes")
+    yield from look(session, "shots-take")
+    select(session, 0)
+    session.run(_operators.mmaudio.select_job_strip, job=session.jobs[7].id)
+    yield 0.3
+    seen["shown"] = [strip.name for strip in session.strips if strip.select]
+    select(session, 4)
     session.run(lambda: _operators.wm.call_menu(name="MMAUDIO_MT_prompts"))
     yield 0.4
     yield from session.screenshot("recent prompts")
@@ -240,7 +245,7 @@ def held(session: Any):  # type: ignore[no-untyped-def]
     seen["summary"] = failures.summary()
     seen["failed"] = sum(job.stage == "failed" for job in session.jobs)
     seen["held"] = sum(session.session.current.runner.is_held(job.id) for job in session.jobs)
-    yield from look(session, "held")
+    yield from look(session, "shots-held")
     session.run(lambda: _operators.wm.call_panel(name="MMAUDIO_PT_failures", keep_open=True))
     yield 0.4
     yield from session.screenshot("what went wrong")

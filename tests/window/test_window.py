@@ -129,6 +129,7 @@ def test_twelve_shots_are_prepared_ordered_by_key_and_placed_in_few_undo_steps(
     assert seen["done"] == ["done"] * 12
     assert 1 <= len(seen["steps"]) < 8 and seen["steps"][0].startswith("Place Sound")
     assert seen["job of the selected strip"] == "SC012_SH0050_comp_v017.mp4"
+    assert seen["shown"] == ["SC012_SH0080_comp_v017.mp4"]
     assert seen["news"] == "12 sounds placed"
     assert seen["again"] == "Nothing to generate · 12 skipped"
     assert seen["cleared"] == 0
