@@ -14,7 +14,7 @@ from .timeline.shots import ExcludedStrip
 from .timeline.strip_types import SoundStrip, Strip
 
 _AT_WORK = "is at work"
-_DONE = "has its sound"
+DONE = "has its sound"
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ def to_order(chosen: Iterable[Strip], options: Options, *, skip_done: bool) -> t
     clips = shots.clips(chosen)
     if options.as_one and len(clips) > 1:
         is_at_work = any(set(clips) == set(together) for together in _at_work(together=True))
-        reason = _AT_WORK if is_at_work else _DONE if skip_done and strips.sounds_of(clips, _whole(clips)) else ""
+        reason = _AT_WORK if is_at_work else DONE if skip_done and strips.sounds_of(clips, _whole(clips)) else ""
         return ([], [Skipped(clip.name, reason) for clip in clips]) if reason else (clips, [])
     at_work = {clip for together in _at_work(together=False) for clip in together}
     done = _with_sound(clip for clip in clips if clip not in at_work) if skip_done else set[Strip]()
-    skipped = [Skipped(clip.name, _AT_WORK if clip in at_work else _DONE) for clip in clips if clip in at_work | done]
+    skipped = [Skipped(clip.name, _AT_WORK if clip in at_work else DONE) for clip in clips if clip in at_work | done]
     return [clip for clip in clips if clip not in at_work | done], skipped
 
 

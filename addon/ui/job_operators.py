@@ -62,7 +62,8 @@ class MMAUDIO_OT_cancel_job(_JobOperator, bpy.types.Operator):
 
     @classmethod
     def applies(cls, job: Job) -> bool:
-        return not job.stage.ended
+        # One whose sound is finished only waits to be placed.
+        return not job.stage.ended and job.stage is not Stage.PLACING
 
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)

@@ -79,6 +79,8 @@ class MMAUDIO_MT_job(bpy.types.Menu):
                     layout.operator(MMAUDIO_OT_insert_result.bl_idname, icon="IMPORT")
             if job.error is not None:
                 layout.operator(MMAUDIO_OT_copy_error.bl_idname, icon="COPYDOWN")
+            if session.current.runner.is_held(job.id):
+                layout.operator(MMAUDIO_OT_cancel_job.bl_idname, icon="X")
             if job.stage.ended:
                 layout.operator(MMAUDIO_OT_remove_job.bl_idname, icon="X")
             layout.separator()
@@ -126,12 +128,22 @@ def draw_selected(layout: Any, job: Job | None, context: bpy.types.Context) -> N
         action, second = _next_action(job, page.config(context))
         if action is not None:
             operator, text, icon = action
-            row.operator(operator, text=text, icon=icon).job = job.id
+            button = row.operator(operator, text=text, icon=icon)
+            if operator != MMAUDIO_OT_pause.bl_idname:
+                button.job = job.id
         lines = [_first_line(job), second]
     row.menu(MMAUDIO_MT_job.__name__, text="", icon="DOWNARROW_HLT")
     column = layout.column(align=True)
     for line in lines:
         draw_text(column, line or " ", context)
+    if job is not None and _has_clip_in_storage(job):
+        draw_text(layout, "The clip is still in storage. Removing the job deletes it.", context, icon="INFO")
+
+
+def _has_clip_in_storage(job: Job) -> bool:
+    """Return whether an upload of the ended job could not be deleted."""
+    was_uploaded = bool(job.uploads) and not job.request.options.clip_url
+    return was_uploaded and job.stage.ended and not session.current.has_worker(job)
 
 
 def _first_line(job: Job) -> str:
@@ -143,6 +155,10 @@ def _first_line(job: Job) -> str:
 def _next_action(job: Job, config: Config) -> tuple[tuple[str, str, str] | None, str]:
     """Return the operator that goes on with the job, its text and icon, and what it will do or else the job's name."""
     name = readable(job.request.name)
+    if session.current.runner.is_held(job.id):
+        return (MMAUDIO_OT_pause.bl_idname, "Continue", "PLAY"), name
+    if job.stage is Stage.PLACING:
+        return None, name
     if not job.stage.ended:
         return (MMAUDIO_OT_cancel_job.bl_idname, "Cancel", "X"), name
     if job.stage is Stage.DONE:

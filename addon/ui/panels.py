@@ -219,7 +219,7 @@ def _draw_reason(layout: Any, reason: Failure, planned: plan.Plan | None, contex
     if planned is not None:
         _draw_line(layout, fitting(context, planned.text, f"{len(planned.skipped)} skipped"))
         scene = compat.edited_scene(context)
-        if scene is not None and settings.of(scene).skip_done:
+        if scene is not None and any(skipped.reason == plan.DONE for skipped in planned.skipped):
             layout.prop(settings.of(scene), "skip_done", icon="FILTER")
     else:
         draw_text(layout, f"{reason.message} {reason.hint}", context, icon="INFO")
