@@ -240,7 +240,7 @@ def _progress(
 def _hanging(silence_seconds: float) -> RenderFailed:
     return RenderFailed(
         f"The background render wrote no frame for {silence_seconds / 60:.0f} minutes and was stopped.",
-        "Turn off Render 3D Scenes as They Are in the Advanced panel.",
+        "Turn off 3D Scenes as They Are in the panel's Options.",
     )
 
 
