@@ -55,12 +55,21 @@ def retry(job: Job, config: Config) -> Job:
 
     Returns the job that does it: the same one, or a new one. Raises Failure, also if another Blender works on it.
     """
+    runner = session.current.runner
+    job = runner.claimed(job)
+    if job.stage is Stage.DONE:
+        return job
+    # What it raises comes before anything is changed.
+    next_step(job, config)
+    if not _is_ready(job):
+        config.check_access()
+        runner.open(config.extension_folder)
+        runner.go_on(session.current.job_context(config), paused=False)
     again = _continued(job, config)
     if again is None:
         again = start_over(job, config)
         session.current.forget(job)
-    session.current.runner.go_on(session.current.job_context(config), paused=False)
-    return session.current.runner.job(again.id) or again
+    return runner.job(again.id) or again
 
 
 def retry_failed(config: Config, code: str = "") -> list[Failure]:
@@ -69,6 +78,9 @@ def retry_failed(config: Config, code: str = "") -> list[Failure]:
     A pause of the artist's stays. Returns what kept some of them from it. Raises Failure if nothing can be sent.
     """
     config.check_access()
+    reason = session.current.runner.hold.reason
+    if reason is not None and code in ("", reason.code):
+        go_on(config, paused=False)
     failures: list[Failure] = []
     over: dict[tuple[str, bool, bool], list[tuple[Job, Job]]] = {}
     for job in with_failure(code):
@@ -86,9 +98,6 @@ def retry_failed(config: Config, code: str = "") -> list[Failure]:
         generation.start_jobs(jobs, config)
         for job, _ in group:
             session.current.forget(job)
-    reason = session.current.runner.hold.reason
-    if reason is not None and code in ("", reason.code):
-        go_on(config, paused=False)
     return failures
 
 
@@ -138,8 +147,6 @@ def _continued(job: Job, config: Config) -> Job | None:
         return runner.update(
             job.id, lambda job: replace(job, request=request, stage=Stage.PLACING, progress=None, error=None)
         )
-    config.check_access()
-    runner.open(config.extension_folder)
     if not job.paid:
         return None
     runner.retry(job.id, request, session.current.job_context(config))

@@ -120,6 +120,8 @@ def gaps(session: Any):  # type: ignore[no-untyped-def]
         yield from session.wait_until(lambda: session.jobs[-1].stage.ended)
         yield 1.0
         session.seen["at work"].append(session.longest_gap(start))
+        sound = session.strips[session.jobs[-1].takes[0].sound.strip]
+        session.seen["takes"] = [take["take"] for take in sound["mmaudio"]["takes"]]
         (file,) = [take.file for take in session.jobs[-1].takes]
         start = session.ticks[-1]
         # Otherwise Blender begins to drag the new strip, and nothing is placed meanwhile.
