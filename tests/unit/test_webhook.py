@@ -491,6 +491,8 @@ def test_a_failed_run_calls_too_and_a_cancelled_one_does_not(
     reachable_call.expect_run(failed)
     assert wait_ends(reachable_call)
     assert service.poll(failed).status == "error"
+    # The double notes a call when it has the response to it.
+    wait_until(lambda: bool(double.state()["webhook_calls"]))
     assert {call["run"] for call in double.state()["webhook_calls"]} == {failed}
 
 
