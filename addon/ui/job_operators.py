@@ -138,7 +138,7 @@ class MMAUDIO_OT_select_job_strip(_JobOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.find_job(context)
         if job is None:
-            return {"CANCELLED"}
+            return self.report_useless()
         scene, found = strips.find_marked(job.request)
         clips = [clip for clip in found if clip is not None]
         if scene is None or not clips or not session.current.belongs_to_open_file(job):

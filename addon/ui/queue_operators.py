@@ -50,7 +50,7 @@ class MMAUDIO_OT_cancel_all(bpy.types.Operator):
 
 class MMAUDIO_OT_pause(bpy.types.Operator):
     bl_idname = "mmaudio.pause"
-    bl_label = "Pause"
+    bl_label = "Pause or Continue"
     bl_description = "Order nothing more until you continue. Runs that are under way are still fetched and placed"
     bl_options = {"REGISTER"}
 
@@ -102,7 +102,10 @@ class MMAUDIO_OT_retry_failed(bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         runner, preferences = session.current.runner, page.of(context)
-        jobs = [*retrying.with_failure(cast(str, self.code)), *(job for job in runner.jobs if runner.is_held(job.id))]
+        code, reason = cast(str, self.code), runner.hold.reason
+        released = reason is not None and code in ("", reason.code)
+        held = [job for job in runner.jobs if released and runner.is_held(job.id)]
+        jobs = [*retrying.with_failure(code), *held]
         runs = costs.runs_to_create(jobs)
         usd = runs * costs.run_usd()
         if usd <= preferences.ask_above_usd and runs <= preferences.ask_above_runs:
