@@ -58,7 +58,7 @@ class Session:
         """When it was first seen, by `time.monotonic`."""
         self.forgotten_usd = 0.0
         """What jobs of this session that are no longer listed have cost, in US dollars."""
-        self.job_rows: Sequence[tuple[str, str, str, int, str, float]] = ()
+        self.job_rows: Sequence[tuple[object, ...]] = ()
         """What the job list shows, as of the last redraw."""
         self.chosen_job: tuple[str, frozenset[str]] = ("", frozenset())
         """Id of the job that was last clicked in the list, and the marks of the clips that were active then."""

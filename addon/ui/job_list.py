@@ -8,7 +8,7 @@ The mirror is written by the timer and by operators, never while drawing.
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 from bpy.props import CollectionProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
@@ -43,6 +43,18 @@ class MMAUDIO_PG_job(bpy.types.PropertyGroup):
     fraction: FloatProperty(default=-1.0)
 
 
+class _Row(NamedTuple):
+    job: str
+    """Id of the job."""
+    label: str
+    """Name of the strip."""
+    icon: str
+    group: int
+    text: str
+    fraction: float = -1.0
+    """Progress from 0 to 1; -1 without a bar."""
+
+
 def update() -> None:
     """Let the list show the jobs as they are now."""
     manager: Any = bpy.context.window_manager
@@ -58,15 +70,11 @@ def update() -> None:
     session.current.job_rows = rows
 
 
-Row = tuple[str, str, str, int, str, float]
-"""Id, name of the strip, icon, number of the group, text, and progress from 0 to 1, -1 without a bar."""
+def _rows(jobs: Sequence[Job]) -> Sequence[_Row]:
+    return sorted((_row(job) for job in jobs), key=lambda row: row.group)
 
 
-def _rows(jobs: Sequence[Job]) -> Sequence[Row]:
-    return sorted((_row(job) for job in jobs), key=lambda row: row[3])
-
-
-def _row(job: Job) -> Row:
+def _row(job: Job) -> _Row:
     group = _GROUP_OF.get(job.stage, 1)
     icon = job_text.ICONS[job.stage]
     if job.stage is Stage.QUEUED and session.current.runner.is_held(job.id):
@@ -74,8 +82,8 @@ def _row(job: Job) -> Row:
     name = readable(job.request.name)
     if group == 1:
         fraction = job_text.fraction(job)
-        return job.id, name, icon, group, f"{100 * fraction:.0f}%", fraction
-    return job.id, name, icon, group, "" if job.cost is None else mmaudio.price_text(job.cost), -1.0
+        return _Row(job.id, name, icon, group, f"{100 * fraction:.0f}%", fraction)
+    return _Row(job.id, name, icon, group, "" if job.cost is None else mmaudio.price_text(job.cost))
 
 
 class MMAUDIO_UL_jobs(bpy.types.UIList):
