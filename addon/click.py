@@ -53,7 +53,7 @@ class Click:
         for container, level in levels.items():
             spans = [strips.span(clip) for clip in level]
             if as_one:
-                spans = [_whole(spans)]
+                spans = [Span.over(spans)]
             tracks |= dict.fromkeys(level, track.of_click(container, level, spans, self._options))
         return tracks
 
@@ -69,7 +69,7 @@ class Click:
         """Return the request for one sound over the whole range of the clips, scored from the timeline as seen."""
         ordered = sorted(clips, key=lambda clip: (strips.span(clip).start, clip.channel))
         spans = [strips.span(clip) for clip in ordered]
-        request = self._request(ordered[0], ordered[0], _whole(spans), on_track)
+        request = self._request(ordered[0], ordered[0], Span.over(spans), on_track)
         request = replace(request, settings=self._settings_for(ordered))
         positions = [
             ClipPosition(clip.name, strips.mark(clip), span, compat.content_start(clip))
@@ -99,7 +99,3 @@ class Click:
         """Return the settings with the clips' own prompts before the one that all strips share."""
         prompts = [*(own_prompt.of(clip) for clip in clips), self._settings.prompt]
         return replace(self._settings, prompt=", ".join(filter(None, dict.fromkeys(prompts))))
-
-
-def _whole(spans: Sequence[Span]) -> Span:
-    return Span(min(span.start for span in spans), max(span.end for span in spans))

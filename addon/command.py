@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
         return ALL_DONE  # --help has been printed
     except Failure as failure:
         status = NO_ACCESS if isinstance(failure, NoAccess) else WRONG_USAGE
-        return _print(f"{failure.message} {failure.hint}".rstrip(), status)
+        return _print(failure.text, status)
     except KeyboardInterrupt:
         return _print("Interrupted. Run “mmaudio resume” to continue.", SOME_FAILED)
     finally:

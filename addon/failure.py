@@ -49,6 +49,11 @@ class Failure(Exception):
         """What to do about it, in a complete sentence, or empty."""
         return self._hint
 
+    @property
+    def text(self) -> str:
+        """The message and the hint."""
+        return f"{self.message} {self.hint}".rstrip()
+
     def reworded(self, message: str | None = None, hint: str | None = None) -> Self:
         """Return a failure of the same kind with another message or hint."""
         other = type(self).__new__(type(self))
@@ -148,9 +153,8 @@ def disk_failure(fault: Exception, what: str = "", alternative: str = "", *, rea
         number = next((known for known in _REASONS if os.strerror(known) in text), 0)
     number = _WINDOWS_ERRORS.get(getattr(fault, "winerror", None) or 0, number)
     reason = _REASONS.get(number) or getattr(fault, "strerror", None) or text
-    is_folder = bool(what)
+    kind = FolderUnusable if what and not reading else DiskFailure
     what = what or f"{getattr(fault, 'filename', None) or 'A file'} can't be written or read"
     hints = _READ_HINTS if reading else _WRITE_HINTS
     hint = " ".join(filter(None, (hints.get(reason, "Check the folder"), alternative)))
-    kind = FolderUnusable if is_folder and not reading else DiskFailure
     return kind(f"{what}: {reason}.", f"{hint}, then retry.")

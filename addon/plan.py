@@ -51,18 +51,18 @@ class Plan:
     @property
     def text(self) -> str:
         """The plan in a line, such as "12 strips · 14 runs · about $0.08 · 3 skipped"."""
-        if not self.strips:
-            return f"Nothing to generate · {len(self.skipped)} skipped"
-        return f"{_counted(self.strips, 'strip')} · {self.cost_text}"
+        return self.texts[0]
 
     @property
-    def cost_text(self) -> str:
-        """The line without the number of strips."""
-        parts = [
-            _counted(self.runs, "run"),
-            f"about {mmaudio.price_text(self.cost_usd)}",
-        ]
-        return " · ".join([*parts, *([f"{len(self.skipped)} skipped"] if self.skipped else [])])
+    def texts(self) -> Sequence[str]:
+        """The plan in a line, and shorter forms of it for a narrow panel."""
+        skipped, price = f"{len(self.skipped)} skipped", mmaudio.price_text(self.cost_usd)
+        if not self.strips:
+            return f"Nothing to generate · {skipped}", skipped
+        strips, runs = _counted(self.strips, "strip"), _counted(self.runs, "run")
+        tail = f" · {skipped}" if self.skipped else ""
+        costs = f"{runs} · about {price}{tail}"
+        return f"{strips} · {costs}", costs, f"{runs} · {price}{tail}"
 
     @property
     def skipped_text(self) -> str:
@@ -98,7 +98,7 @@ def make(
     as_one, fps = options.as_one and len(clips) > 1, strips.fps(scene)
     spans = [strips.span(clip) for clip in clips]
     if as_one:
-        spans = [_whole(clips)]
+        spans = [Span.over(spans)]
     windows = sum(len(mmaudio.windows(span.frames, fps, split=options.splits)) for span in spans)
     seconds = float(sum(span.frames for span in spans) / fps)
     return Plan(len(clips), windows, options.takes, seconds, as_one, skipped, costs.run_usd())
@@ -109,17 +109,13 @@ def to_order(chosen: Iterable[Strip], options: Options, *, skip_done: bool) -> t
     clips = shots.clips(chosen)
     if options.as_one and len(clips) > 1:
         is_at_work = any(set(clips) == set(together) for together in _at_work(together=True))
-        reason = _AT_WORK if is_at_work else DONE if skip_done and strips.sounds_of(clips, _whole(clips)) else ""
+        whole = Span.over([strips.span(clip) for clip in clips])
+        reason = _AT_WORK if is_at_work else DONE if skip_done and strips.sounds_of(clips, whole) else ""
         return ([], [Skipped(clip.name, reason) for clip in clips]) if reason else (clips, [])
     at_work = {clip for together in _at_work(together=False) for clip in together}
     done = _with_sound(clip for clip in clips if clip not in at_work) if skip_done else set[Strip]()
     skipped = [Skipped(clip.name, _AT_WORK if clip in at_work else DONE) for clip in clips if clip in at_work | done]
     return [clip for clip in clips if clip not in at_work | done], skipped
-
-
-def _whole(clips: Sequence[Strip]) -> Span:
-    spans = [strips.span(clip) for clip in clips]
-    return Span(min(span.start for span in spans), max(span.end for span in spans))
 
 
 def _with_sound(clips: Iterable[Strip]) -> set[Strip]:

@@ -17,7 +17,7 @@ from . import placing, retrying, session
 from .config import Config
 from .failure import Failure
 from .jobs.model.job import Job, PlacedSound
-from .jobs.model.run import Stage
+from .jobs.model.run import JobError, Stage
 from .timeline import compat, project, strips, takes
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def _resume_job(job: Job, config: Config) -> Job | None:
         current.set_belongs_to_open_file(job, False)
     job = _with_placed_sounds(job)
     if job.stage is not Stage.PLACING and not job.paid and not _has_snapshot(job):
-        return retrying.resumed(job, config)
+        return _start_over(job, config)
     current.runner.show([job], job_context)
     if job.stage is Stage.PLACING:
         stage = Stage.PLACING if job.to_place else Stage.DONE
@@ -203,6 +203,16 @@ def _place_again() -> None:
         found = _with_placed_sounds(job)
         if found.to_place:
             session.current.runner.update(job.id, lambda job: replace(_with_placed_sounds(job), stage=Stage.PLACING))
+
+
+def _start_over(job: Job, config: Config) -> Job | None:
+    try:
+        return retrying.start_over(job, config, job_id=job.id)
+    except Failure as failure:
+        runner = session.current.runner
+        error = JobError.of(failure, job.request.strip)
+        runner.show([job], session.current.job_context(config))
+        return runner.fail(job.id, error)
 
 
 def _with_placed_sounds(job: Job) -> Job:

@@ -13,7 +13,7 @@ from .click import Click
 from .config import Config
 from .failure import Failure
 from .jobs.model.job import Job
-from .jobs.model.run import JobError, Stage
+from .jobs.model.run import Stage
 from .service.eachlabs import mmaudio
 from .timeline import project, strips
 from .timeline.errors import NoStrip
@@ -38,7 +38,7 @@ class Step:
         return f"{self.text}: {f'about {mmaudio.price_text(self.usd)}' if self.usd else 'no cost'}"
 
 
-def next_step(job: Job, config: Config) -> Step:
+def next_step(job: Job) -> Step:
     """Return what a retry of the ended job will do. Raises Failure if it can't go on here, which says what can be done."""
     if _is_ready(job):
         return Step("Places the finished sound")
@@ -47,7 +47,8 @@ def next_step(job: Job, config: Config) -> Step:
         if not count:
             return Step("Fetches the result that is paid for")
         return Step(f"Creates {count} of {len(job.runs)} runs again", count * costs.run_usd())
-    return Step("Generates the sound again", len(_over(job, config).runs) * costs.run_usd())
+    scene, clips = _clips(job)
+    return Step("Generates the sound again", plan.make(scene, clips, job.request.options, skip_done=False).cost_usd)
 
 
 def retry(job: Job, config: Config) -> Job:
@@ -60,7 +61,7 @@ def retry(job: Job, config: Config) -> Job:
     if job.stage is Stage.DONE:
         return job
     # What it raises comes before anything is changed.
-    next_step(job, config)
+    next_step(job)
     if not _is_ready(job):
         config.check_access()
         runner.open(config.extension_folder)
@@ -83,10 +84,11 @@ def retry_failed(config: Config, code: str = "") -> list[Failure]:
         go_on(config, paused=False)
     failures: list[Failure] = []
     over: dict[tuple[str, bool, bool], list[tuple[Job, Job]]] = {}
-    for job in with_failure(code):
+    for failed in with_failure(code):
         try:
-            if _continued(job, config) is None:
-                again = _over(job, config, mark=True)
+            job = session.current.runner.claimed(failed)
+            if job.stage is not Stage.DONE and _continued(job, config) is None:
+                again = _over(job, config)
                 request = again.request
                 over.setdefault((request.scene, request.whole_edit, bool(request.options.clip_url)), []).append((job, again))
         except Failure as failure:
@@ -103,7 +105,7 @@ def retry_failed(config: Config, code: str = "") -> list[Failure]:
 
 def with_failure(code: str = "") -> list[Job]:
     """Return the jobs that have failed, or those with this code."""
-    failed = [job for job in session.current.runner.jobs if job.stage is Stage.FAILED and job.error is not None]
+    failed = [job for job in session.current.runner.jobs if job.stage is Stage.FAILED]
     return [job for job in failed if job.error is not None and code in ("", job.error.code)]
 
 
@@ -126,7 +128,7 @@ def start_over(job: Job, config: Config, job_id: str = "") -> Job:
 
     With `job_id` the new job replaces `job`, and deletes the uploads that this one has left.
     """
-    again = _over(job, config, mark=True)
+    again = _over(job, config)
     if job_id:
         again = replace(again, id=job_id, stale_uploads=job.uploads)
     generation.start_jobs([again], config)
@@ -136,9 +138,6 @@ def start_over(job: Job, config: Config, job_id: str = "") -> Job:
 def _continued(job: Job, config: Config) -> Job | None:
     """Let the job go on with what exists, and return it; None if nothing was ordered yet."""
     runner = session.current.runner
-    job = runner.claimed(job)
-    if job.stage is Stage.DONE:
-        return job
     session.current.ended_seen.discard(job.id)
     # The results folder may be what failed: use the current one.
     results = config.folder if session.current.belongs_to_open_file(job) else job.request.folder
@@ -153,24 +152,13 @@ def _continued(job: Job, config: Config) -> Job | None:
     return runner.job(job.id) or job
 
 
-def _over(job: Job, config: Config, *, mark: bool = False) -> Job:
+def _over(job: Job, config: Config) -> Job:
     """Return a new job for the strip of this one as it is now, with the prompt of its time. Raises as `start_over`."""
     scene, clips = _clips(job)
     click = Click(scene, job.request.settings, job.request.options, config)
-    if mark:
-        click.mark(clips)
+    click.mark(clips)
     [request] = click.requests(clips)
     return Job.new(replace(request, settings=job.request.settings), project.saved_as())
-
-
-def resumed(job: Job, config: Config) -> Job:
-    """Start a job of an earlier session over, or let it fail, and return it."""
-    try:
-        return start_over(job, config, job_id=job.id)
-    except Failure as failure:
-        runner = session.current.runner
-        runner.show([job], session.current.job_context(config))
-        return runner.fail(job.id, JobError.of(failure, job.request.strip))
 
 
 def _is_ready(job: Job) -> bool:

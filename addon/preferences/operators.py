@@ -23,7 +23,7 @@ class MMAUDIO_OT_test_storage(bpy.types.Operator):
         try:
             check_online()
         except Failure as failure:
-            cls.poll_message_set(f"{failure.message} {failure.hint}".rstrip("."))
+            cls.poll_message_set(failure.text.rstrip("."))
             return False
         return True
 
@@ -38,7 +38,7 @@ class MMAUDIO_OT_test_storage(bpy.types.Operator):
             if storage.NEEDS_API_KEY:
                 config.check_access()
         except Failure as failure:
-            self.report({"ERROR"}, f"{failure.message} {failure.hint}".rstrip())
+            self.report({"ERROR"}, failure.text)
             return {"CANCELLED"}
         storage_test.start(storage.test_config(preferences), config)
         return {"FINISHED"}
@@ -55,7 +55,7 @@ class MMAUDIO_OT_test_key(bpy.types.Operator):
         try:
             page.config(context).check_access()
         except Failure as failure:
-            cls.poll_message_set(f"{failure.message} {failure.hint}".rstrip("."))
+            cls.poll_message_set(failure.text.rstrip("."))
             return False
         return True
 

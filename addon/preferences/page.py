@@ -87,6 +87,10 @@ class MMAUDIO_AP_preferences(
         items=storages.ENUM_ITEMS,
     )
 
+    def asks_before(self, usd: float, runs: int) -> bool:
+        """Return whether the artist wants to be asked before so much is ordered."""
+        return usd > self.ask_above_usd or runs > self.ask_above_runs
+
     def draw(self, context: bpy.types.Context) -> None:
         draw(self.layout, self, context)
 

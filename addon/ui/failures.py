@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What went wrong: one box for each kind of failure, with what mends it."""
+"""What went wrong: one box for each kind of failure, with a button that fixes it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +20,8 @@ class _Kind:
     """A kind of failure that everyone meets sooner or later."""
 
     title: str
-    mend: str = ""
-    """Text of the button that mends it; it opens `url`, or without one the add-on's preferences."""
+    fix: str = ""
+    """Text of the button that fixes it; it opens `url`, or without one the add-on's preferences."""
     url: str = ""
 
 
@@ -99,12 +99,12 @@ def _draw_kind(box: Any, code: str, context: bpy.types.Context) -> None:
     column = box.column(align=True)
     kind = _KINDS.get(code, _Kind(""))
     if kind.url:
-        column.operator("wm.url_open", text=kind.mend, icon="URL").url = kind.url
-    elif kind.mend:
-        column.operator("preferences.addon_show", text=kind.mend, icon="PREFERENCES").module = page.ADDON
+        column.operator("wm.url_open", text=kind.fix, icon="URL").url = kind.url
+    elif kind.fix:
+        column.operator("preferences.addon_show", text=kind.fix, icon="PREFERENCES").module = page.ADDON
     text = f"Retry {len(failed)} Failed"
     if held:
-        draw_text(box, f"{len(held)} {'wait' if len(held) > 1 else 'waits'} for this.", context, icon="PAUSE")
+        draw_text(box, f"{len(held)} job{'s' * (len(held) > 1)} on hold", context, icon="PAUSE")
         column = box.column(align=True)
         text = f"Continue with {len(held) + len(failed)}"
     if runs := costs.runs_to_create([*failed, *held]):

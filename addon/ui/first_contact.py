@@ -32,11 +32,11 @@ def draw(layout: Any, context: bpy.types.Context) -> None:
         for icon, text in _TEXTS:
             draw_text(layout, text, context, icon=icon)
         layout.operator("wm.url_open", text="Get a Key", icon="URL").url = client.KEYS_URL
-        draw_key(layout, context)
-    draw_online_access(layout, context)
+        _draw_key(layout, context)
+    _draw_online_access(layout, context)
 
 
-def draw_key(layout: Any, context: bpy.types.Context) -> None:
+def _draw_key(layout: Any, context: bpy.types.Context) -> None:
     """Draw the field for the key, and the test of it."""
     preferences, column = page.of(context), layout.column(align=True)
     column.prop(preferences, "key", text="", icon="KEYINGSET", placeholder="Paste the API key")
@@ -49,10 +49,10 @@ def draw_new_key(layout: Any, context: bpy.types.Context) -> None:
     test = session.current.key_test
     is_new = bool(session.current.secrets.get("key")) and not session.current.runner.jobs
     if is_new and not (test is not None and test.result):
-        draw_key(layout.box(), context)
+        _draw_key(layout.box(), context)
 
 
-def draw_online_access(layout: Any, context: bpy.types.Context) -> None:
+def _draw_online_access(layout: Any, context: bpy.types.Context) -> None:
     """Draw what allows online access, if it is off."""
     if bpy.app.online_access:
         return

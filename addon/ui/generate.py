@@ -16,7 +16,7 @@ from ..timeline import own_prompt
 from ..timeline.strip_types import Strip
 from . import order, progress, prompts, settings, ticker
 from .copy_notice import CopyNotice
-from .report import report_failure, text_of
+from .report import report_failure
 
 _SKIPPED_SHOWN = 10
 
@@ -44,7 +44,7 @@ class MMAUDIO_OT_generate(CopyNotice, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         failure = order.failure(context)
         if failure is not None:
-            cls.poll_message_set(text_of(failure).rstrip("."))
+            cls.poll_message_set(failure.text.rstrip("."))
         return failure is None
 
     def strips_to_copy(self, context: bpy.types.Context) -> Sequence[Strip]:
@@ -55,9 +55,8 @@ class MMAUDIO_OT_generate(CopyNotice, bpy.types.Operator):
             return []
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        planned, preferences = _planned(context), page.of(context)
-        asks = planned and (planned.cost_usd > preferences.ask_above_usd or planned.runs > preferences.ask_above_runs)
-        if not asks:
+        planned = _planned(context)
+        if planned is None or not page.of(context).asks_before(planned.cost_usd, planned.runs):
             return super().invoke(context, event)
         manager: Any = context.window_manager
         return manager.invoke_props_dialog(self, width=360, title="Generate Sound", confirm_text="Generate")

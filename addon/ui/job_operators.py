@@ -4,7 +4,7 @@
 # pyright: reportInvalidTypeForm=false
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import bpy
 from bpy.props import StringProperty
@@ -19,7 +19,7 @@ from ..timeline.strip_types import Strip
 from . import job_list, ticker
 from .copy_notice import CopyNotice
 from .queue_operators import forget, is_paid_failure
-from .report import report_failure, text_of
+from .report import report_failure
 
 
 class _JobOperator:
@@ -39,11 +39,16 @@ class _JobOperator:
         """Return whether the operator does something with this job."""
         return True
 
-    def report_useless(self) -> set[str]:
-        """Report that there is nothing to do, and return the result of the operator."""
-        operator: Any = self
-        operator.report({"ERROR"}, f"{operator.bl_label}: there is no such job, or nothing to do for it")
-        return {"CANCELLED"}
+    def execute(self, context: bpy.types.Context) -> Any:
+        job, operator = self.find_job(context), cast(Any, self)
+        if job is None or not self.applies(job):
+            operator.report({"ERROR"}, f"{operator.bl_label}: there is no such job, or nothing to do for it")
+            return {"CANCELLED"}
+        return self.execute_for(job, context)
+
+    def execute_for(self, job: Job, context: bpy.types.Context) -> set[str]:
+        """Do it for one job and return the result of the operator."""
+        raise NotImplementedError
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -65,10 +70,7 @@ class MMAUDIO_OT_cancel_job(_JobOperator, bpy.types.Operator):
         # One whose sound is finished only waits to be placed.
         return not job.stage.ended and job.stage is not Stage.PLACING
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.find_job(context)
-        if job is None or not self.applies(job):
-            return self.report_useless()
+    def execute_for(self, job: Job, context: bpy.types.Context) -> set[str]:
         session.current.runner.cancel(job.id)
         ticker.redraw()
         return {"FINISHED"}
@@ -88,19 +90,16 @@ class MMAUDIO_OT_retry_job(_JobOperator, CopyNotice, bpy.types.Operator):
     def description(cls, context: bpy.types.Context, properties: Any) -> str:
         job = session.current.runner.job(properties.job) if properties.job else job_list.selected(context)
         try:
-            return cls.bl_description if job is None else retrying.next_step(job, page.config(context)).sentence
+            return cls.bl_description if job is None else retrying.next_step(job).sentence
         except Failure as failure:
-            return text_of(failure).rstrip(".")
+            return failure.text.rstrip(".")
 
     def strips_to_copy(self, context: bpy.types.Context) -> Sequence[Strip]:
         job = self.find_job(context)
         clips = [] if job is None or job.paid else strips.find_marked(job.request)[1]
         return [clip for clip in clips if clip is not None]
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.find_job(context)
-        if job is None or not self.applies(job):
-            return self.report_useless()
+    def execute_for(self, job: Job, context: bpy.types.Context) -> set[str]:
         try:
             job_list.select(retrying.retry(job, page.config(context)).id)
         except Failure as failure:
@@ -120,10 +119,7 @@ class MMAUDIO_OT_insert_result(_JobOperator, bpy.types.Operator):
     def applies(cls, job: Job) -> bool:
         return job.finished and job.stage.ended
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.find_job(context)
-        if job is None or not self.applies(job):
-            return self.report_useless()
+    def execute_for(self, job: Job, context: bpy.types.Context) -> set[str]:
         generation.insert(job)
         ticker.start()
         return {"FINISHED"}
@@ -135,10 +131,7 @@ class MMAUDIO_OT_select_job_strip(_JobOperator, bpy.types.Operator):
     bl_description = "Select the strips of this job and frame them in the timeline"
     bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.find_job(context)
-        if job is None:
-            return self.report_useless()
+    def execute_for(self, job: Job, context: bpy.types.Context) -> set[str]:
         scene, found = strips.find_marked(job.request)
         clips = [clip for clip in found if clip is not None]
         if scene is None or not clips or not session.current.belongs_to_open_file(job):
@@ -159,11 +152,8 @@ class MMAUDIO_OT_show_file(_JobOperator, bpy.types.Operator):
     def applies(cls, job: Job) -> bool:
         return job.finished
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.find_job(context)
-        file = next((take.file for take in job.takes if take.file is not None), None) if job else None
-        if file is None:
-            return self.report_useless()
+    def execute_for(self, job: Job, context: bpy.types.Context) -> set[str]:
+        file = next(take.file for take in job.takes if take.file is not None)
         bpy.ops.wm.path_open(filepath=str(file.parent))
         return {"FINISHED"}
 
@@ -178,10 +168,8 @@ class MMAUDIO_OT_copy_error(_JobOperator, bpy.types.Operator):
     def applies(cls, job: Job) -> bool:
         return job.error is not None
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.find_job(context)
-        if job is None or job.error is None:
-            return self.report_useless()
+    def execute_for(self, job: Job, context: bpy.types.Context) -> set[str]:
+        assert job.error is not None  # it applies
         context.window_manager.clipboard = f"{job.error.message} {job.error.hint} ({job.error.code})"
         return {"FINISHED"}
 
@@ -203,10 +191,7 @@ class MMAUDIO_OT_remove_job(_JobOperator, bpy.types.Operator):
             return manager.invoke_confirm(self, event, title="Remove Job", message=question, confirm_text="Remove")
         return self.execute(context)
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.find_job(context)
-        if job is None or not self.applies(job):
-            return self.report_useless()
+    def execute_for(self, job: Job, context: bpy.types.Context) -> set[str]:
         forget(self, [job])
         return {"FINISHED"}
 

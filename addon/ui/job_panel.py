@@ -8,11 +8,9 @@ from typing import Any
 import bpy
 
 from .. import costs, retrying, session
-from ..config import Config
 from ..failure import Failure, readable
 from ..jobs.model.job import Job
 from ..jobs.model.run import Stage
-from ..preferences import page
 from ..service.eachlabs import mmaudio
 from ..text import draw_text
 from ..timeline import takes
@@ -125,7 +123,7 @@ def draw_selected(layout: Any, job: Job | None, context: bpy.types.Context) -> N
     show.operator(MMAUDIO_OT_select_job_strip.bl_idname, text="Show", icon="RESTRICT_SELECT_OFF")
     lines = ["Select a job for details", ""]
     if job is not None:
-        action, second = _next_action(job, page.config(context))
+        action, second = _next_action(job)
         if action is not None:
             operator, text, icon = action
             button = row.operator(operator, text=text, icon=icon)
@@ -152,7 +150,7 @@ def _first_line(job: Job) -> str:
     return job_text.state(job)
 
 
-def _next_action(job: Job, config: Config) -> tuple[tuple[str, str, str] | None, str]:
+def _next_action(job: Job) -> tuple[tuple[str, str, str] | None, str]:
     """Return the operator that goes on with the job, its text and icon, and what it will do or else the job's name."""
     name = readable(job.request.name)
     if session.current.runner.is_held(job.id):
@@ -167,7 +165,7 @@ def _next_action(job: Job, config: Config) -> tuple[tuple[str, str, str] | None,
     if job.finished and (not session.current.belongs_to_open_file(job) or failures.code_of(job) == "no_scene"):
         return (MMAUDIO_OT_insert_result.bl_idname, "Insert", "IMPORT"), "Insert places the sound in the edit that is open."
     try:
-        step = retrying.next_step(job, config)
+        step = retrying.next_step(job)
     except Failure as failure:
         return (MMAUDIO_OT_remove_job.bl_idname, "Remove", "X"), failure.message
     return (MMAUDIO_OT_retry_job.bl_idname, step.label, "FILE_REFRESH"), f"Retry: {step.sentence}."

@@ -211,13 +211,13 @@ def _draw_button(layout: Any, context: bpy.types.Context) -> None:
         _draw_reason(layout, reason, planned, context)
     elif planned is not None:
         # The button has the number of strips.
-        _draw_line(layout, fitting(context, planned.text, planned.cost_text, planned.cost_text.replace("about ", "")))
+        _draw_line(layout, fitting(context, *planned.texts))
 
 
 def _draw_reason(layout: Any, reason: Failure, planned: plan.Plan | None, context: bpy.types.Context) -> None:
     """Draw why Generate Sound is disabled, and the button that fixes it."""
     if planned is not None:
-        _draw_line(layout, fitting(context, planned.text, f"{len(planned.skipped)} skipped"))
+        _draw_line(layout, fitting(context, *planned.texts))
         scene = compat.edited_scene(context)
         if scene is not None and any(skipped.reason == plan.DONE for skipped in planned.skipped):
             layout.prop(settings.of(scene), "skip_done", icon="FILTER")
@@ -236,7 +236,7 @@ def _draw_line(layout: Any, text: str) -> None:
 
 
 def _draw_failures(layout: Any) -> None:
-    """Draw what went wrong in a line, with a way to what mends it."""
+    """Draw what went wrong in a line, with a way to what fixes it."""
     if summary := failures.summary():
         row = layout.row()
         row.alert = True

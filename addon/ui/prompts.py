@@ -62,7 +62,7 @@ class MMAUDIO_OT_use_prompt(bpy.types.Operator):
 
 class MMAUDIO_OT_clear_strip_prompts(bpy.types.Operator):
     bl_idname = "mmaudio.clear_strip_prompts"
-    bl_label = "Clear Prompts of Strips"
+    bl_label = "Clear Strip Prompts"
     bl_description = "Remove the prompts that the selected strips have of their own"
     bl_options = {"REGISTER", "UNDO", "INTERNAL"}
 

@@ -17,7 +17,7 @@ from ..jobs.model.run import Stage
 from ..preferences import page
 from ..service.eachlabs import mmaudio
 from . import ticker
-from .report import report_failure, text_of
+from .report import report_failure
 
 
 class MMAUDIO_OT_cancel_all(bpy.types.Operator):
@@ -101,14 +101,14 @@ class MMAUDIO_OT_retry_failed(bpy.types.Operator):
         return False
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        runner, preferences = session.current.runner, page.of(context)
+        runner = session.current.runner
         code, reason = cast(str, self.code), runner.hold.reason
         released = reason is not None and code in ("", reason.code)
         held = [job for job in runner.jobs if released and runner.is_held(job.id)]
         jobs = [*retrying.with_failure(code), *held]
         runs = costs.runs_to_create(jobs)
         usd = runs * costs.run_usd()
-        if usd <= preferences.ask_above_usd and runs <= preferences.ask_above_runs:
+        if not page.of(context).asks_before(usd, runs):
             return self.execute(context)
         question = f"{runs} runs, about {mmaudio.price_text(usd)}"
         manager = context.window_manager
@@ -120,7 +120,7 @@ class MMAUDIO_OT_retry_failed(bpy.types.Operator):
         except Failure as failure:
             return report_failure(self, failure)
         for failure in failures:
-            self.report({"WARNING"}, text_of(failure))
+            self.report({"WARNING"}, failure.text)
         ticker.start()
         ticker.redraw()
         return {"FINISHED"}

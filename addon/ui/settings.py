@@ -116,7 +116,7 @@ class MMAUDIO_PG_settings(bpy.types.PropertyGroup):
         default=True,
     )
     strip_prompt: StringProperty(
-        name="Prompt of the Strip",
+        name="Strip Prompt",
         description="What should be heard in the selected strips alone. It comes before the prompt that all strips share",
         get=_get_strip_prompt,
         set=_set_strip_prompt,

@@ -105,18 +105,17 @@ def test_clearing_keeps_failed_jobs_that_have_been_paid_for(
 def test_a_retry_says_what_it_does_and_orders_nothing_that_exists(
     addon: Any, shots: list[Any], standin: StandIn, project: Path
 ) -> None:
-    config = addon.page.config(bpy.context)
     # Nothing was ordered: it is generated again.
     Path(bpy.path.abspath(shots[0].filepath)).rename(project / "away.mp4")
     (unpaid,) = edits.generate(addon, shots[0])
-    step = addon.retrying.next_step(unpaid, config)
+    step = addon.retrying.next_step(unpaid)
     assert (step.text, step.usd) == ("Generates the sound again", pytest.approx(addon.costs.run_usd()))
     (project / "away.mp4").rename(Path(bpy.path.abspath(shots[0].filepath)))
     # The run exists, and only its result is missing.
     standin.inject("output", "status", status=500, body="no", times=1000)
     (paid,) = edits.generate(addon, shots[1])
     standin.clear_faults()
-    step = addon.retrying.next_step(paid, config)
+    step = addon.retrying.next_step(paid)
     assert step.sentence == "Fetches the result that is paid for: no cost"
     runs = len(standin.state()["runs"])
 
@@ -127,14 +126,14 @@ def test_a_retry_says_what_it_does_and_orders_nothing_that_exists(
     standin.set(run_seconds=1.0)
     (at_work,) = edits.start(addon, shots[0])
     with pytest.raises(addon.failure.Failure, match="is at work"):
-        addon.retrying.next_step(unpaid, config)
+        addon.retrying.next_step(unpaid)
     with pytest.raises(RuntimeError, match="is at work"):
         operator("retry_job", job=unpaid.id)
     edits.finish(addon, [at_work.id])
     # Its strip is gone.
     edits.edit().strips.remove(shots[0])
     with pytest.raises(addon.failure.Failure, match="is not in the open file"):
-        addon.retrying.next_step(unpaid, config)
+        addon.retrying.next_step(unpaid)
 
 
 def test_a_retry_keeps_the_prompt_of_its_time(addon: Any, shots: list[Any], standin: StandIn, project: Path) -> None:

@@ -3,6 +3,7 @@
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +35,11 @@ class Span:
     @property
     def frames(self) -> int:
         return self.end - self.start
+
+    @classmethod
+    def over(cls, spans: Sequence["Span"]) -> "Span":
+        """Return the span from the first start to the last end."""
+        return cls(min(span.start for span in spans), max(span.end for span in spans))
 
     def moved(self, frames: int) -> "Span":
         return Span(self.start + frames, self.end + frames)

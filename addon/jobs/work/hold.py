@@ -52,7 +52,7 @@ class Hold:
     def check(self) -> None:
         """Raise Held, or without a window the failure, if nothing may be ordered."""
         with self._lock:
-            if self._waits and (self._paused or self._reason is not None):
+            if self.active:
                 raise Held
             if self._reason is not None:
                 # A new one: the traceback of an exception belongs to one thread.
